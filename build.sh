@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# Builds, serves, runs, tests and measures bitmar. Each command installs what it needs and misses.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+root=$PWD
+
+usage() {
+  cat <<'END'
+./build.sh                           builds the wasm module (twice), the npm package and the page
+./build.sh serve [--port N]          builds, then serves the page on localhost (port 8080)
+./build.sh caption [--json] PHOTO... captions photos on the command line
+./build.sh test                      formats, lints, tests everything, as CI does
+./build.sh bench [--json]            measures kernels and captions
+END
+}
+
+say() { printf '== %s\n' "$*" >&2; }
+
+# --- what is needed -----------------------------------------------------------------------------
+
+need_packages() { # Debian's packages, by the program that shows they are there
+  local as_root=()
+  [[ $EUID == 0 ]] || as_root=(sudo)
+  say "installing $*"
+  "${as_root[@]}" apt-get update -q >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" >&2
+}
+
+need_node() { command -v npm >/dev/null || need_packages nodejs npm; }
+
+need_browser() {
+  [[ -x /usr/bin/chromium && -x /usr/bin/chromedriver ]] || need_packages chromium chromium-driver
+}
+
+need_rust() { # rust-toolchain.toml names the target and the components
+  command -v cargo >/dev/null || { say 'Rust is missing: install it with rustup'; exit 1; }
+  command -v rustup >/dev/null || return 0
+  local installed
+  installed=$(rustup target list --installed && rustup component list --installed)
+  [[ $installed == *wasm32-unknown-unknown* ]] || rustup target add wasm32-unknown-unknown
+  [[ $installed == *clippy* && $installed == *rustfmt* ]] || rustup component add clippy rustfmt
+}
+
+need_npm_packages() { # wasm-opt and the end-to-end tests' tools
+  need_node
+  [[ tests/e2e/node_modules/.package-lock.json -nt tests/e2e/package-lock.json ]] && return
+  say 'installing npm packages'
+  (cd tests/e2e && npm ci --no-progress >&2 && touch node_modules/.package-lock.json)
+}
+
+need_wasm_bindgen() { # the command line tool must be of the library's version
+  local version
+  version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
+  [[ $(wasm-bindgen --version 2>/dev/null) == "wasm-bindgen $version" ]] && return
+  say "installing wasm-bindgen-cli $version"
+  # Without --locked: a dependency that its lock file names is not to be had everywhere.
+  CARGO_TARGET_DIR=$root/target/tools cargo install wasm-bindgen-cli --version "$version" --force
+}
+
+# --- building -----------------------------------------------------------------------------------
+
+# Two folders, because cargo rebuilds everything when the flags change.
+wasm_target() { [[ $1 == relaxed ]] && echo target/relaxed || echo target; }
+
+with_build() { # BUILD COMMAND...: runs cargo for one of the two wasm builds
+  local build=$1 features=+simd128
+  shift
+  [[ $build == relaxed ]] && features+=,+relaxed-simd
+  CARGO_TARGET_DIR=$(wasm_target "$build") \
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=$features" "$@"
+}
+
+build_wasm() { # simd128 | relaxed
+  local build=$1 out=pkg/wasm/$1 module
+  module=$(wasm_target "$build")/wasm32-unknown-unknown/release/bitmar.wasm
+  with_build "$build" cargo build --release --target wasm32-unknown-unknown --lib
+  [[ $out/bitmar_bg.wasm -nt $module && $out/bitmar_bg.wasm -nt build.sh ]] && return
+  say "wasm-bindgen and wasm-opt: $build"
+  wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name bitmar "$module"
+  # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
+  tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
+    --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
+    --enable-mutable-globals --enable-reference-types --enable-multivalue \
+    "$out.new/bitmar_bg.wasm" -o "$out.new/bitmar_bg.wasm"
+  rm -rf "$out"
+  mv "$out.new" "$out"
+}
+
+file_entry() { printf '{ bytes: %d, sha256: "%s" }' "$(wc -c <"$1")" "$(sha256sum <"$1" | cut -d' ' -f1)"; }
+
+build_package() { # what the package's loader knows of its files
+  cat >pkg/wasm/manifest.js <<END
+// Written by build.sh.
+export default {
+  wasm: {
+    relaxed: $(file_entry pkg/wasm/relaxed/bitmar_bg.wasm),
+    simd128: $(file_entry pkg/wasm/simd128/bitmar_bg.wasm),
+  },
+  model: $(file_entry pkg/model/model.safetensors),
+  tokenizer: $(file_entry pkg/model/tokenizer.json),
+};
+END
+}
+
+build_page() { # the package beside the page, and the service worker's list of files
+  rm -rf www/pkg
+  mkdir -p www/pkg
+  cp -r pkg/*.js pkg/wasm pkg/model www/pkg/
+  local files version
+  files=$(cd www && find . -type f ! -name 'sw*.js' | LC_ALL=C sort)
+  version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
+  # The page is stored under the folder's address, which every static host answers.
+  sed -e "s/{{version}}/$version/" \
+    -e "s|{{files}}|$(sed -e 's|/index.html$|/|' <<<"$files" | tr '\n' ' ')|" \
+    www/sw.template.js >www/sw.js
+}
+
+build() {
+  need_rust && need_npm_packages && need_wasm_bindgen
+  build_wasm simd128
+  build_wasm relaxed
+  build_package
+  build_page
+  say "built www/: $(sed -n "s/^const VERSION = '\(.*\)';/\1/p" www/sw.js)"
+}
+
+build_cli() { need_rust && cargo build --release --features cli --bin bitmar; }
+
+# --- testing ------------------------------------------------------------------------------------
+
+passed=0 failed=0 times=''
+
+stage() { # NAME COMMAND...: ends everything when the command fails
+  local name=$1 start=$SECONDS
+  shift
+  say "$name"
+  failed=1
+  "$@"
+  failed=0 passed=$((passed + 1))
+  times+=$(printf '%4d s  %s' $((SECONDS - start)) "$name")$'\n'
+}
+
+closing_line() { printf '\n%s\nstages: %d passed, %d failed\n' "$times" "$passed" "$failed"; }
+
+test_in_browser() { # simd128 | relaxed
+  WASM_BINDGEN_USE_DEDICATED_WORKER=1 CHROMEDRIVER=/usr/bin/chromedriver \
+    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 \
+    with_build "$1" cargo test --target wasm32-unknown-unknown --lib
+}
+
+test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-reporter=spec ./*.test.js); }
+
+run_tests() {
+  trap closing_line EXIT
+  stage 'tools' eval 'need_rust; need_npm_packages; need_browser; need_wasm_bindgen'
+  stage 'format' cargo fmt --check
+  stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
+  stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings
+  stage 'tests, native' cargo test --features train,cli
+  stage 'tests, simd128 in node' with_build simd128 cargo test --target wasm32-unknown-unknown --lib
+  stage 'tests, simd128 in Chromium' test_in_browser simd128
+  stage 'tests, relaxed in Chromium' test_in_browser relaxed
+  stage 'build' build
+  stage 'build, command line' build_cli
+  stage 'end to end' test_pages
+}
+
+# --- commands -----------------------------------------------------------------------------------
+
+command=${1-build}
+shift || true
+case $command in
+  build) build ;;
+  serve)
+    port=8080
+    [[ ${1-} == --port ]] && port=${2:?--port needs a number}
+    build
+    exec node tests/e2e/server.js www "$port"
+    ;;
+  caption)
+    build_cli
+    cd "$caller"
+    exec "$root/target/release/bitmar" caption "$@"
+    ;;
+  test) run_tests ;;
+  bench)
+    need_rust
+    cargo bench --features cli -- "$@"
+    ;;
+  *) usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,55 @@
+// @ts-check
+/** The wasm build this browser runs best, the model and the tokenizer: found, downloaded, started. */
+import { Progress, download } from './download.js';
+import { BitMarError } from './errors.js';
+import { supportedBuild } from './features.js';
+import manifest from './wasm/manifest.js';
+
+/**
+ * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL, or the thing itself
+ * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string }} Sources
+ */
+
+// Each path is written out, so that bundlers find the files and give them new addresses.
+const BUILDS = {
+  relaxed: {
+    glue: () => import('./wasm/relaxed/bitmar.js'),
+    url: () => new URL('./wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
+  },
+  simd128: {
+    glue: () => import('./wasm/simd128/bitmar.js'),
+    url: () => new URL('./wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
+  },
+};
+const MODEL = () => new URL('./model/model.safetensors', import.meta.url).href;
+const TOKENIZER = () => new URL('./model/tokenizer.json', import.meta.url).href;
+
+/**
+ * @param {Sources} sources
+ * @param {(event: any) => void} report hears `{ phase: 'download', loaded, total }`
+ * @returns {Promise<{ glue: any, model: any, tokenizer: any }>} the started module and two files' bytes
+ */
+export async function loadAssets({ baseUrl, ...own }, report) {
+  const build = supportedBuild();
+  if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
+  const progress = new Progress(report);
+
+  /** @param {'wasm' | 'model' | 'tokenizer'} name @param {string} path @param {() => string} url @param {any} expected */
+  const get = (name, path, url, expected) => {
+    const source = own[name] ?? (baseUrl ? new URL(path, baseUrl).href : url());
+    if (typeof source !== 'string') return source;
+    // A caller's own file is none the build knows the size of.
+    const known = own[name] ? {} : expected;
+    progress.expect(known.bytes ?? 0);
+    return download(source, progress, known);
+  };
+  const { glue, url } = BUILDS[build];
+  const [module, wasm, model, tokenizer] = await Promise.all([
+    glue(),
+    get('wasm', `wasm/${build}/bitmar_bg.wasm`, url, manifest.wasm[build]),
+    get('model', 'model/model.safetensors', MODEL, manifest.model),
+    get('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
+  ]);
+  await module.default({ module_or_path: wasm });
+  return { glue: module, model, tokenizer };
+}

@@ -1,0 +1,162 @@
+/** Anything that shows a photo. A URL follows the rules of `fetch`. */
+export type PhotoSource =
+  | Blob
+  | ArrayBuffer
+  | ArrayBufferView
+  | ImageBitmap
+  | ImageData
+  | HTMLImageElement
+  | HTMLVideoElement
+  | HTMLCanvasElement
+  | OffscreenCanvas
+  | VideoFrame
+  | URL
+  | string;
+
+export type Progress =
+  /** Bytes so far and in all. */
+  | { phase: 'download'; loaded: number; total: number }
+  /** Everything has arrived; the model is being set up. */
+  | { phase: 'start' }
+  | { phase: 'ready' };
+
+/** Something that went wrong without ending a job. */
+export interface Notice {
+  /**
+   * - `storage`: the browser does not keep the memory; it lasts until `close()`.
+   * - `snapshot`: the stored memory belongs to another model and was set aside.
+   */
+  code: 'storage' | 'snapshot';
+  message: string;
+}
+
+export interface LoadOptions {
+  /** The folder that holds `wasm/` and `model/`, where they do not lie beside this module. */
+  baseUrl?: string | URL;
+  /** The wasm file's address, its bytes, or the compiled module. It must fit `BitMar.build()`. */
+  wasm?: string | URL | Uint8Array | WebAssembly.Module;
+  /** The model's address or bytes. */
+  model?: string | URL | Uint8Array;
+  /** The tokenizer's address or bytes. */
+  tokenizer?: string | URL | Uint8Array;
+  /** Keeps the memory in IndexedDB under this name. Without it the memory lasts until `close()`. */
+  memory?: { name: string } | false;
+  /** Ends the download at once. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  onNotice?: (notice: Notice) => void;
+  /** Starts `worker.js` another way, where a bundler or a policy needs one. */
+  createWorker?: () => Worker;
+}
+
+export interface CaptionOptions {
+  /** How much to say; `medium` if not given. */
+  length?: 'short' | 'medium' | 'long';
+  /** What the photo is known to show, such as "my dog Rex". */
+  hint?: string;
+  /** How many candidates the search keeps; 1 is greedy. */
+  beams?: number;
+  /** Ends the caption at the next token. */
+  signal?: AbortSignal;
+  /** Hears the best caption so far, whenever it changes. */
+  onToken?: (text: string) => void;
+}
+
+/** A remembered caption that this one leaned on. */
+export interface Recalled {
+  slot: number;
+  /** Its share of what was recalled, 0 to 1. */
+  weight: number;
+  text: string;
+}
+
+/** Milliseconds. */
+export interface Timings {
+  decode: number;
+  vision: number;
+  memory: number;
+  text: number;
+  total: number;
+}
+
+export interface Caption {
+  /** Names this caption for `correct`. */
+  id: number;
+  text: string;
+  /** How many tokens the text has. */
+  tokens: number;
+  /** 0 to 1. */
+  confidence: number;
+  recalled: Recalled[];
+  timings: Timings;
+}
+
+export interface Memory {
+  list(): Promise<Array<{ slot: number; text: string; corrected: boolean }>>;
+  delete(slot: number): Promise<void>;
+  clear(): Promise<void>;
+  export(): Promise<Uint8Array>;
+  /** Takes the place of what is remembered. */
+  import(snapshot: Uint8Array | ArrayBuffer): Promise<void>;
+}
+
+export class BitMar {
+  private constructor();
+
+  /**
+   * Downloads the model and starts a worker with it.
+   * Fails with a `BitMarError`, or with the signal's reason.
+   */
+  static load(options?: LoadOptions): Promise<BitMar>;
+
+  /** `available`: the model is stored on this device. `unavailable`: no SIMD or no workers here. */
+  static availability(): Promise<'available' | 'downloadable' | 'unavailable'>;
+
+  /** The wasm build this browser runs best. */
+  static build(): 'relaxed' | 'simd128' | null;
+
+  /** What is loaded. */
+  readonly info: Record<string, unknown>;
+
+  readonly memory: Memory;
+
+  /** Captions a photo. Jobs queue; each fails alone. */
+  caption(photo: PhotoSource, options?: CaptionOptions): Promise<Caption>;
+
+  /** Yields the best text so far after each change. Leaving the loop cancels the caption. */
+  captionStream(photo: PhotoSource, options?: CaptionOptions): AsyncGenerator<string, Caption, void>;
+
+  /** Captions photo after photo. One that fails yields its error, and the rest go on. */
+  captionMany<P extends PhotoSource>(
+    photos: Iterable<P> | AsyncIterable<P>,
+    options?: CaptionOptions,
+  ): AsyncGenerator<
+    { index: number; photo: P; caption: Caption; error?: undefined } | { index: number; photo: P; caption?: undefined; error: unknown },
+    void,
+    void
+  >;
+
+  /** Teaches what a recently captioned photo shows. */
+  correct(caption: Caption | number, text: string): Promise<void>;
+
+  /** Ends the worker and gives its memory back. Jobs that wait fail with `closed`. */
+  close(): void;
+}
+
+export class BitMarError extends Error {
+  readonly name: 'BitMarError';
+  /**
+   * - `photo`: not a photo that can be read
+   * - `network`: a download failed
+   * - `model`, `tokenizer`: the file is damaged or of another version
+   * - `snapshot`: the memory snapshot is damaged or belongs to another model
+   * - `memory`: no such caption or slot
+   * - `option`: an option is out of its range
+   * - `unsupported`: this browser lacks WebAssembly SIMD or workers
+   * - `closed`: `close()` was called
+   * - `internal`: a bug of ours; the worker is started anew for the next job
+   */
+  readonly code:
+    | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'
+    | 'option' | 'unsupported' | 'closed' | 'internal';
+}

@@ -1,0 +1,219 @@
+//! Every number that shapes the model, checked once when it is read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stem::StemConfig;
+
+/// Why a [`Config`] was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}, expected {expected}")]
+pub struct ConfigError {
+    /// The offending field.
+    pub field: &'static str,
+    /// What it holds.
+    pub found: usize,
+    /// What it may hold.
+    pub expected: &'static str,
+}
+
+/// The hyper-parameters of a BitMar, as stored in the model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Tokens of the vocabulary.
+    pub vocab_size: usize,
+    /// Width of every text and fusion row.
+    pub hidden_size: usize,
+    /// Query heads; each is `head_dim` wide.
+    pub num_heads: usize,
+    /// Key and value heads, shared by groups of query heads (GQA).
+    pub num_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Hidden width of the gated feed-forward layers.
+    pub mlp_size: usize,
+    /// Layers of the text encoder.
+    pub text_layers: usize,
+    /// Layers of the cross-modal fusion.
+    pub fusion_layers: usize,
+    /// Layers of the decoder.
+    pub decoder_layers: usize,
+    /// Learned query tokens in front of the prompt.
+    pub num_queries: usize,
+    /// Learned attention sinks in front of everything the decoder sees.
+    pub num_sinks: usize,
+    /// Most recent tokens the decoder keeps beside the sinks and the prefix.
+    pub window: usize,
+    /// The frozen convolutional stem.
+    pub stem: StemConfig,
+    /// The ternary blocks above the stem.
+    pub vision: VisionConfig,
+    /// The episodic memory.
+    pub memory: MemoryConfig,
+}
+
+/// The ternary vision encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisionConfig {
+    /// Width of a patch row.
+    pub hidden_size: usize,
+    /// Heads, each `head_dim` of [`Config`] wide; `hidden_size / head_dim` of them.
+    pub num_heads: usize,
+    /// Hidden width of the gated feed-forward layers.
+    pub mlp_size: usize,
+    /// Blocks.
+    pub num_layers: usize,
+}
+
+/// The episodic memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// K, the number of slots.
+    pub num_slots: usize,
+    /// C, the width of a key, a value and an episode.
+    pub width: usize,
+}
+
+impl Config {
+    /// Size S: 8 M parameters without the stem, the model that is shipped.
+    pub fn small() -> Self {
+        Self {
+            vocab_size: 4096,
+            hidden_size: 256,
+            num_heads: 8,
+            num_kv_heads: 2,
+            head_dim: 32,
+            mlp_size: 640,
+            text_layers: 2,
+            fusion_layers: 2,
+            decoder_layers: 6,
+            num_queries: 16,
+            num_sinks: 4,
+            window: 252,
+            stem: StemConfig { input_size: 224, num_blocks: 15 },
+            vision: VisionConfig { hidden_size: 256, num_heads: 8, mlp_size: 640, num_layers: 3 },
+            memory: MemoryConfig { num_slots: 512, width: 128 },
+        }
+    }
+
+    /// Size XS: for proving a pipeline quickly.
+    pub fn extra_small() -> Self {
+        Self {
+            hidden_size: 192,
+            num_heads: 6,
+            mlp_size: 512,
+            fusion_layers: 1,
+            decoder_layers: 5,
+            vision: VisionConfig { hidden_size: 192, num_heads: 6, mlp_size: 512, num_layers: 2 },
+            ..Self::small()
+        }
+    }
+
+    /// A model of a few thousand parameters, for tests and goldens.
+    pub fn tiny() -> Self {
+        Self {
+            vocab_size: 320,
+            hidden_size: 64,
+            num_heads: 2,
+            num_kv_heads: 1,
+            mlp_size: 64,
+            text_layers: 1,
+            fusion_layers: 1,
+            decoder_layers: 2,
+            num_queries: 4,
+            num_sinks: 2,
+            window: 24,
+            stem: StemConfig { input_size: 64, num_blocks: 3 },
+            vision: VisionConfig { hidden_size: 64, num_heads: 2, mlp_size: 64, num_layers: 1 },
+            memory: MemoryConfig { num_slots: 8, width: 32 },
+            ..Self::small()
+        }
+    }
+
+    /// Checks every rule the layers rely on.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        /// Larger than any model this project will ship; bounds what a hostile file can allocate.
+        const LARGEST: usize = 1 << 16;
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("mlp_size", self.mlp_size),
+            ("vision.hidden_size", self.vision.hidden_size),
+            ("vision.mlp_size", self.vision.mlp_size),
+            ("memory.width", self.memory.width),
+        ];
+        for (field, found) in sizes {
+            check(field, found, found >= 32 && found % 32 == 0 && found <= LARGEST, "a multiple of 32")?;
+        }
+        let counts = [
+            ("num_heads", self.num_heads),
+            ("num_kv_heads", self.num_kv_heads),
+            ("vision.num_heads", self.vision.num_heads),
+            ("text_layers", self.text_layers),
+            ("fusion_layers", self.fusion_layers),
+            ("decoder_layers", self.decoder_layers),
+            ("vision.num_layers", self.vision.num_layers),
+            ("num_queries", self.num_queries),
+            ("num_sinks", self.num_sinks),
+        ];
+        for (field, found) in counts {
+            check(field, found, (1..=64).contains(&found), "between 1 and 64")?;
+        }
+        check("head_dim", self.head_dim, self.head_dim == 32, "32, the width the kernels are written for")?;
+        let heads_fill = self.num_heads * self.head_dim == self.hidden_size;
+        check("num_heads", self.num_heads, heads_fill, "hidden_size / head_dim")?;
+        let grouped = self.num_heads % self.num_kv_heads == 0;
+        check("num_kv_heads", self.num_kv_heads, grouped, "a divisor of num_heads")?;
+        let vision_fill = self.vision.num_heads * self.head_dim == self.vision.hidden_size;
+        check("vision.num_heads", self.vision.num_heads, vision_fill, "vision.hidden_size / head_dim")?;
+        check("window", self.window, (1..=8192).contains(&self.window), "between 1 and 8192")?;
+        let slots = self.memory.num_slots;
+        check("memory.num_slots", slots, (1..=8192).contains(&slots), "between 1 and 8192")?;
+        self.stem.validate()
+    }
+
+    /// Cells of the stem's grid, the patches of one photo.
+    pub fn num_patches(&self) -> usize {
+        self.stem.output_grid() * self.stem.output_grid()
+    }
+}
+
+pub(crate) fn check(
+    field: &'static str,
+    found: usize,
+    holds: bool,
+    expected: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError { field, found, expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_size_is_valid() {
+        for config in [Config::small(), Config::extra_small(), Config::tiny()] {
+            config.validate().expect("named sizes are valid");
+        }
+    }
+
+    #[test]
+    fn a_width_that_no_kernel_takes_is_refused() {
+        let config = Config { hidden_size: 100, ..Config::small() };
+        assert_eq!(config.validate().expect_err("100 is no multiple of 32").field, "hidden_size");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let mut json = serde_json::to_value(Config::small()).expect("a config is plain data");
+        json["surprise"] = 1.into();
+        assert!(serde_json::from_value::<Config>(json).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Ternary weights in memory: two bits each, in the order the kernels read them.
+//!
+//! The file order (`from_packed`) is that of the BitNet models in `transformers`. It is repacked once,
+//! on load, into blocks of 16 rows. A block holds one 16-byte step per 4 columns:
+//!
+//! ```text
+//! byte 4 * r + k of step s, bit pair f   =   weight [16 * block + 4 * f + r][4 * s + k] + 1
+//! ```
+//!
+//! so 4 activations, repeated four times over a 16-byte register, meet 64 weights, and the pairs that
+//! belong to one row lie side by side. Missing rows of the last block hold weight 0.
+
+use std::sync::OnceLock;
+
+/// Rows of a block.
+pub(super) const BLOCK_ROWS: usize = 16;
+/// Bytes of a step: 4 columns of a block.
+pub(super) const STEP_BYTES: usize = 16;
+/// Columns of a step.
+pub(super) const STEP_COLS: usize = 4;
+/// A row sum stays inside an `i32` with room to spare: `2^16 * 128 * 127 < 2^31`.
+pub(super) const MAX_COLS: usize = 1 << 16;
+
+/// Four weights 0, each stored as code 1.
+const ZERO_WEIGHTS: u8 = 0b0101_0101;
+
+/// A matrix of weights -1, 0 and 1, `[rows, cols]`: `rows` outputs, `cols` inputs.
+#[derive(Clone)]
+pub struct TernaryMatrix {
+    rows: usize,
+    cols: usize,
+    /// `[blocks, cols / STEP_COLS, STEP_BYTES]`
+    steps: Vec<u8>,
+    /// One `i16` for two rows, see `simd128.rs`; empty until that backend asks for it.
+    #[cfg_attr(
+        not(all(target_arch = "wasm32", target_feature = "simd128")),
+        allow(dead_code, reason = "only simd128.rs reads it")
+    )]
+    pub(super) row_pairs: OnceLock<Vec<i16>>,
+}
+
+/// Why packed bytes are not a ternary matrix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The shape has no packed form.
+    #[error("a {rows} x {cols} ternary matrix: rows must be a positive multiple of 4, columns of 32 and at most 65536")]
+    WrongShape {
+        /// Outputs asked for.
+        rows: usize,
+        /// Inputs asked for.
+        cols: usize,
+    },
+    /// The shape needs another number of bytes.
+    #[error("expected {expected} bytes of packed weights, found {found}")]
+    WrongLength {
+        /// `rows / 4 * cols`.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The bit pair 3 stands for no weight.
+    #[error("the code at row {row}, column {col} is 3, which is no weight")]
+    InvalidCode {
+        /// Row of the code.
+        row: usize,
+        /// Column of the code.
+        col: usize,
+    },
+}
+
+impl TernaryMatrix {
+    /// Takes `weights`, `[rows, cols]` in row order.
+    ///
+    /// # Panics
+    ///
+    /// If `rows` is no positive multiple of 4, `cols` no positive multiple of 32 or above 65536, the
+    /// length is not `rows * cols`, or a weight is none of -1, 0, 1.
+    pub fn from_weights(rows: usize, cols: usize, weights: &[i8]) -> Self {
+        assert!(has_packed_form(rows, cols), "no packed form for {rows} x {cols} ternary weights");
+        assert_eq!(weights.len(), rows * cols, "weights do not fill {rows} x {cols}");
+        let mut matrix = Self::zeros(rows, cols);
+        for (row, weights) in weights.chunks_exact(cols).enumerate() {
+            for (col, &weight) in weights.iter().enumerate() {
+                assert!((-1..=1).contains(&weight), "weight {weight} at row {row}, column {col}");
+                matrix.set_code(row, col, (weight + 1).unsigned_abs());
+            }
+        }
+        matrix
+    }
+
+    /// Takes the bytes of a model file, `[rows / 4, cols]`: byte `(r, c)` holds the codes (weight + 1)
+    /// of rows `r`, `r + rows / 4`, `r + rows / 2` and `r + 3 * rows / 4` at column `c`, lowest bits first.
+    pub fn from_packed(rows: usize, cols: usize, packed: &[u8]) -> Result<Self, PackError> {
+        if !has_packed_form(rows, cols) {
+            return Err(PackError::WrongShape { rows, cols });
+        }
+        let quarter = rows / 4;
+        let expected = quarter.checked_mul(cols).ok_or(PackError::WrongShape { rows, cols })?;
+        if packed.len() != expected {
+            return Err(PackError::WrongLength { expected, found: packed.len() });
+        }
+        let mut matrix = Self::zeros(rows, cols);
+        for (r, bytes) in packed.chunks_exact(cols).enumerate() {
+            for (col, byte) in bytes.iter().enumerate() {
+                for part in 0..4 {
+                    let row = r + part * quarter;
+                    let code = byte >> (2 * part) & 3;
+                    if code == 3 {
+                        return Err(PackError::InvalidCode { row, col });
+                    }
+                    matrix.set_code(row, col, code);
+                }
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// The bytes of a model file, as `from_packed` takes them.
+    pub fn to_packed(&self) -> Vec<u8> {
+        let quarter = self.rows / 4;
+        let mut packed = Vec::with_capacity(quarter * self.cols);
+        for r in 0..quarter {
+            for col in 0..self.cols {
+                let pair = |part: usize| self.code(r + part * quarter, col) << (2 * part);
+                packed.push(pair(0) | pair(1) | pair(2) | pair(3));
+            }
+        }
+        packed
+    }
+
+    /// The weights in row order, `[rows, cols]`.
+    pub fn to_weights(&self) -> Vec<i8> {
+        let positions = (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| (row, col)));
+        positions.map(|(row, col)| WEIGHT_OF_CODE[usize::from(self.code(row, col))]).collect()
+    }
+
+    /// Number of outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Blocks of 16 rows, each `[cols / 4, 16]` bytes; the last one may have rows beyond `rows`.
+    pub(super) fn blocks(&self) -> std::slice::ChunksExact<'_, u8> {
+        self.steps.chunks_exact(self.cols / STEP_COLS * STEP_BYTES)
+    }
+
+    fn zeros(rows: usize, cols: usize) -> Self {
+        let bytes = rows.div_ceil(BLOCK_ROWS) * (cols / STEP_COLS) * STEP_BYTES;
+        Self { rows, cols, steps: vec![ZERO_WEIGHTS; bytes], row_pairs: OnceLock::new() }
+    }
+
+    fn set_code(&mut self, row: usize, col: usize, code: u8) {
+        let (byte, shift) = self.position(row, col);
+        let others = self.steps[byte] & !(3 << shift);
+        self.steps[byte] = others | code << shift;
+    }
+
+    fn code(&self, row: usize, col: usize) -> u8 {
+        let (byte, shift) = self.position(row, col);
+        self.steps[byte] >> shift & 3
+    }
+
+    /// Byte and bit at which a code starts.
+    fn position(&self, row: usize, col: usize) -> (usize, usize) {
+        let step = row / BLOCK_ROWS * (self.cols / STEP_COLS) + col / STEP_COLS;
+        let (field, r) = (row % BLOCK_ROWS / 4, row % 4);
+        (step * STEP_BYTES + 4 * r + col % STEP_COLS, 2 * field)
+    }
+}
+
+const WEIGHT_OF_CODE: [i8; 4] = [-1, 0, 1, 2];
+
+fn has_packed_form(rows: usize, cols: usize) -> bool {
+    rows > 0 && rows.is_multiple_of(4) && cols > 0 && cols.is_multiple_of(32) && cols <= MAX_COLS
+}
+
+impl std::fmt::Debug for TernaryMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TernaryMatrix({} x {})", self.rows, self.cols)
+    }
+}

@@ -1,0 +1,1 @@
+//! Photo captions on the user's own device.

@@ -1,0 +1,104 @@
+//! The pre-norm transformer block every encoder and decoder is made of.
+
+use candle_core::{Result, Tensor};
+
+use super::attention::Heads;
+use super::{Attention, AttentionLayout, Mlp, RmsNorm, ScaleChannels};
+use crate::weights::{ModelError, Weights};
+
+/// Sizes of a block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockSizes {
+    /// Width of a row.
+    pub hidden: usize,
+    /// Hidden width of the feed-forward layer.
+    pub mlp: usize,
+    /// The attention heads.
+    pub heads: Heads,
+    /// Start of the LayerScale of vision blocks; text blocks have none.
+    pub layer_scale: Option<f32>,
+}
+
+/// Per-row scale and shift of a block's first norm: how the memory conditions the decoder.
+pub struct Modulation {
+    /// `[rows, hidden]`, multiplies the normalised rows.
+    pub scale: Tensor,
+    /// `[rows, hidden]`, added to them.
+    pub shift: Tensor,
+}
+
+impl Modulation {
+    /// Applies it to normalised rows.
+    pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
+        rows.mul(&self.scale)?.add(&self.shift)
+    }
+}
+
+/// `x += ls1(attn(norm1(x)))`, `x += ls2(mlp(norm2(x)))`.
+pub struct Block {
+    norm1: RmsNorm,
+    attn: Attention,
+    ls1: Option<ScaleChannels>,
+    norm2: RmsNorm,
+    mlp: Mlp,
+    ls2: Option<ScaleChannels>,
+}
+
+impl Block {
+    /// A block of the given sizes.
+    pub fn new(weights: &Weights, sizes: BlockSizes) -> std::result::Result<Self, ModelError> {
+        let scale = |name: &str| {
+            let scale = sizes.layer_scale;
+            scale.map(|s| ScaleChannels::new(&weights.pp(name), sizes.hidden, s)).transpose()
+        };
+        Ok(Self {
+            norm1: RmsNorm::new(&weights.pp("norm1"), sizes.hidden)?,
+            attn: Attention::new(&weights.pp("attn"), sizes.hidden, sizes.heads)?,
+            ls1: scale("ls1")?,
+            norm2: RmsNorm::new(&weights.pp("norm2"), sizes.hidden)?,
+            mlp: Mlp::new(&weights.pp("mlp"), sizes.hidden, sizes.mlp)?,
+            ls2: scale("ls2")?,
+        })
+    }
+
+    /// Self-attention over `rows`.
+    pub fn forward(&self, rows: &Tensor, layout: &AttentionLayout) -> Result<Tensor> {
+        let normed = self.norm1.forward(rows)?;
+        self.finish(rows, &self.attn.forward(&normed, &normed, layout)?)
+    }
+
+    /// Attention from `rows` to the normalised rows of `context`.
+    pub fn forward_cross(
+        &self,
+        rows: &Tensor,
+        context: &Tensor,
+        layout: &AttentionLayout,
+    ) -> Result<Tensor> {
+        let normed = self.norm1.forward(rows)?;
+        self.finish(rows, &self.attn.forward(&normed, context, layout)?)
+    }
+
+    /// The modulated first norm of a conditioned block.
+    pub fn modulated(&self, rows: &Tensor, modulation: &Modulation) -> Result<Tensor> {
+        modulation.apply(&self.norm1.forward(rows)?)
+    }
+
+    /// The attention layer, for callers that keep its keys and values.
+    pub fn attn(&self) -> &Attention {
+        &self.attn
+    }
+
+    /// The rest of the block, once the attention's output is known.
+    pub fn finish(&self, rows: &Tensor, attended: &Tensor) -> Result<Tensor> {
+        let rows = rows.add(&scaled(&self.ls1, attended)?)?;
+        let hidden = self.mlp.forward(&self.norm2.forward(&rows)?)?;
+        rows.add(&scaled(&self.ls2, &hidden)?)
+    }
+}
+
+fn scaled(scale: &Option<ScaleChannels>, rows: &Tensor) -> Result<Tensor> {
+    match scale {
+        Some(scale) => scale.forward(rows),
+        None => Ok(rows.clone()),
+    }
+}

@@ -1,0 +1,69 @@
+//! The gated feed-forward layer of BitNet b1.58 2B4T: `down(subnorm(relu(gate)^2 * up))`.
+
+use candle_core::{Result, Shape, Tensor};
+
+use super::fused::{apply2, with_values, FusedOp};
+use super::{BitLinear, RmsNorm};
+use crate::weights::{ModelError, Weights};
+
+/// `[rows, size]` to the same shape through `hidden` gated channels.
+pub struct Mlp {
+    gate: BitLinear,
+    up: BitLinear,
+    sub_norm: RmsNorm,
+    down: BitLinear,
+}
+
+impl Mlp {
+    /// The layer for rows `size` wide.
+    pub fn new(
+        weights: &Weights,
+        size: usize,
+        hidden: usize,
+    ) -> std::result::Result<Self, ModelError> {
+        Ok(Self {
+            gate: BitLinear::new(&weights.pp("gate_proj"), size, hidden)?,
+            up: BitLinear::new(&weights.pp("up_proj"), size, hidden)?,
+            sub_norm: RmsNorm::new(&weights.pp("sub_norm"), hidden)?,
+            down: BitLinear::new(&weights.pp("down_proj"), hidden, size)?,
+        })
+    }
+
+    /// `rows` must be normalised already.
+    pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
+        let hidden = apply2(&self.gate.forward(rows)?, &self.up.forward(rows)?, GatedReluOp)?;
+        self.down.forward(&self.sub_norm.forward(&hidden)?)
+    }
+}
+
+/// `relu(g)^2 * u`.
+struct GatedReluOp;
+
+impl FusedOp<2> for GatedReluOp {
+    const NAME: &'static str = "gated_relu";
+
+    fn forward(&self, [g, u]: [&[f32]; 2], [shape, _]: [&Shape; 2]) -> Result<(Vec<f32>, Shape)> {
+        let gated = g.iter().zip(u).map(|(g, u)| {
+            let open = g.max(0.0);
+            open * open * u
+        });
+        Ok((gated.collect(), shape.clone()))
+    }
+
+    fn backward(&self, [g, u]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let (mut dg, mut du) = (vec![0.0; g.elem_count()], vec![0.0; u.elem_count()]);
+        with_values(g, |g| {
+            with_values(u, |u| {
+                with_values(dy, |dy| {
+                    for i in 0..g.len() {
+                        let open = g[i].max(0.0);
+                        dg[i] = 2.0 * open * u[i] * dy[i];
+                        du[i] = open * open * dy[i];
+                    }
+                })
+            })
+        })???;
+        let dg = Tensor::from_vec(dg, g.shape(), g.device())?;
+        Ok([Some(dg), Some(Tensor::from_vec(du, u.shape(), u.device())?)])
+    }
+}

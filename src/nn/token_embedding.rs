@@ -1,0 +1,140 @@
+//! The token table, int8 with one scale a token, tied with the output head.
+//!
+//! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et al.
+//! 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both factors
+//! int8 and the sum exact. Training quantises the same way and passes the gradient straight through.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Shape, Tensor};
+
+use super::bit_linear::quantized_rows;
+use super::fused::{apply1, with_values, FusedOp};
+use crate::kernels::{int8_matmul, quantize_row, Int8Matrix};
+use crate::weights::{Init, ModelError, Weights};
+
+/// The token table and output head.
+pub struct TokenEmbedding {
+    table: Table,
+    hidden_size: usize,
+}
+
+enum Table {
+    Latent(Tensor),
+    Int8(Arc<Int8Table>),
+}
+
+struct Int8Table {
+    matrix: Int8Matrix,
+    scales: Vec<f32>,
+    /// The same numbers for looking rows up: one row is too little work to unpack a matrix for.
+    rows: Vec<i8>,
+}
+
+/// One training step's quantised table, shared by look-ups and the head.
+pub struct QuantizedTable(Option<Tensor>);
+
+impl TokenEmbedding {
+    /// The table of `vocab_size` tokens.
+    pub fn new(
+        weights: &Weights,
+        vocab_size: usize,
+        hidden_size: usize,
+    ) -> std::result::Result<Self, ModelError> {
+        let shape = [vocab_size, hidden_size];
+        let table = if weights.is_file() {
+            let rows = weights.take_i8("weight", &shape)?;
+            let scales = weights.take_f32("weight_scale", &[vocab_size])?;
+            let matrix = Int8Matrix::from_weights(vocab_size, hidden_size, &rows);
+            Table::Int8(Arc::new(Int8Table { matrix, scales, rows }))
+        } else {
+            Table::Latent(weights.tensor("weight", &shape, Init::Normal(0.02))?)
+        };
+        Ok(Self { table, hidden_size })
+    }
+
+    /// Quantises the table once for a forward pass.
+    pub fn quantize(&self) -> Result<QuantizedTable> {
+        match &self.table {
+            Table::Latent(latent) => Ok(QuantizedTable(Some(apply1(latent, QuantizeRowsOp)?))),
+            Table::Int8(_) => Ok(QuantizedTable(None)),
+        }
+    }
+
+    /// The rows of `ids`: `[ids.len(), hidden_size]`.
+    pub fn look_up(&self, table: &QuantizedTable, ids: &[u32]) -> Result<Tensor> {
+        let factor = (self.hidden_size as f32).sqrt();
+        match (&self.table, &table.0) {
+            (Table::Latent(_), Some(quantized)) => {
+                let ids = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
+                quantized.index_select(&ids, 0)? * f64::from(factor)
+            }
+            (Table::Int8(table), _) => {
+                let rows = ids.iter().flat_map(|&id| {
+                    let id = id as usize;
+                    let scale = table.scales[id] * factor;
+                    table.rows[id * self.hidden_size..][..self.hidden_size]
+                        .iter()
+                        .map(move |&code| f32::from(code) * scale)
+                });
+                Tensor::from_vec(rows.collect(), (ids.len(), self.hidden_size), &Device::Cpu)
+            }
+            (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
+        }
+    }
+
+    /// Logits `[rows, vocab_size]` of normalised rows.
+    pub fn head(&self, table: &QuantizedTable, rows: &Tensor) -> Result<Tensor> {
+        match (&self.table, &table.0) {
+            (Table::Latent(_), Some(quantized)) => {
+                apply1(rows, QuantizeRowsOp)?.matmul(&quantized.t()?)
+            }
+            (Table::Int8(table), _) => apply1(rows, Int8HeadOp(table.clone())),
+            (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
+        }
+    }
+}
+
+/// Rounds every row to int8 and back, with a straight-through gradient.
+struct QuantizeRowsOp;
+
+impl FusedOp<1> for QuantizeRowsOp {
+    const NAME: &'static str = "quantize_rows";
+
+    fn forward(&self, [x]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
+        let rows = Tensor::from_slice(x, shape, &Device::Cpu)?;
+        let values = with_values(&quantized_rows(&rows)?, |values| values.to_vec())?;
+        Ok((values, shape.clone()))
+    }
+
+    fn backward(&self, _: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(gradient.clone())])
+    }
+}
+
+struct Int8HeadOp(Arc<Int8Table>);
+
+impl FusedOp<1> for Int8HeadOp {
+    const NAME: &'static str = "int8_head";
+
+    fn forward(&self, [x]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
+        let (tokens, width) = shape.dims2()?;
+        let vocab_size = self.0.matrix.rows();
+        let mut values = vec![0i8; x.len()];
+        let scales: Vec<f32> = x
+            .chunks_exact(width)
+            .zip(values.chunks_exact_mut(width))
+            .map(|(row, values)| quantize_row(row, values))
+            .collect();
+        let mut sums = vec![0i32; tokens * vocab_size];
+        int8_matmul(&self.0.matrix, &values, &mut sums);
+        let logits = sums.chunks_exact(vocab_size).zip(&scales).flat_map(|(sums, scale)| {
+            sums.iter().zip(&self.0.scales).map(move |(&sum, row)| sum as f32 * (scale * row))
+        });
+        Ok((logits.collect(), Shape::from((tokens, vocab_size))))
+    }
+
+    fn backward(&self, _: [&Tensor; 1], _: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        candle_core::bail!("an int8 table cannot be trained")
+    }
+}

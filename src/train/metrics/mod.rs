@@ -1,0 +1,2 @@
+//! Caption metrics.
+pub mod words;

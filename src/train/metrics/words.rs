@@ -1,0 +1,112 @@
+//! A caption's words as the caption metrics count them: lower case, contractions cut, punctuation left out.
+//!
+//! Does to captions what pycocoevalcap's `PTBTokenizer` does (Stanford CoreNLP 3.4.1 with `-lowerCase`,
+//! then a list of punctuation removed). It is not that whole lexer: MEASURE
+
+/// Abbreviations that keep their full stop, written without it.
+const ABBREVIATIONS: [&str; 22] = [
+    "ave", "blvd", "bros", "co", "corp", "ct", "dept", "dr", "etc", "ft", "inc", "jr", "ltd", "mr",
+    "mrs", "ms", "mt", "rd", "sr", "st", "univ", "vs",
+];
+
+/// Words that the Penn Treebank writes as two; the cut comes after three letters.
+const DOUBLE_WORDS: [&str; 6] = ["cannot", "gimme", "gonna", "gotta", "lemme", "wanna"];
+
+/// Ends of a word that are a word of their own.
+const CONTRACTIONS: [&str; 7] = ["n't", "'s", "'re", "'ve", "'ll", "'d", "'m"];
+
+/// The words of `caption`, in order. A caption of punctuation alone has none.
+pub fn words(caption: &str) -> Vec<String> {
+    let caption = caption.to_lowercase().replace("&amp;", "&").replace(['’', '‘'], "'");
+    let mut words = Vec::new();
+    for chunk in caption.split_whitespace() {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let (token, after) = rest.split_at(token_len(rest));
+            push_token(&mut words, token);
+            rest = after;
+        }
+    }
+    words
+}
+
+/// Bytes of the token that `text` starts with; at least one character.
+fn token_len(text: &str) -> usize {
+    if let Some(len) = contraction_len(text) {
+        return len;
+    }
+    // The lexer takes a run of these as one token, and only single ones are on the list of punctuation.
+    let marks = text.len() - text.trim_start_matches(['!', '?']).len();
+    if marks > 0 {
+        return marks;
+    }
+    if text.starts_with(char::is_alphanumeric) {
+        return word_len(text);
+    }
+    text.chars().next().map_or(0, char::len_utf8)
+}
+
+fn contraction_len(text: &str) -> Option<usize> {
+    CONTRACTIONS
+        .iter()
+        .filter_map(|ending| Some((ending, text.strip_prefix(ending)?)))
+        .find(|(_, after)| !after.starts_with(char::is_alphanumeric))
+        .map(|(ending, _)| ending.len())
+}
+
+/// Bytes of the word that `text` starts with, up to the next space, mark or contraction.
+fn word_len(text: &str) -> usize {
+    let mut len = 0;
+    for (at, c) in text.char_indices() {
+        let goes_on = c.is_alphanumeric() || joins(&text[..at], c, &text[at + c.len_utf8()..]);
+        if !goes_on || (at > 0 && contraction_len(&text[at..]).is_some()) {
+            break;
+        }
+        len = at + c.len_utf8();
+    }
+    if text[len..].starts_with('.') && is_abbreviation(&text[..len]) {
+        len += 1;
+    }
+    len
+}
+
+/// The mark `c` between `before` and `after` is part of the word: "t-shirt", "3.5", "u.s.", "o'clock".
+fn joins(before: &str, c: char, after: &str) -> bool {
+    if !before.ends_with(char::is_alphanumeric) || !after.starts_with(char::is_alphanumeric) {
+        return false;
+    }
+    let between_digits = || {
+        before.ends_with(|c: char| c.is_numeric()) && after.starts_with(|c: char| c.is_numeric())
+    };
+    match c {
+        '-' | '/' | '_' | '.' => true,
+        ',' | ':' => between_digits(),
+        '\'' => before.chars().count() == 1,
+        _ => false,
+    }
+}
+
+fn is_abbreviation(word: &str) -> bool {
+    is_initials(word) || ABBREVIATIONS.contains(&word)
+}
+
+/// Single letters with full stops between them: "t", "u.s".
+fn is_initials(word: &str) -> bool {
+    word.split('.').all(|part| part.chars().count() == 1 && part.starts_with(char::is_alphabetic))
+}
+
+fn push_token(words: &mut Vec<String>, token: &str) {
+    match token {
+        "(" => words.push("-lrb-".to_owned()),
+        ")" => words.push("-rrb-".to_owned()),
+        "[" => words.push("-lsb-".to_owned()),
+        "]" => words.push("-rsb-".to_owned()),
+        "{" => words.push("-lcb-".to_owned()),
+        "}" => words.push("-rcb-".to_owned()),
+        "'" | "\"" | "“" | "”" | "`" | "." | "?" | "!" | "," | ":" | "-" | "–" | "—" | "…" | ";" => {}
+        double if DOUBLE_WORDS.contains(&double) => {
+            words.extend([double[..3].to_owned(), double[3..].to_owned()]);
+        }
+        word => words.push(word.to_owned()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Trains the tokenizer: byte-level BPE, so every text has tokens and every token sequence has a text.
+//!
+//! The ids below 16 are special tokens and never stand for text. A text is encoded as if a space stood
+//! before it, so "dog" has the same token at the start of a caption as inside one; decoding gives that
+//! space back in front, and the reader drops it.
+
+use tokenizers::models::bpe::{BpeTrainerBuilder, BPE};
+use tokenizers::models::TrainerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::data::Length;
+
+/// Tokens of the shipped model; a multiple of 4, as every output dimension is.
+pub const VOCAB_SIZE: usize = 4096;
+
+/// Fills the end of shorter rows.
+pub const PAD: u32 = 0;
+/// Ends a caption.
+pub const EOS: u32 = 1;
+/// Starts a caption of [`Length::Short`].
+pub const SHORT: u32 = 2;
+/// Starts a caption of [`Length::Medium`].
+pub const MEDIUM: u32 = 3;
+/// Starts a caption of [`Length::Long`].
+pub const LONG: u32 = 4;
+/// Stands before a caption recalled from memory.
+pub const RECALLED: u32 = 5;
+/// Stands before a recalled caption that the user corrected.
+pub const CORRECTED: u32 = 6;
+/// Stands before the user's hint words.
+pub const HINT: u32 = 7;
+
+/// The special tokens, each at its id.
+pub const SPECIAL_TOKENS: [&str; 16] = [
+    "<pad>",
+    "<eos>",
+    "<short>",
+    "<medium>",
+    "<long>",
+    "<recalled>",
+    "<corrected>",
+    "<hint>",
+    "<reserved8>",
+    "<reserved9>",
+    "<reserved10>",
+    "<reserved11>",
+    "<reserved12>",
+    "<reserved13>",
+    "<reserved14>",
+    "<reserved15>",
+];
+
+/// The token that the decoder starts a caption of this length with.
+pub fn start_token(length: Length) -> u32 {
+    match length {
+        Length::Short => SHORT,
+        Length::Medium => MEDIUM,
+        Length::Long => LONG,
+    }
+}
+
+/// Trains a tokenizer of at most `vocab_size` tokens on `texts`; a text given twice counts twice. The
+/// vocabulary is smaller where the texts have fewer pairs to merge. The same texts give the same file.
+///
+/// # Panics
+/// When `vocab_size` leaves no room for the special tokens and the 256 bytes.
+pub fn train_tokenizer<I, S>(texts: I, vocab_size: usize) -> tokenizers::Result<Tokenizer>
+where
+    I: Iterator<Item = S> + Send,
+    S: AsRef<str> + Send,
+{
+    let smallest = SPECIAL_TOKENS.len() + 256;
+    assert!(vocab_size >= smallest, "a vocabulary of {vocab_size} is below {smallest}");
+    let trainer = BpeTrainerBuilder::new()
+        .vocab_size(vocab_size)
+        .show_progress(false)
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .special_tokens(SPECIAL_TOKENS.map(|token| AddedToken::from(token, true)).into())
+        .build();
+    let byte_level = ByteLevel::new(true, true, true);
+    let mut tokenizer = Tokenizer::new(BPE::default());
+    tokenizer.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
+    tokenizer.train(&mut TrainerWrapper::from(trainer), texts)?;
+    tokenizer.set_encode_special_tokens(true);
+    Ok(tokenizer)
+}
+
+/// Reads a `tokenizer.json` that [`train_tokenizer`] made; refuses one whose special tokens lie elsewhere.
+///
+/// Use this and not `Tokenizer::from_bytes`: the file cannot say that "<eos>" written by a user is
+/// text, so it is said here.
+pub fn read_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_bytes(json)?;
+    for (id, token) in (0..).zip(SPECIAL_TOKENS) {
+        if tokenizer.token_to_id(token) != Some(id) {
+            return Err(format!("expected {token} at id {id}").into());
+        }
+    }
+    tokenizer.set_encode_special_tokens(true);
+    Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "a dog runs on the beach",
+        "a man, a dog and a child",
+        "the man's hat, the child's dog",
+        "A dog on the beach",
+    ];
+
+    fn trained(vocab_size: usize) -> Tokenizer {
+        train_tokenizer(TEXTS.iter(), vocab_size).unwrap()
+    }
+
+    fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        tokenizer.encode(text, false).unwrap().get_ids().to_vec()
+    }
+
+    fn decoded(tokenizer: &Tokenizer, text: &str) -> String {
+        tokenizer.decode(&ids(tokenizer, text), false).unwrap()
+    }
+
+    #[test]
+    fn special_tokens_have_the_first_ids() {
+        let tokenizer = trained(300);
+        for (id, token) in (0..).zip(SPECIAL_TOKENS) {
+            assert_eq!(tokenizer.token_to_id(token), Some(id));
+        }
+        for (id, token) in [
+            (PAD, "<pad>"),
+            (EOS, "<eos>"),
+            (start_token(Length::Short), "<short>"),
+            (start_token(Length::Medium), "<medium>"),
+            (start_token(Length::Long), "<long>"),
+            (RECALLED, "<recalled>"),
+            (CORRECTED, "<corrected>"),
+            (HINT, "<hint>"),
+        ] {
+            assert_eq!(tokenizer.id_to_token(id).as_deref(), Some(token));
+        }
+    }
+
+    #[test]
+    fn vocabulary_never_exceeds_its_size() {
+        assert_eq!(trained(272).get_vocab_size(true), 272);
+        assert_eq!(trained(290).get_vocab_size(true), 290);
+        assert!(trained(4096).get_vocab_size(true) < 400, "four texts have few pairs");
+    }
+
+    #[test]
+    fn word_has_one_token_at_the_start_and_inside() {
+        let tokenizer = trained(4096);
+        let inside = ids(&tokenizer, "a dog");
+        assert_eq!(ids(&tokenizer, "dog"), inside[1..]);
+        assert_eq!(inside.len(), 2);
+    }
+
+    #[test]
+    fn decoding_gives_the_text_back_behind_one_space() {
+        let tokenizer = trained(4096);
+        for text in [
+            "a dog runs on the beach",
+            "Rex, 9 years!  two  spaces ",
+            "<eos> is text, <short> too",
+            "naïve café ☕ 犬 🐕‍🦺",
+            "tab\tnew line\r\n\u{0}\u{a0}end",
+            "isn't a man's 's",
+        ] {
+            assert_eq!(decoded(&tokenizer, text), format!(" {text}"));
+        }
+        assert_eq!(decoded(&tokenizer, " already spaced"), " already spaced");
+    }
+
+    #[test]
+    fn every_character_survives() {
+        let tokenizer = trained(300);
+        // One from each block of 97 scalar values: every length in UTF-8, every class of the splitter.
+        let text: String = (1..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
+        assert_eq!(decoded(&tokenizer, &text), format!(" {text}"));
+    }
+
+    #[test]
+    fn user_text_never_becomes_a_special_token() {
+        let tokenizer = trained(4096);
+        let first_text_id = u32::try_from(SPECIAL_TOKENS.len()).unwrap();
+        for token in SPECIAL_TOKENS {
+            assert!(ids(&tokenizer, token).iter().all(|&id| id >= first_text_id), "{token}");
+        }
+    }
+
+    #[test]
+    fn file_is_the_same_each_time_and_reads_back() {
+        let json = trained(320).to_string(false).unwrap();
+        assert_eq!(json, trained(320).to_string(false).unwrap());
+        let read = read_tokenizer(json.as_bytes()).unwrap();
+        for text in TEXTS.into_iter().chain(["<eos>", " <pad> "]) {
+            assert_eq!(ids(&read, text), ids(&trained(320), text));
+        }
+    }
+
+    #[test]
+    fn file_with_other_special_tokens_is_refused() {
+        let json = trained(300).to_string(false).unwrap();
+        assert!(read_tokenizer(json.replace("<hint>", "<tip>").as_bytes()).is_err());
+        assert!(read_tokenizer(&json.as_bytes()[..json.len() / 2]).is_err());
+        assert!(read_tokenizer(b"").is_err());
+    }
+}
