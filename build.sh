@@ -58,6 +58,12 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
   CARGO_TARGET_DIR=$root/target/tools cargo install wasm-bindgen-cli --version "$version" --force
 }
 
+need_build_tools() {
+  need_rust
+  need_npm_packages
+  need_wasm_bindgen
+}
+
 # --- building -----------------------------------------------------------------------------------
 
 # Two folders, because cargo rebuilds everything when the flags change.
@@ -106,9 +112,9 @@ END
 build_page() { # the package beside the page, and the service worker's list of files
   rm -rf www/pkg
   mkdir -p www/pkg
-  cp -r pkg/*.js pkg/wasm pkg/model www/pkg/
+  cp -r pkg/*.js pkg/index.d.ts pkg/wasm pkg/model www/pkg/
   local files version
-  files=$(cd www && find . -type f ! -name 'sw*.js' | LC_ALL=C sort)
+  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' | LC_ALL=C sort)
   version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
   # The page is stored under the folder's address, which every static host answers.
   sed -e "s/{{version}}/$version/" \
@@ -117,7 +123,7 @@ build_page() { # the package beside the page, and the service worker's list of f
 }
 
 build() {
-  need_rust && need_npm_packages && need_wasm_bindgen
+  need_build_tools
   build_wasm simd128
   build_wasm relaxed
   build_package
@@ -125,7 +131,10 @@ build() {
   say "built www/: $(sed -n "s/^const VERSION = '\(.*\)';/\1/p" www/sw.js)"
 }
 
-build_cli() { need_rust && cargo build --release --features cli --bin bitmar; }
+build_cli() {
+  need_rust
+  cargo build --release --features cli --bin bitmar
+}
 
 # --- testing ------------------------------------------------------------------------------------
 
@@ -153,7 +162,8 @@ test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-reporter
 
 run_tests() {
   trap closing_line EXIT
-  stage 'tools' eval 'need_rust; need_npm_packages; need_browser; need_wasm_bindgen'
+  stage 'tools' need_build_tools
+  stage 'browser' need_browser
   stage 'format' cargo fmt --check
   stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings

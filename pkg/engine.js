@@ -37,7 +37,7 @@ export class Engine {
   /**
    * Captions a photo.
    * @param {Blob | ImageBitmap | ImageData} photo
-   * @param {{ length?: string, hint?: string, beams?: number }} options
+   * @param {{ length?: string, hint?: string, beams?: number, remember?: boolean }} options
    * @param {(text: string) => void} onText hears the best caption so far whenever it changes
    * @param {() => Promise<boolean>} isCancelled asked after each token
    */
@@ -48,8 +48,8 @@ export class Engine {
     if (await isCancelled()) throw cancelled();
     const generation =
       read instanceof Uint8Array
-        ? this.#captioner.begin(read, options)
-        : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), options);
+        ? this.#captioner.begin(read, given(options))
+        : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
     let text = '';
     while (generation.step()) {
       if (generation.text() !== text) onText((text = generation.text()));
@@ -65,8 +65,9 @@ export class Engine {
 
   /** @param {number} id of a recent caption @param {string} text what its photo shows */
   async correct(id, text) {
-    this.#captioner.correct(id, text);
+    const slot = this.#captioner.correct(id, text);
     await this.#save();
+    return slot;
   }
 
   listMemory() {
@@ -131,6 +132,10 @@ export class Engine {
     this.#notice({ code: 'storage', message: String(error?.message ?? error) });
   }
 }
+
+/** Without what is there but undefined, which is as good as not given. @param {object} options */
+const given = (options) =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 /** @param {Uint8Array | Uint8ClampedArray} data the same bytes, as wasm-bindgen takes them */
 const asBytes = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

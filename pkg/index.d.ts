@@ -54,8 +54,10 @@ export interface CaptionOptions {
   length?: 'short' | 'medium' | 'long';
   /** What the photo is known to show, such as "my dog Rex". */
   hint?: string;
-  /** How many candidates the search keeps; 1 is greedy. */
+  /** How many candidates the search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
+  /** Whether the memory may keep the caption; true if not given. */
+  remember?: boolean;
   /** Ends the caption at the next token. */
   signal?: AbortSignal;
   /** Hears the best caption so far, whenever it changes. */
@@ -68,6 +70,32 @@ export interface Recalled {
   /** Its share of what was recalled, 0 to 1. */
   weight: number;
   text: string;
+  /** Whether the user wrote it. */
+  corrected: boolean;
+}
+
+/** A photo in the memory. */
+export interface Remembered {
+  slot: number;
+  text: string;
+  /** Whether the user wrote the text. */
+  corrected: boolean;
+  /** Milliseconds since 1970. */
+  writtenAt: number;
+  /** A JPEG of at most 64 x 64 pixels. */
+  thumbnail: Uint8Array;
+}
+
+export interface ModelInfo {
+  sha256: string;
+  /** The numbers that shape the model. */
+  config: Record<string, unknown>;
+  /** Commit of the trainer. */
+  commit: string;
+  trained: unknown;
+  version: string;
+  /** The integer kernels in use: `relaxed` or `simd128`. */
+  kernels: string;
 }
 
 /** Milliseconds. */
@@ -85,14 +113,14 @@ export interface Caption {
   text: string;
   /** How many tokens the text has. */
   tokens: number;
-  /** 0 to 1. */
+  /** Geometric mean of the tokens' probabilities, 0 to 1. */
   confidence: number;
   recalled: Recalled[];
   timings: Timings;
 }
 
 export interface Memory {
-  list(): Promise<Array<{ slot: number; text: string; corrected: boolean }>>;
+  list(): Promise<Remembered[]>;
   delete(slot: number): Promise<void>;
   clear(): Promise<void>;
   export(): Promise<Uint8Array>;
@@ -116,7 +144,7 @@ export class BitMar {
   static build(): 'relaxed' | 'simd128' | null;
 
   /** What is loaded. */
-  readonly info: Record<string, unknown>;
+  readonly info: ModelInfo;
 
   readonly memory: Memory;
 
@@ -136,8 +164,8 @@ export class BitMar {
     void
   >;
 
-  /** Teaches what a recently captioned photo shows. */
-  correct(caption: Caption | number, text: string): Promise<void>;
+  /** Teaches what a recently captioned photo shows; gives the memory's slot. */
+  correct(caption: Caption | number, text: string): Promise<number>;
 
   /** Ends the worker and gives its memory back. Jobs that wait fail with `closed`. */
   close(): void;

@@ -113,7 +113,7 @@ export class BitMar {
   /** @param {{ id: number } | number} caption @param {string} text */
   async correct(caption, text) {
     const id = typeof caption === 'number' ? caption : caption.id;
-    await this.#link.call('correct', () => ({ args: [id, text] }));
+    return this.#link.call('correct', () => ({ args: [id, text] }));
   }
 
   /** Ends the worker and gives its memory back. */

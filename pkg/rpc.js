@@ -126,7 +126,7 @@ export class WorkerLink {
     if (notice) return this.#onNotice(notice);
     const asked = this.#asked;
     if (asked?.id !== id) return;
-    if (event !== undefined) return asked.onEvent?.(event);
+    if (event !== undefined) return asked.job?.isCancelled ? undefined : asked.onEvent?.(event);
     // A trap leaves the wasm instance in an unknown state: the next job gets a new one.
     if (error?.code === 'internal') return this.#crash(error.message);
     clearTimeout(asked.timer);

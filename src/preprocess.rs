@@ -4,11 +4,14 @@
 //! `to_pixels` squashes it to the model's square, `[size, size, 3]` RGB8, row by row.
 //! Photos are squashed, not cropped: the training photos were, and captions describe the whole photo.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{Cursor, ErrorKind};
 
 use image::imageops::FilterType;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 /// The most pixels a photo may have. Large phone sensors reach 50 megapixels; RGB of 100 megapixels
 /// is 300 MB, near what a browser tab on a phone survives.
@@ -16,6 +19,12 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 
 /// The most bytes a decoder may set aside: `MAX_PIXELS` in RGBA8.
 const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS;
+
+/// Pixels a file may have however short it is: a header that lies costs at most some 100 MB and half a second.
+const UNEXPLAINED_PIXELS: u64 = 16_000_000;
+/// Above that, the most pixels a byte may stand for. JPEG reaches 512 (a bit for each block of 64), GIF
+/// 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.
+const PIXELS_PER_BYTE: u64 = 4096;
 
 /// Why a photo could not be turned into pixels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +55,7 @@ pub enum PhotoError {
     /// The file ends before the picture does.
     #[error("the photo's file ends too early")]
     Truncated,
-    /// The format was recognised but its contents make no sense.
+    /// The format was recognised but its contents make no sense; a GIF may merely be cut short.
     #[error("the photo is damaged: {reason}")]
     Corrupt {
         /// What the decoder found wrong.
@@ -76,8 +85,14 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     if !format.reading_enabled() {
         return Err(unreadable(bytes));
     }
-    if format == image::ImageFormat::Jpeg && !jpeg_has_its_end(bytes) {
-        // The JPEG decoder would fill the missing part with grey.
+    let is_whole = match format {
+        // The decoder would fill the missing part with grey.
+        ImageFormat::Jpeg => jpeg_has_its_end(bytes),
+        // The decoder would call it corrupt.
+        ImageFormat::WebP => webp_has_its_length(bytes),
+        _ => true,
+    };
+    if !is_whole {
         return Err(PhotoError::Truncated);
     }
     let mut limits = Limits::default();
@@ -87,13 +102,14 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     let mut decoder = reader.into_decoder().map_err(|error| photo_error(error, (0, 0)))?;
     let dimensions = decoder.dimensions();
     check_dimensions(dimensions)?;
+    check_explained(dimensions, bytes.len())?;
     if decoder.total_bytes() > MAX_DECODER_BYTES {
         return Err(too_large(dimensions));
     }
     // A photo with unreadable EXIF is still a photo.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut photo = DynamicImage::from_decoder(decoder)
-        .map_err(|error| photo_error(error, dimensions))?;
+    let mut photo =
+        DynamicImage::from_decoder(decoder).map_err(|error| photo_error(error, dimensions))?;
     photo.apply_orientation(orientation);
     Ok(if photo.color().has_alpha() { over_white(photo) } else { photo.into_rgb8() })
 }
@@ -147,7 +163,9 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
     let (width, height) = photo.dimensions();
     let row_bytes = 3 * width as usize;
     let edge = |index: u32, count: u32, length: u32| {
-        let edge = u64::from(index) * u64::from(length) / u64::from(count);
+        // The nearest whole pixel.
+        let count = u64::from(count);
+        let edge = (2 * u64::from(index) * u64::from(length) + count) / (2 * count);
         usize::try_from(edge).expect("an edge lies inside the photo")
     };
     let mut column_sums = vec![0u32; row_bytes];
@@ -206,6 +224,16 @@ fn check_dimensions((width, height): (u32, u32)) -> Result<(), PhotoError> {
     Ok(())
 }
 
+/// Refuses a header that promises far more pixels than the file can hold, before they are allocated.
+fn check_explained((width, height): (u32, u32), length: usize) -> Result<(), PhotoError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > UNEXPLAINED_PIXELS.max(PIXELS_PER_BYTE * length as u64) {
+        let reason = format!("{width} x {height} pixels cannot come from {length} bytes");
+        return Err(PhotoError::Corrupt { reason });
+    }
+    Ok(())
+}
+
 fn too_large((width, height): (u32, u32)) -> PhotoError {
     PhotoError::TooLarge { width, height, limit: MAX_PIXELS }
 }
@@ -215,26 +243,22 @@ fn corrupt(error: &dyn std::error::Error) -> PhotoError {
 }
 
 fn photo_error(error: ImageError, dimensions: (u32, u32)) -> PhotoError {
-    if ends_too_early(&error) {
-        return PhotoError::Truncated;
-    }
     match error {
         ImageError::Limits(_) => too_large(dimensions),
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            PhotoError::Truncated
+        }
+        other if is_caused_by_the_end(&other) => PhotoError::Truncated,
         other => corrupt(&other),
     }
 }
 
 /// Whether the end of the file is somewhere among an error's causes.
-fn ends_too_early(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| io.kind() == ErrorKind::UnexpectedEof) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn is_caused_by_the_end(error: &dyn std::error::Error) -> bool {
+    std::iter::successors(error.source(), |cause| cause.source()).any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == ErrorKind::UnexpectedEof)
+    })
 }
 
 /// Says what bytes are that no decoder takes.
@@ -248,9 +272,10 @@ fn unreadable(bytes: &[u8]) -> PhotoError {
     }
     let found = match (head.get(4..8), head.get(8..12)) {
         (Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF",
-        (Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1")) => {
-            "HEIC"
-        }
+        (
+            Some(b"ftyp"),
+            Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1"),
+        ) => "HEIC",
         (Some(b"ftyp"), _) => "a video",
         _ if head.starts_with(b"%PDF") => "PDF",
         _ if head.starts_with(b"II*\0") || head.starts_with(b"MM\0*") => "TIFF",
@@ -268,7 +293,8 @@ fn jpeg_has_its_end(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {
         // Between segments, and inside compressed data, the next marker is FF and not 00 or FF.
-        let marker = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff));
+        let marker =
+            rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff));
         let Some(position) = marker else { return false };
         let code = rest[position + 1];
         rest = &rest[position + 2..];
@@ -285,4 +311,11 @@ fn jpeg_has_its_end(bytes: &[u8]) -> bool {
             }
         }
     }
+}
+
+/// Whether a WebP file is as long as its RIFF header says; some writers forget the last padding byte.
+fn webp_has_its_length(bytes: &[u8]) -> bool {
+    let Some(&[a, b, c, d]) = bytes.get(4..8) else { return false };
+    let content = u64::from(u32::from_le_bytes([a, b, c, d]));
+    bytes.len() as u64 + 1 >= 8 + content
 }

@@ -10,24 +10,25 @@
 
 use std::arch::x86_64::*;
 
-use super::depthwise_filter::{Taps, CHANNEL_GROUP, GROUP_PAIR};
+use super::depthwise_filter::Taps;
+use super::int8_loops::{InnerLoops, Sums, BLOCK_TOKENS, TILE};
 use super::int8_matrix::{COL_GROUP, PANEL_ROWS, PANEL_STEP};
-use super::quantize::{to_int8, LARGEST_VALUE, SMALLEST_MAGNITUDE};
+use super::quantize::LARGEST_VALUE;
 use super::ternary_matrix::{BLOCK_ROWS, STEP_BYTES, STEP_COLS};
-use super::{checks, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix};
+use super::{
+    checks, int8_loops, quantize, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix,
+};
 
 /// Only [`super::available`] and [`super::active`] hand this out, after they found AVX2.
 pub(super) static AVX2: Kernels =
     Kernels { name: "avx2", ternary_matmul, int8_matmul, pointwise, depthwise, quantize_row };
 
-/// Tokens that share a load of weights.
-const TILE: usize = 4;
-/// Tokens packed at once: their activations stay in the second-level cache.
-const BLOCK_TOKENS: usize = 64;
 /// Steps an `i16` lane can add up, see above.
 const STEPS: usize = 64;
 /// Steps when some codes are left shifted by 2 bits. They come in twos, one for each half.
 const SHIFTED_STEPS: usize = 2 * 16;
+/// Channels of a depthwise convolution taken at once.
+const CHANNELS: usize = 8;
 /// Bytes of a step when the codes of a block have a byte each.
 const WIDE_STEP: usize = BLOCK_ROWS * STEP_COLS;
 
@@ -47,17 +48,23 @@ fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     }
 }
 
+static INT8: InnerLoops = InnerLoops {
+    // SAFETY: these are reached through `AVX2` only, so the processor has AVX2.
+    pack: |values, cols| unsafe { pack_pairs(values, cols) },
+    // SAFETY: as above.
+    multiply: |panel, tiles, sums| unsafe { int8_panel(panel, tiles, sums) },
+    // SAFETY: as above.
+    requantize: |requantize, first, sums, out| unsafe {
+        requantize_panel(requantize, first, sums, out)
+    },
+};
+
 fn int8_matmul(matrix: &Int8Matrix, values: &[i8], out: &mut [i32]) {
-    checks::int8_matmul(matrix, values, out.len());
-    // SAFETY: this is reached through `AVX2` only, so the processor has AVX2.
-    unsafe { int8_sums(matrix, values, out) }
+    int8_loops::matmul(&INT8, matrix, values, out);
 }
 
 fn pointwise(matrix: &Int8Matrix, values: &[i8], requantize: &Requantize, out: &mut [i8]) {
-    checks::int8_matmul(matrix, values, out.len());
-    checks::requantize(requantize, matrix.rows());
-    // SAFETY: this is reached through `AVX2` only, so the processor has AVX2.
-    unsafe { pointwise_sums(matrix, values, requantize, out) }
+    int8_loops::pointwise(&INT8, matrix, values, requantize, out);
 }
 
 fn depthwise(
@@ -68,19 +75,26 @@ fn depthwise(
     requantize: &Requantize,
     out: &mut [i8],
 ) {
-    checks::depthwise(filter, input, height, width, out);
-    checks::requantize(requantize, filter.channels());
-    for (pixel, out) in out.chunks_exact_mut(filter.channels()).enumerate() {
-        let taps = filter.taps(input, height, width, pixel);
+    int8_loops::depthwise::<CHANNELS>(
+        filter,
+        input,
+        (height, width),
+        requantize,
+        out,
         // SAFETY: this is reached through `AVX2` only, so the processor has AVX2.
-        unsafe { depthwise_pixel(filter, &taps, requantize, out) }
-    }
+        |taps, first, out| unsafe { depthwise_group(filter, taps, requantize, first, out) },
+    );
 }
 
 fn quantize_row(values: &[f32], out: &mut [i8]) -> f32 {
-    checks::quantize_row(values, out);
-    // SAFETY: this is reached through `AVX2` only, so the processor has AVX2.
-    unsafe { quantize(values, out) }
+    quantize::quantize_row(
+        values,
+        out,
+        // SAFETY: this is reached through `AVX2` only, so the processor has AVX2.
+        |values| unsafe { largest_magnitudes(values) },
+        // SAFETY: as above.
+        |values, scale, out| unsafe { scale_values(values, scale, out) },
+    )
 }
 
 /// One token: two steps at a time, one in each half of a register, codes used where they lie.
@@ -152,8 +166,9 @@ fn ternary_tiles(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
             .collect();
         for (index, block) in matrix.blocks().enumerate() {
             spread(block, &mut panel);
-            for (tile, (out, offsets)) in
-                tiles.chunks_exact(cols).zip(out.chunks_mut(TILE * rows).zip(offsets.chunks(TILE)))
+            for (tile, (out, offsets)) in tiles
+                .chunks_exact(TILE * cols)
+                .zip(out.chunks_mut(TILE * rows).zip(offsets.chunks(TILE)))
             {
                 let sums = ternary_tile(&panel, tile);
                 for ((out, offset), sums) in out.chunks_exact_mut(rows).zip(offsets).zip(sums) {
@@ -225,73 +240,21 @@ fn pack_quads(values: &[i8], cols: usize) -> Vec<u8> {
 }
 
 #[target_feature(enable = "avx2")]
-fn int8_sums(matrix: &Int8Matrix, values: &[i8], out: &mut [i32]) {
-    let rows = matrix.rows();
-    int8_tiles(matrix, values, |token, row, sums| {
-        let out = &mut out[token * rows..][..rows];
-        store_rows(&mut out[row..], sums);
-    });
-}
-
-#[target_feature(enable = "avx2")]
-fn pointwise_sums(matrix: &Int8Matrix, values: &[i8], requantize: &Requantize, out: &mut [i8]) {
-    let rows = matrix.rows();
-    int8_tiles(matrix, values, |token, row, sums| {
-        let out = &mut out[token * rows..][..rows];
-        requantize_group(requantize, row, sums, &mut out[row..]);
-    });
-}
-
-/// Calls `finish(token, first row, sums of 8 rows)` for everything; the rows of a last panel may reach
-/// beyond the matrix.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn int8_tiles(matrix: &Int8Matrix, values: &[i8], mut finish: impl FnMut(usize, usize, __m256i)) {
-    let cols = matrix.cols();
-    let panels: Vec<&[i16]> = matrix.panels().collect();
-    for (block, values) in values.chunks(BLOCK_TOKENS * cols).enumerate() {
-        let tokens = values.len() / cols;
-        let tiles = pack_pairs(values, cols);
-        for (group, panels) in panels.chunks(2).enumerate() {
-            for (tile, pairs) in tiles.chunks_exact(TILE / 2 * matrix.padded_cols()).enumerate() {
-                let sums = match panels {
-                    [first, second] => int8_tile([first, second], pairs),
-                    [first, ..] => {
-                        let [sums] = int8_tile([first], pairs);
-                        [sums, sums]
-                    }
-                    [] => continue,
-                };
-                for (panel, sums) in sums.iter().take(panels.len()).enumerate() {
-                    for (t, sums) in sums.iter().enumerate().take(tokens - tile * TILE) {
-                        let token = block * BLOCK_TOKENS + tile * TILE + t;
-                        finish(token, (2 * group + panel) * PANEL_ROWS, *sums);
-                    }
-                }
+fn int8_panel(panel: &[i16], tiles: &[i32], sums: &mut [Sums]) {
+    let tile = int8_loops::tile_len(panel.len() / PANEL_ROWS);
+    for (pairs, out) in tiles.chunks_exact(tile).zip(sums.chunks_exact_mut(TILE)) {
+        let mut sums = [_mm256_setzero_si256(); TILE];
+        for (weights, pairs) in panel.chunks_exact(PANEL_STEP).zip(pairs.chunks_exact(TILE)) {
+            let weights = load_weights(weights);
+            for (sum, pair) in sums.iter_mut().zip(pairs) {
+                let products = _mm256_madd_epi16(weights, _mm256_set1_epi32(*pair));
+                *sum = _mm256_add_epi32(*sum, products);
             }
         }
-    }
-}
-
-/// Sums of `PANELS` times 8 rows of 4 tokens.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn int8_tile<const PANELS: usize>(
-    panels: [&[i16]; PANELS],
-    pairs: &[i32],
-) -> [[__m256i; TILE]; PANELS] {
-    let mut sums = [[_mm256_setzero_si256(); TILE]; PANELS];
-    let panels = panels.map(|panel| &panel[..pairs.len() / TILE * PANEL_STEP]);
-    for (step, pairs) in pairs.chunks_exact(TILE).enumerate() {
-        let weights = panels.map(|panel| load_weights(&panel[step * PANEL_STEP..][..PANEL_STEP]));
-        for (token, pair) in pairs.iter().enumerate() {
-            let pair = _mm256_set1_epi32(*pair);
-            for (sums, weights) in sums.iter_mut().zip(weights) {
-                sums[token] = _mm256_add_epi32(sums[token], _mm256_madd_epi16(weights, pair));
-            }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            store8(out, sum);
         }
     }
-    sums
 }
 
 /// Widens activations to `i16` and orders them `[tiles, padded cols / 2, 4 tokens]`, each `i32` the pair
@@ -334,84 +297,98 @@ fn transpose([a, b, c, d]: [__m128i; 4]) -> [__m128i; 4] {
     ]
 }
 
-/// One output pixel, 8 channels at a time.
+/// The channels from `first` on of an output pixel.
 #[target_feature(enable = "avx2")]
-fn depthwise_pixel(
+fn depthwise_group(
     filter: &DepthwiseFilter,
     taps: &Taps<'_>,
     requantize: &Requantize,
+    first: usize,
     out: &mut [i8],
 ) {
-    let whole = out.len() / CHANNEL_GROUP * CHANNEL_GROUP;
-    for (first, weights) in (0..whole).step_by(CHANNEL_GROUP).zip(filter.groups()) {
-        let mut sums = _mm256_setzero_si256();
-        for (weights, taps) in weights.chunks_exact(GROUP_PAIR).zip(taps.chunks_exact(2)) {
-            let pair = _mm_unpacklo_epi8(load8(&taps[0][first..]), load8(&taps[1][first..]));
-            let products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(pair), load_weights(weights));
-            sums = _mm256_add_epi32(sums, products);
-        }
-        requantize_group(requantize, first, sums, &mut out[first..]);
+    let mut sums = _mm256_setzero_si256();
+    for (weights, taps) in filter.weights_from(first).zip(taps.chunks_exact(2)) {
+        let pair = _mm_unpacklo_epi8(load8(&taps[0][first..]), load8(&taps[1][first..]));
+        let weights = load_weights(&weights[..2 * CHANNELS]);
+        let products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(pair), weights);
+        sums = _mm256_add_epi32(sums, products);
     }
-    for (channel, out) in out.iter_mut().enumerate().skip(whole) {
-        *out = requantize.apply(channel, filter.channel_sum(taps, channel));
-    }
-}
-
-/// Requantizes 8 channels from `first` into the front of `out`, fewer if `out` ends before.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn requantize_group(requantize: &Requantize, first: usize, sums: __m256i, out: &mut [i8]) {
-    if out.len() < 8 {
-        let mut all = [0; 8];
-        store_rows(&mut all, sums);
-        for (r, (out, sum)) in out.iter_mut().zip(all).enumerate() {
-            *out = requantize.apply(first + r, sum);
-        }
-        return;
-    }
-    let multiplier = load_floats(&requantize.multiplier[first..]);
-    let bias = load_floats(&requantize.bias[first..]);
-    let scaled = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier), bias);
-    store_int8(out, scaled, f32::from(requantize.low), f32::from(requantize.high));
+    out.copy_from_slice(&Scale::of_channels(requantize, first).apply(sums));
 }
 
 #[target_feature(enable = "avx2")]
-fn quantize(values: &[f32], out: &mut [i8]) -> f32 {
-    let (chunks, rest) = values.as_chunks::<8>();
+fn requantize_panel(requantize: &Requantize, first: usize, sums: &[Sums], out: &mut [i8]) {
+    let scale = Scale::of_channels(requantize, first);
+    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(requantize.bias.len())) {
+        out[first..][..8].copy_from_slice(&scale.apply(load_sums(sums)));
+    }
+}
+
+/// The requantization of 8 channels.
+struct Scale {
+    multiplier: __m256,
+    bias: __m256,
+    low: __m256,
+    high: __m256,
+}
+
+impl Scale {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn of_channels(requantize: &Requantize, first: usize) -> Self {
+        Self {
+            multiplier: load_floats(&requantize.multiplier[first..]),
+            bias: load_floats(&requantize.bias[first..]),
+            low: _mm256_set1_ps(f32::from(requantize.low)),
+            high: _mm256_set1_ps(f32::from(requantize.high)),
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn apply(&self, sums: __m256i) -> [i8; 8] {
+        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multiplier);
+        round_between(self.low, self.high, _mm256_add_ps(scaled, self.bias))
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn largest_magnitudes(values: &[[f32; 8]]) -> [f32; 8] {
     let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX));
-    let mut largest = _mm256_set1_ps(SMALLEST_MAGNITUDE);
-    for chunk in chunks {
+    let mut largest = _mm256_setzero_ps();
+    for values in values {
         // The first operand may be NaN; then the second is the maximum.
-        largest = _mm256_max_ps(_mm256_and_ps(load_floats(chunk), magnitude), largest);
+        largest = _mm256_max_ps(_mm256_and_ps(load_floats(values), magnitude), largest);
     }
-    let mut lanes = [0; 8];
-    store_rows(&mut lanes, _mm256_castps_si256(largest));
-    let lanes = lanes.map(|bits| f32::from_bits(bits.cast_unsigned()));
-    let rest = rest.iter().map(|value| value.abs());
-    let largest = lanes.into_iter().chain(rest).fold(SMALLEST_MAGNITUDE, f32::max);
-
-    let scale = LARGEST_VALUE / largest;
-    let (out_chunks, out_rest) = out.as_chunks_mut::<8>();
-    for (chunk, out) in chunks.iter().zip(out_chunks) {
-        let scaled = _mm256_mul_ps(load_floats(chunk), _mm256_set1_ps(scale));
-        store_int8(out, scaled, -LARGEST_VALUE, LARGEST_VALUE);
-    }
-    for (value, out) in values.as_chunks::<8>().1.iter().zip(out_rest) {
-        *out = to_int8(value * scale, -LARGEST_VALUE, LARGEST_VALUE);
-    }
-    largest / LARGEST_VALUE
+    let mut bits = [0; 8];
+    store8(&mut bits, _mm256_castps_si256(largest));
+    bits.map(|bits| f32::from_bits(bits.cast_unsigned()))
 }
 
-/// Clamps 8 floats, rounds them to the nearest integer, ties to even, and stores them as int8.
+#[target_feature(enable = "avx2")]
+fn scale_values(values: &[[f32; 8]], scale: f32, out: &mut [[i8; 8]]) {
+    let (low, high) = (_mm256_set1_ps(-LARGEST_VALUE), _mm256_set1_ps(LARGEST_VALUE));
+    for (values, out) in values.iter().zip(out) {
+        *out = round_between(low, high, _mm256_mul_ps(load_floats(values), _mm256_set1_ps(scale)));
+    }
+}
+
+/// Clamps to `low..=high` and rounds to the nearest integer, ties to even.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store_int8(out: &mut [i8], values: __m256, low: f32, high: f32) {
-    let clamped = _mm256_min_ps(_mm256_max_ps(values, _mm256_set1_ps(low)), _mm256_set1_ps(high));
-    let rounded = _mm256_cvtps_epi32(clamped);
-    let halves = (_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
-    let words = _mm_packs_epi32(halves.0, halves.1);
-    let bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).to_le_bytes();
-    out[..8].copy_from_slice(&bytes.map(u8::cast_signed));
+fn round_between(low: __m256, high: __m256, values: __m256) -> [i8; 8] {
+    // The first operand may be NaN; then the second, `low`, is the maximum.
+    let rounded = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(values, low), high));
+    let upper = _mm256_extracti128_si256(rounded, 1);
+    let words = _mm_packs_epi32(_mm256_castsi256_si128(rounded), upper);
+    _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).to_le_bytes().map(u8::cast_signed)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_sums(sums: &Sums) -> __m256i {
+    // SAFETY: these are the 8 values read.
+    unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
 }
 
 /// Stores 8 sums, fewer if `out` ends before.

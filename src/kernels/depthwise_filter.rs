@@ -3,10 +3,6 @@
 //! Two taps make a pair, so that one 16-bit multiply-and-add-pairs serves two taps of a channel. The
 //! last pair is completed by a tap of weight 0.
 
-/// Channels are padded to a multiple of this.
-pub(super) const CHANNEL_GROUP: usize = 8;
-/// Values of a pair of taps for a group of channels.
-pub(super) const GROUP_PAIR: usize = 2 * CHANNEL_GROUP;
 /// A 5 x 5 filter and the tap that completes its last pair.
 const MAX_TAPS: usize = 26;
 
@@ -16,13 +12,13 @@ pub struct DepthwiseFilter {
     channels: usize,
     size: usize,
     stride: usize,
-    /// `[channel groups, tap pairs, 8, 2]`
+    /// `[tap pairs, channels, 2]`
     weights: Vec<i16>,
     /// What a tap outside the image sees, `[channels]`.
     outside: Vec<i8>,
 }
 
-/// The inputs of one output pixel, `[channels]` for each tap.
+/// The inputs of one output pixel, each tap `channels` long.
 pub(super) type Taps<'a> = [&'a [i8]; MAX_TAPS];
 
 impl DepthwiseFilter {
@@ -36,17 +32,13 @@ impl DepthwiseFilter {
         assert!(size == 3 || size == 5, "no depthwise filter of size {size}");
         assert!(stride == 1 || stride == 2, "no depthwise filter of stride {stride}");
         assert_eq!(weights.len(), size * size * channels, "weights do not fill the filter");
-        let mut filter =
-            Self { channels, size, stride, weights: vec![], outside: vec![0; channels] };
-        let groups = channels.div_ceil(CHANNEL_GROUP);
-        filter.weights = vec![0; groups * filter.pairs() * GROUP_PAIR];
+        let mut pairs = vec![0; (size * size).next_multiple_of(2) * channels];
         for (tap, weights) in weights.chunks_exact(channels).enumerate() {
             for (channel, &weight) in weights.iter().enumerate() {
-                let position = filter.position(tap, channel);
-                filter.weights[position] = i16::from(weight);
+                pairs[(tap / 2 * channels + channel) * 2 + tap % 2] = i16::from(weight);
             }
         }
-        filter
+        Self { channels, size, stride, weights: pairs, outside: vec![0; channels] }
     }
 
     /// Height or width of the output for that of the input.
@@ -59,60 +51,70 @@ impl DepthwiseFilter {
         self.channels
     }
 
-    /// Pairs of taps.
-    pub(super) fn pairs(&self) -> usize {
-        (self.size * self.size).div_ceil(2)
-    }
-
-    /// Weights of the whole groups of 8 channels and the rest, each group `[pairs, 8, 2]`.
-    pub(super) fn groups(&self) -> std::slice::ChunksExact<'_, i16> {
-        self.weights.chunks_exact(self.pairs() * GROUP_PAIR)
+    /// For each pair of taps the weights of the channels from `first` on, two for each channel.
+    pub(super) fn weights_from(&self, first: usize) -> impl Iterator<Item = &[i16]> {
+        self.weights[2 * first..].chunks(2 * self.channels)
     }
 
     /// The sum of one channel.
     pub(super) fn channel_sum(&self, taps: &Taps<'_>, channel: usize) -> i32 {
-        let products = (0..self.size * self.size).map(|tap| {
-            i32::from(self.weights[self.position(tap, channel)]) * i32::from(taps[tap][channel])
+        let pairs = self.weights_from(channel).zip(taps.chunks_exact(2));
+        let products = pairs.map(|(weights, taps)| {
+            let product = |tap: usize| i32::from(weights[tap]) * i32::from(taps[tap][channel]);
+            product(0) + product(1)
         });
         products.sum()
     }
 
-    /// The inputs of output `pixel`, counted row by row, in the NHWC image `input`.
-    pub(super) fn taps<'a>(
-        &'a self,
-        input: &'a [i8],
-        height: usize,
-        width: usize,
-        pixel: usize,
-    ) -> Taps<'a> {
-        let out_width = self.output_size(width);
-        let top = pixel / out_width * self.stride;
-        let left = pixel % out_width * self.stride;
+    /// Calls `pixel(taps, out)` for each output pixel of the NHWC image `input`.
+    #[inline(always)]
+    pub(super) fn for_each_pixel(
+        &self,
+        input: &[i8],
+        (height, width): (usize, usize),
+        out: &mut [i8],
+        mut pixel: impl FnMut(&Taps<'_>, &mut [i8]),
+    ) {
         let (above, before) = (self.padding(height), self.padding(width));
         let mut taps = [self.outside.as_slice(); MAX_TAPS];
-        for ky in 0..self.size {
-            for kx in 0..self.size {
+        let rows = out.chunks_exact_mut(self.output_size(width) * self.channels);
+        for (row, out) in rows.enumerate() {
+            for (col, out) in out.chunks_exact_mut(self.channels).enumerate() {
                 // Above or left of the image the subtraction wraps to a value beyond its end.
-                let y = (top + ky).wrapping_sub(above);
-                let x = (left + kx).wrapping_sub(before);
-                if y < height && x < width {
-                    let start = (y * width + x) * self.channels;
-                    taps[ky * self.size + kx] = &input[start..start + self.channels];
-                }
+                let top = (row * self.stride).wrapping_sub(above);
+                let left = (col * self.stride).wrapping_sub(before);
+                self.find_taps(input, (height, width), (top, left), &mut taps);
+                pixel(&taps, out);
             }
         }
-        taps
+    }
+
+    /// Sets all taps but that of weight 0.
+    #[inline(always)]
+    fn find_taps<'a>(
+        &'a self,
+        input: &'a [i8],
+        (height, width): (usize, usize),
+        (top, left): (usize, usize),
+        taps: &mut Taps<'a>,
+    ) {
+        for (ky, taps) in taps.chunks_exact_mut(self.size).take(self.size).enumerate() {
+            let y = top.wrapping_add(ky);
+            for (kx, tap) in taps.iter_mut().enumerate() {
+                let x = left.wrapping_add(kx);
+                *tap = if y < height && x < width {
+                    &input[(y * width + x) * self.channels..][..self.channels]
+                } else {
+                    &self.outside
+                };
+            }
+        }
     }
 
     /// Zeros in front of an axis of length `input`.
     fn padding(&self, input: usize) -> usize {
         let needed = (self.output_size(input) - 1) * self.stride + self.size;
         needed.saturating_sub(input) / 2
-    }
-
-    fn position(&self, tap: usize, channel: usize) -> usize {
-        let pair = channel / CHANNEL_GROUP * self.pairs() + tap / 2;
-        pair * GROUP_PAIR + channel % CHANNEL_GROUP * 2 + tap % 2
     }
 }
 

@@ -7,8 +7,12 @@
 //! The functions here run on the fastest backend: AVX2 where an x86 processor has it, on WebAssembly
 //! what the module was compiled for.
 
+use std::sync::OnceLock;
+
 mod checks;
 mod depthwise_filter;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
+mod int8_loops;
 mod int8_matrix;
 mod quantize;
 mod scalar;
@@ -16,6 +20,10 @@ mod ternary_matrix;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod relaxed;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 
 #[cfg(test)]
 mod tests;
@@ -44,22 +52,24 @@ pub struct Kernels {
 
 /// The backends this build can run on this machine, slowest first.
 pub fn available() -> Vec<&'static Kernels> {
+    #[allow(unused_mut, reason = "nothing is added in a build without vector instructions")]
     let mut all = vec![&scalar::SCALAR];
+    // The standard library detects the processor's features once and keeps them.
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         all.push(&avx2::AVX2);
     }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    all.push(&simd128::SIMD128);
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    all.push(&relaxed::RELAXED);
     all
 }
 
 /// The backend in use: the fastest available one.
 pub fn active() -> &'static Kernels {
-    // The standard library detects the processor's features once and keeps them.
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        return &avx2::AVX2;
-    }
-    &scalar::SCALAR
+    static ACTIVE: OnceLock<&Kernels> = OnceLock::new();
+    ACTIVE.get_or_init(|| available().pop().expect("the scalar backend is always there"))
 }
 
 /// `out[t][r] = sum over c of matrix[r][c] * values[t][c]`: `values` is `[tokens, cols]`, `out`

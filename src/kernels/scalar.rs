@@ -86,18 +86,16 @@ fn depthwise(
 ) {
     checks::depthwise(filter, input, height, width, out);
     checks::requantize(requantize, filter.channels());
-    for (pixel, out) in out.chunks_exact_mut(filter.channels()).enumerate() {
-        let taps = filter.taps(input, height, width, pixel);
+    filter.for_each_pixel(input, (height, width), out, |taps, out| {
         for (channel, out) in out.iter_mut().enumerate() {
-            *out = requantize.apply(channel, filter.channel_sum(&taps, channel));
+            *out = requantize.apply(channel, filter.channel_sum(taps, channel));
         }
-    }
+    });
 }
 
 fn quantize_row(values: &[f32], out: &mut [i8]) -> f32 {
     checks::quantize_row(values, out);
-    let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    let largest = largest.max(SMALLEST_MAGNITUDE);
+    let largest = values.iter().map(|value| value.abs()).fold(SMALLEST_MAGNITUDE, f32::max);
     let scale = LARGEST_VALUE / largest;
     for (value, out) in values.iter().zip(out) {
         *out = to_int8(value * scale, -LARGEST_VALUE, LARGEST_VALUE);

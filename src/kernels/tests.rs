@@ -151,6 +151,18 @@ fn assert_quantize_row(values: &[f32]) {
 }
 
 #[test]
+fn the_backends_of_this_build_are_available() {
+    let names: Vec<_> = available().iter().map(|kernels| kernels.name).collect();
+    let simd = cfg!(target_feature = "simd128");
+    let relaxed = cfg!(target_feature = "relaxed-simd");
+    let wasm = [("scalar", true), ("simd128", simd), ("relaxed", relaxed)];
+    if cfg!(target_arch = "wasm32") {
+        assert_eq!(names, wasm.iter().filter(|b| b.1).map(|b| b.0).collect::<Vec<_>>());
+    }
+    assert_eq!(names.last(), Some(&active().name));
+}
+
+#[test]
 fn packed_bytes_hold_rows_a_quarter_apart() {
     let mut weights = vec![0; 8 * 32];
     // Rows 1, 3, 5 and 7 share the bytes of the second packed row.

@@ -8,7 +8,7 @@ pub(crate) mod fused;
 mod kv_cache;
 mod mlp;
 mod norm;
-mod token_embedding;
+pub(crate) mod token_embedding;
 
 pub use attention::{Attention, AttentionLayout, Heads, Segment};
 pub use bit_linear::BitLinear;

@@ -4,12 +4,22 @@
 //! before it, so "dog" has the same token at the start of a caption as inside one; decoding gives that
 //! space back in front, and the reader drops it.
 
+use std::path::Path;
+
 use tokenizers::models::bpe::{BpeTrainerBuilder, BPE};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::data::Length;
+use super::data::{
+    load_caption_text, load_index, normalize_caption, DataError, Length, PhotoSet, Split,
+};
+
+/// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
+const PHOTO_CAPTION_WEIGHT: usize = 6;
+
+/// Every so many texts one is given as it was written, so that capitals get tokens too.
+const CASED_EVERY: usize = 20;
 
 /// Tokens of the shipped model; a multiple of 4, as every output dimension is.
 pub const VOCAB_SIZE: usize = 4096;
@@ -60,6 +70,29 @@ pub fn start_token(length: Length) -> u32 {
     }
 }
 
+/// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of training photos
+/// most often. No dev photo's caption is among them.
+pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
+    let mut captions = Vec::new();
+    for set in [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain] {
+        let photos = load_index(dir, set)?;
+        let train = photos.into_iter().filter(|photo| photo.split == Split::Train);
+        captions.extend(train.flat_map(|photo| photo.captions));
+    }
+    let photo_captions: Vec<String> = captions.iter().map(|text| normalize_caption(text)).collect();
+    let num_photo_captions = captions.len();
+    for file in ["flickr30k_captions.txt.gz", "coco_captions.txt.gz", "commongen_captions.txt.gz"] {
+        captions.extend(load_caption_text(dir, file)?);
+    }
+    let mut texts = Vec::new();
+    for _ in 0..PHOTO_CAPTION_WEIGHT {
+        texts.extend_from_slice(&photo_captions);
+    }
+    texts.extend(captions[num_photo_captions..].iter().map(|text| normalize_caption(text)));
+    texts.extend(captions.into_iter().step_by(CASED_EVERY));
+    Ok(texts)
+}
+
 /// Trains a tokenizer of at most `vocab_size` tokens on `texts`; a text given twice counts twice. The
 /// vocabulary is smaller where the texts have fewer pairs to merge. The same texts give the same file.
 ///
@@ -88,7 +121,7 @@ where
 
 /// Reads a `tokenizer.json` that [`train_tokenizer`] made; refuses one whose special tokens lie elsewhere.
 ///
-/// Use this and not `Tokenizer::from_bytes`: the file cannot say that "<eos>" written by a user is
+/// Use this and not `Tokenizer::from_bytes`: the file cannot say that `<eos>` written by a user is
 /// text, so it is said here.
 pub fn read_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(json)?;
@@ -102,6 +135,7 @@ pub fn read_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
 

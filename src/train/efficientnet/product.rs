@@ -24,7 +24,10 @@ pub(super) struct Panels {
 
 impl Panels {
     pub(super) fn new(outputs: usize, weights: &[f32]) -> Self {
-        assert!(outputs > 0 && weights.len() % outputs == 0, "weights do not fill the rows");
+        assert!(
+            outputs > 0 && weights.len().is_multiple_of(outputs),
+            "weights do not fill the rows"
+        );
         let inputs = weights.len() / outputs;
         let mut values = vec![0.0; outputs.div_ceil(TILE_COLS) * inputs * TILE_COLS];
         for (output, row) in weights.chunks_exact(inputs).enumerate() {
@@ -72,7 +75,8 @@ impl WithSimd for Product<'_> {
             for (packed, pixels) in packed.chunks_exact_mut(TILE_ROWS * weights.inputs).zip(tiles) {
                 pack(packed, pixels, weights.inputs);
             }
-            for (index, panel) in weights.values.chunks_exact(weights.inputs * TILE_COLS).enumerate()
+            for (index, panel) in
+                weights.values.chunks_exact(weights.inputs * TILE_COLS).enumerate()
             {
                 let first = index * TILE_COLS;
                 let bias = &bias[first..bias.len().min(first + TILE_COLS)];

@@ -1,0 +1,239 @@
+//! Speed of every kernel on every backend, beside the scalar reference of the same run.
+//!
+//! ```text
+//! cargo bench --bench kernels [-- filter]
+//! cargo bench --bench kernels --target wasm32-unknown-unknown     in node; see docs/kernels.md for Chromium
+//! ```
+//!
+//! Each answer is compared with the reference first. Times are those of windows of about a millisecond:
+//! the minimum says what the code can do, the median what it did on this machine at that hour.
+#![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
+
+use bitmar::kernels::{available, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix};
+
+/// Windows of each measurement.
+const WINDOWS: usize = 100;
+/// Milliseconds of a window: long against the clock, short against a time slice.
+const WINDOW: f64 = 1.0;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn main() {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    run(&filter.unwrap_or_default(), |line| println!("{line}"));
+}
+
+#[cfg(target_arch = "wasm32")]
+fn main() {}
+
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen_test::wasm_bindgen_test]
+fn kernels() {
+    run("", |line| wasm_bindgen_test::console_log!("{line}"));
+}
+
+/// A kernel with its operands.
+struct Case {
+    name: String,
+    /// Additions and multiplications, or values where nothing is multiplied.
+    operations: usize,
+    run: Box<dyn FnMut(&Kernels, &mut Output)>,
+}
+
+#[derive(Clone, PartialEq, Default)]
+struct Output {
+    sums: Vec<i32>,
+    bytes: Vec<i8>,
+}
+
+fn run(filter: &str, print: impl Fn(&str)) {
+    print("kernel                        backend       min us   median us   GOP/s   x scalar");
+    for mut case in cases().into_iter().filter(|case| case.name.contains(filter)) {
+        let mut reference = None;
+        for kernels in available() {
+            let mut out = Output::default();
+            (case.run)(kernels, &mut out);
+            let (expected, scalar) = reference.get_or_insert_with(|| (out.clone(), None));
+            assert!(out == *expected, "{}: {} differs from scalar", case.name, kernels.name);
+            let [min, median] = measure(|| (case.run)(kernels, &mut out));
+            let ratio = *scalar.get_or_insert(min) / min;
+            let speed = case.operations as f64 / min / 1e6;
+            print(&format!(
+                "{:<28}  {:<8}  {:>10.2}  {:>10.2}  {speed:>6.1}  {ratio:>9.1}",
+                case.name,
+                kernels.name,
+                min * 1e3,
+                median * 1e3
+            ));
+        }
+    }
+}
+
+/// Minimum and median milliseconds of a call.
+fn measure(mut call: impl FnMut()) -> [f64; 2] {
+    let mut calls = 1;
+    let mut window = |calls: usize| {
+        let start = now();
+        for _ in 0..calls {
+            call();
+        }
+        now() - start
+    };
+    while window(calls) < WINDOW {
+        calls *= 2;
+    }
+    // Slow cases get fewer windows, so that no line takes more than a few seconds.
+    let count = (WINDOWS as f64 * WINDOW / window(calls)).clamp(5.0, WINDOWS as f64) as usize;
+    let mut times: Vec<f64> = (0..count).map(|_| window(calls) / calls as f64).collect();
+    times.sort_by(f64::total_cmp);
+    [times[0], times[count / 2]]
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn now() -> f64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
+}
+
+#[cfg(target_arch = "wasm32")]
+fn now() -> f64 {
+    use wasm_bindgen::{prelude::wasm_bindgen, JsValue};
+    #[wasm_bindgen]
+    extern "C" {
+        type Performance;
+        #[wasm_bindgen(thread_local_v2, js_name = performance)]
+        static PERFORMANCE: Performance;
+        #[wasm_bindgen(method)]
+        fn now(this: &Performance) -> f64;
+    }
+    PERFORMANCE.with(Performance::now)
+}
+
+/// The shapes of the decoder (1 token), the encoders, and EfficientNet-Lite0 at 224 pixels.
+fn cases() -> Vec<Case> {
+    let ternary = [
+        (256, 256, 1),
+        (384, 384, 1),
+        (1024, 4096, 1),
+        (192, 768, 16),
+        (192, 768, 256),
+        (384, 1536, 64),
+    ];
+    let pointwise = [
+        (16, 32, 12544),
+        (96, 16, 12544),
+        (24, 96, 3136),
+        (240, 40, 784),
+        (112, 672, 196),
+        (320, 1152, 49),
+    ];
+    let depthwise =
+        [(32, 3, 1, 112), (96, 3, 2, 112), (240, 5, 1, 28), (672, 5, 1, 14), (1152, 3, 1, 7)];
+    let mut cases = vec![];
+    cases.extend(ternary.map(|(rows, cols, tokens)| ternary_case(rows, cols, tokens)));
+    cases.push(int8_case(384, 384, 64));
+    cases.extend(pointwise.map(|(rows, cols, pixels)| pointwise_case(rows, cols, pixels)));
+    cases.extend(
+        depthwise
+            .map(|(channels, size, stride, side)| depthwise_case(channels, size, stride, side)),
+    );
+    cases.extend([256, 1536].map(quantize_case));
+    cases
+}
+
+fn ternary_case(rows: usize, cols: usize, tokens: usize) -> Case {
+    let mut random = Random(1);
+    let matrix = TernaryMatrix::from_weights(rows, cols, &random.integers(rows * cols, 1));
+    let values = random.integers(tokens * cols, 127);
+    Case {
+        name: format!("ternary {rows} x {cols} x {tokens}"),
+        operations: 2 * rows * cols * tokens,
+        run: Box::new(move |kernels, out| {
+            out.sums.resize(rows * tokens, 0);
+            (kernels.ternary_matmul)(&matrix, &values, &mut out.sums);
+        }),
+    }
+}
+
+fn int8_case(rows: usize, cols: usize, tokens: usize) -> Case {
+    let mut random = Random(2);
+    let matrix = Int8Matrix::from_weights(rows, cols, &random.integers(rows * cols, 127));
+    let values = random.integers(tokens * cols, 127);
+    Case {
+        name: format!("int8 {rows} x {cols} x {tokens}"),
+        operations: 2 * rows * cols * tokens,
+        run: Box::new(move |kernels, out| {
+            out.sums.resize(rows * tokens, 0);
+            (kernels.int8_matmul)(&matrix, &values, &mut out.sums);
+        }),
+    }
+}
+
+fn pointwise_case(rows: usize, cols: usize, pixels: usize) -> Case {
+    let mut random = Random(3);
+    let matrix = Int8Matrix::from_weights(rows, cols, &random.integers(rows * cols, 127));
+    let values = random.integers(pixels * cols, 127);
+    let requantize = relu6(rows);
+    Case {
+        name: format!("pointwise {rows} x {cols} x {pixels}"),
+        operations: 2 * rows * cols * pixels,
+        run: Box::new(move |kernels, out| {
+            out.bytes.resize(rows * pixels, 0);
+            (kernels.pointwise)(&matrix, &values, &requantize, &mut out.bytes);
+        }),
+    }
+}
+
+fn depthwise_case(channels: usize, size: usize, stride: usize, side: usize) -> Case {
+    let mut random = Random(4);
+    let taps = size * size;
+    let filter =
+        DepthwiseFilter::new(channels, size, stride, &random.integers(taps * channels, 127));
+    let input = random.integers(side * side * channels, 127);
+    let requantize = relu6(channels);
+    let out_len = filter.output_size(side).pow(2) * channels;
+    Case {
+        name: format!("depthwise {channels}, {size}/{stride}, {side} px"),
+        operations: 2 * taps * out_len,
+        run: Box::new(move |kernels, out| {
+            out.bytes.resize(out_len, 0);
+            (kernels.depthwise)(&filter, &input, side, side, &requantize, &mut out.bytes);
+        }),
+    }
+}
+
+fn quantize_case(count: usize) -> Case {
+    let values: Vec<f32> =
+        Random(5).integers(count, 127).iter().map(|&x| f32::from(x) / 50.0).collect();
+    Case {
+        name: format!("quantize_row {count}"),
+        operations: count,
+        run: Box::new(move |kernels, out| {
+            out.bytes.resize(count, 0);
+            (kernels.quantize_row)(&values, &mut out.bytes);
+        }),
+    }
+}
+
+fn relu6(channels: usize) -> Requantize {
+    let multiplier = (0..channels).map(|c| 1e-4 + c as f32 * 1e-7).collect();
+    Requantize { multiplier, bias: vec![3.0; channels], low: 0, high: 127 }
+}
+
+/// Xorshift.
+struct Random(u64);
+
+impl Random {
+    /// Numbers in `-limit..=limit`.
+    fn integers(&mut self, count: usize, limit: i8) -> Vec<i8> {
+        let span = 2 * i64::from(limit) + 1;
+        let next = |_| {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            ((self.0 >> 33) as i64 % span - i64::from(limit)) as i8
+        };
+        (0..count).map(next).collect()
+    }
+}

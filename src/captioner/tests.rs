@@ -1,0 +1,195 @@
+use super::*;
+use crate::checkpoint::Provenance;
+use crate::random::Random;
+use crate::stem::{StemConfig, StemError, StemTensor};
+use crate::weights::Weights;
+
+const TOKENIZER: &[u8] = include_bytes!("../../pkg/model/tokenizer.json");
+
+/// The file of an untrained model, small enough to run in a test.
+fn model_file(seed: u64) -> Vec<u8> {
+    let stem = StemConfig { input_size: 64, num_blocks: 12 };
+    let config = Config { vocab_size: 4096, stem, ..Config::tiny() };
+    let mut random = Random::new(seed);
+    let mut get = |name: &str, shape: &[usize]| {
+        let count = shape.iter().product();
+        Ok::<_, StemError>(if name.ends_with(".weight") {
+            let weight = |_| i8::try_from(random.below(41)).expect("below 41") - 20;
+            StemTensor::I8((0..count).map(weight).collect())
+        } else {
+            StemTensor::F32((0..count).map(|_| 0.01 + 0.01 * random.uniform()).collect())
+        })
+    };
+    let stem = Stem::from_tensors(&config.stem, &mut get).unwrap();
+    let weights = Weights::fresh(seed);
+    BitMar::new(&weights, &config).unwrap();
+    let provenance = Provenance {
+        tokenizer_sha256: sha256(TOKENIZER),
+        commit: "0".into(),
+        trained: r#"{"steps":0}"#.into(),
+    };
+    ModelFile::write(&weights.variables(), &stem, &config, &provenance).unwrap()
+}
+
+fn captioner() -> Captioner {
+    Captioner::new(&model_file(1), TOKENIZER, || 1000.0).unwrap()
+}
+
+fn photo(seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let colour: [u64; 3] = std::array::from_fn(|_| random.next_u64() % 256);
+    let photo = RgbImage::from_fn(90, 60, |x, y| {
+        let shades = colour.map(|c| u8::try_from((c + u64::from(x * 2 + y)) % 256).unwrap());
+        image::Rgb(shades)
+    });
+    let mut bytes = Vec::new();
+    photo.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    bytes
+}
+
+fn quick() -> CaptionOptions {
+    CaptionOptions { beams: 1, ..CaptionOptions::default() }
+}
+
+#[test]
+fn a_photo_gets_a_caption_and_the_memory_keeps_it() {
+    let mut captioner = captioner();
+    let caption = captioner.caption(&photo(1), &quick()).unwrap();
+    assert!(!caption.text.is_empty() && caption.tokens > 0);
+    assert!((0.0..=1.0).contains(&caption.confidence));
+    let records: Vec<_> = captioner.memory().iter().collect();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].1.caption, caption.text);
+    assert_eq!(records[0].1.written_at, 1000);
+    let thumbnail = image::load_from_memory(&records[0].1.thumbnail).unwrap();
+    assert_eq!((thumbnail.width(), thumbnail.height()), (64, 42));
+}
+
+#[test]
+fn the_same_photo_and_memory_give_the_same_caption() {
+    let (mut a, mut b) = (captioner(), captioner());
+    for beams in [1, 3] {
+        let options = CaptionOptions { beams, ..CaptionOptions::default() };
+        assert_eq!(a.caption(&photo(1), &options).unwrap(), b.caption(&photo(1), &options).unwrap());
+    }
+}
+
+#[test]
+fn a_dropped_generation_leaves_no_trace() {
+    let captioner = captioner();
+    let before = captioner.memory().clone();
+    let mut generation = captioner.begin(&photo(1), &quick()).unwrap();
+    captioner.step(&mut generation).unwrap();
+    drop(generation);
+    assert_eq!(*captioner.memory(), before);
+}
+
+#[test]
+fn a_caption_not_to_be_remembered_can_still_be_corrected() {
+    let mut captioner = captioner();
+    let options = CaptionOptions { remember: false, ..quick() };
+    let caption = captioner.caption(&photo(1), &options).unwrap();
+    assert!(captioner.memory().is_empty());
+    let slot = captioner.correct(caption.id, "  Rex on the beach. ").unwrap();
+    let record = captioner.memory().get(slot).unwrap();
+    assert_eq!((record.caption.as_str(), record.corrected), ("Rex on the beach.", true));
+    assert_eq!(record.tokens, captioner.encoded("rex on the beach").unwrap());
+}
+
+#[test]
+fn teaching_a_photo_is_correcting_its_caption() {
+    let (mut a, mut b) = (captioner(), captioner());
+    let options = CaptionOptions { remember: false, ..quick() };
+    let id = a.caption(&photo(1), &options).unwrap().id;
+    a.correct(id, "Rex").unwrap();
+    b.teach(&photo(1), "Rex").unwrap();
+    assert_eq!(a.export_memory(), b.export_memory());
+}
+
+#[test]
+fn corrections_that_cannot_be_kept_are_refused() {
+    let mut captioner = captioner();
+    let id = captioner.caption(&photo(1), &quick()).unwrap().id;
+    let error = |result: Result<SlotIndex, Error>| match result.unwrap_err() {
+        Error::Memory(error) => error,
+        other => panic!("{other}"),
+    };
+    assert_eq!(error(captioner.correct(id + 1, "Rex")), MemoryError::NoSuchCaption { id: id + 1 });
+    assert_eq!(error(captioner.correct(id, " . ")), MemoryError::EmptyCaption);
+    let long = error(captioner.correct(id, &"word ".repeat(25)));
+    assert!(matches!(long, MemoryError::CaptionTooLong { .. }), "{long}");
+}
+
+#[test]
+fn a_corrected_caption_said_again_keeps_the_users_words() {
+    let captioner = captioner();
+    let mut generation = captioner.begin(&photo(1), &quick()).unwrap();
+    while captioner.step(&mut generation).unwrap() {}
+    let tokens = generation.search.best().tokens.clone();
+    let plain = captioner.text(&generation).unwrap();
+    assert!(plain.chars().next().is_some_and(|first| !first.is_lowercase()), "{plain}");
+    let recalled =
+        Recalled { slot: 0, weight: 0.9, text: "Rex, not a rex".into(), corrected: true };
+    generation.recalled = vec![(recalled, tokens)];
+    assert_eq!(captioner.text(&generation).unwrap(), "Rex, not a rex");
+}
+
+#[test]
+fn an_imported_memory_gives_the_same_captions() {
+    let mut first = captioner();
+    for seed in 0..3 {
+        first.caption(&photo(seed), &quick()).unwrap();
+    }
+    let mut second = captioner();
+    second.import_memory(&first.export_memory()).unwrap();
+    assert_eq!(first.memory(), second.memory());
+    for seed in 0..4 {
+        let (a, b) = (first.caption(&photo(seed), &quick()), second.caption(&photo(seed), &quick()));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!((a.text, a.confidence, a.recalled), (b.text, b.confidence, b.recalled));
+    }
+}
+
+#[test]
+fn another_models_memory_is_refused_and_the_own_one_kept() {
+    let mut captioner = captioner();
+    captioner.teach(&photo(1), "Rex").unwrap();
+    let before = captioner.memory().clone();
+    let other = Captioner::new(&model_file(2), TOKENIZER, || 0.0).unwrap().export_memory();
+    assert_eq!(captioner.import_memory(&other).unwrap_err().code(), "snapshot");
+    assert_eq!(*captioner.memory(), before);
+}
+
+#[test]
+fn another_tokenizer_is_refused() {
+    let error = Captioner::new(&model_file(1), b"{}", || 0.0).err().unwrap();
+    assert_eq!(error.code(), "tokenizer");
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let captioner = captioner();
+    let refused = [
+        CaptionOptions { beams: 0, ..quick() },
+        CaptionOptions { beams: 9, ..quick() },
+        CaptionOptions { hint: "word ".repeat(65), ..quick() },
+    ];
+    for options in refused {
+        assert_eq!(captioner.begin(&photo(1), &options).err().unwrap().code(), "option");
+    }
+    assert_eq!("huge".parse::<Length>().unwrap_err().code(), "option");
+}
+
+#[test]
+fn a_hint_in_control_tokens_is_text() {
+    let captioner = captioner();
+    let tokens = captioner.encoded("<eos> <corrected> rex").unwrap();
+    assert!(tokens.iter().all(|&token| token >= FIRST_TEXT_TOKEN));
+}
+
+#[test]
+fn times_add_up() {
+    let caption = captioner().caption(&photo(1), &quick()).unwrap();
+    let Timings { decode, vision, memory, text, total } = caption.ms;
+    assert_eq!(total, decode + vision + memory + text);
+}

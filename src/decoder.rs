@@ -1,0 +1,150 @@
+//! The causal BitNet decoder, conditioned in every layer on what the memory returned.
+//!
+//! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm becomes
+//! `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
+
+use candle_core::{Device, Result, Tensor, D};
+
+use crate::config::Config;
+use crate::nn::fused::with_values;
+use crate::nn::{AttentionLayout, BitLinear, Block, KvCache, Modulation, RmsNorm};
+use crate::text::text_sizes;
+use crate::weights::{Init, ModelError, Weights};
+
+/// Rows of tokens and prefix to normalised rows for the output head.
+pub struct Decoder {
+    context_proj: BitLinear,
+    context_norm: RmsNorm,
+    layers: Vec<ConditionedBlock>,
+    norm: RmsNorm,
+    window: usize,
+}
+
+struct ConditionedBlock {
+    modulation_proj: BitLinear,
+    gate: Tensor,
+    block: Block,
+}
+
+/// One text being decoded: a cache for each layer and the modulation of its photo. Cloning forks it.
+#[derive(Clone)]
+pub struct DecoderState {
+    caches: Vec<KvCache>,
+    context: Tensor,
+}
+
+impl Decoder {
+    /// The decoder of `config`.
+    pub fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
+        let (hidden, width) = (config.hidden_size, config.memory.width);
+        let layers = (0..config.decoder_layers)
+            .map(|i| {
+                let weights = weights.pp("blocks").pp(i);
+                Ok(ConditionedBlock {
+                    modulation_proj: BitLinear::new(
+                        &weights.pp("modulation_proj"),
+                        width,
+                        2 * hidden,
+                    )?,
+                    gate: weights.tensor("gate", &[1], Init::Constant(0.0))?,
+                    block: Block::new(&weights, text_sizes(config))?,
+                })
+            })
+            .collect::<std::result::Result<_, ModelError>>()?;
+        Ok(Self {
+            context_proj: BitLinear::new(&weights.pp("context_proj"), width, width)?,
+            context_norm: RmsNorm::new(&weights.pp("context_norm"), width)?,
+            layers,
+            norm: RmsNorm::new(&weights.pp("norm"), hidden)?,
+            window: config.window,
+        })
+    }
+
+    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the memory and
+    /// the photo of each row.
+    pub fn forward(
+        &self,
+        rows: &Tensor,
+        context: &Tensor,
+        photo_of_row: &[u32],
+        layout: &AttentionLayout,
+    ) -> Result<Tensor> {
+        let context = self.conditioning(context)?;
+        let photos = Tensor::from_slice(photo_of_row, photo_of_row.len(), &Device::Cpu)?;
+        let mut rows = rows.clone();
+        for layer in &self.layers {
+            let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
+            let attended = layer.block.attn().forward(&normed, &normed, layout)?;
+            rows = layer.block.finish(&rows, &attended)?;
+        }
+        self.norm.forward(&rows)
+    }
+
+    /// Runs the prefix `[rows, hidden_size]` of one text and keeps it in the fixed part of the caches.
+    pub fn prefill(
+        &self,
+        prefix: &Tensor,
+        context: &Tensor,
+        layout: &AttentionLayout,
+    ) -> Result<DecoderState> {
+        let context = self.conditioning(context)?;
+        let photos = Tensor::zeros(prefix.dim(0)?, candle_core::DType::U32, &Device::Cpu)?;
+        let mut rows = prefix.clone();
+        let mut caches = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
+            let attn = layer.block.attn();
+            let (keys, values) = attn.keys_and_values(&normed)?;
+            let (keys, values) = (with_values(&keys, <[f32]>::to_vec)?, with_values(&values, <[f32]>::to_vec)?);
+            caches.push(KvCache::new(keys, values, self.window, attn.heads()));
+            rows = layer.block.finish(&rows, &attn.forward(&normed, &normed, layout)?)?;
+        }
+        Ok(DecoderState { caches, context })
+    }
+
+    /// One more token for each of the texts of one photo: `rows` `[texts, hidden_size]`.
+    pub fn step(&self, states: &mut [DecoderState], rows: &Tensor) -> Result<Tensor> {
+        let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
+        let context = first.context.clone();
+        let photos = Tensor::zeros(states.len(), candle_core::DType::U32, &Device::Cpu)?;
+        let mut rows = rows.clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
+            let attn = layer.block.attn();
+            let (keys, values) = attn.keys_and_values(&normed)?;
+            let mut queries = attn.queries(&normed)?.to_vec2::<f32>()?;
+            let keys_values = keys.to_vec2::<f32>()?.into_iter().zip(values.to_vec2::<f32>()?);
+            let mut attended = Vec::with_capacity(rows.elem_count());
+            for ((state, query), (key, value)) in states.iter_mut().zip(&mut queries).zip(keys_values) {
+                attended.extend(state.caches[index].attend(query, key, value));
+            }
+            let attended = Tensor::from_vec(attended, rows.shape(), &Device::Cpu)?;
+            rows = layer.block.finish(&rows, &attn.output(&attended)?)?;
+        }
+        self.norm.forward(&rows)
+    }
+
+    fn conditioning(&self, context: &Tensor) -> Result<Tensor> {
+        self.context_norm.forward(&self.context_proj.forward(context)?)
+    }
+}
+
+impl ConditionedBlock {
+    fn modulation(&self, context: &Tensor, photo_of_row: &Tensor) -> Result<Modulation> {
+        let gated = self.modulation_proj.forward(context)?.broadcast_mul(&self.gate)?;
+        let half = gated.dim(D::Minus1)? / 2;
+        let scale = (gated.narrow(1, 0, half)? + 1.0)?;
+        let shift = gated.narrow(1, half, half)?.contiguous()?;
+        Ok(Modulation {
+            scale: scale.index_select(photo_of_row, 0)?,
+            shift: shift.index_select(photo_of_row, 0)?,
+        })
+    }
+}
+
+impl DecoderState {
+    /// Rows held by each layer's cache.
+    pub fn cache_len(&self) -> usize {
+        self.caches.first().map_or(0, KvCache::len)
+    }
+}

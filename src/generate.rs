@@ -1,0 +1,425 @@
+//! From logits to a caption: beam search, and sampling for those who want variety.
+//!
+//! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so this
+//! file knows no tensors. The same logits give the same caption: ties go to the better beam, then to the
+//! lower token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::special::EOS;
+use crate::random::Random;
+
+/// Most tokens of a caption.
+pub const MAX_TOKENS: usize = 40;
+/// Most beams of a search.
+pub const MAX_BEAMS: usize = 8;
+/// Beams unless told otherwise.
+pub const DEFAULT_BEAMS: usize = 3;
+/// Exponent of the length normalisation (Wu et al. 2016 found 0.6 to 0.7 best).
+pub const LENGTH_EXPONENT: f32 = 0.7;
+/// Ids below this one are control tokens.
+pub const FIRST_TEXT_TOKEN: u32 = 16;
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Length {
+    /// A few words.
+    Short,
+    /// A sentence.
+    #[default]
+    Medium,
+    /// All there is.
+    Long,
+}
+
+impl Length {
+    /// The token that the decoder starts with.
+    pub fn start_token(self) -> u32 {
+        match self {
+            Self::Short => 2,
+            Self::Medium => 3,
+            Self::Long => 4,
+        }
+    }
+}
+
+/// A search for the most probable caption, one token of every beam at a time.
+///
+/// `S` is what the model keeps of one text; a beam that forks clones it.
+#[derive(Debug, Clone)]
+pub struct BeamSearch<S> {
+    num_beams: usize,
+    start_token: u32,
+    /// `states[i]` has seen all tokens of `running[i]` but the last.
+    states: Vec<S>,
+    /// Best first.
+    running: Vec<Hypothesis>,
+    finished: Option<Hypothesis>,
+}
+
+/// A caption so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hypothesis {
+    /// Its text tokens.
+    pub tokens: Vec<u32>,
+    /// Sum of the logarithms of their probabilities, the end's included.
+    pub log_probability: f32,
+    /// Whether the model ended it itself.
+    pub has_ended: bool,
+}
+
+impl Hypothesis {
+    /// Geometric mean of the tokens' probabilities, the end's included, 0 to 1.
+    pub fn confidence(&self) -> f32 {
+        (self.log_probability / self.num_choices() as f32).exp().clamp(0.0, 1.0)
+    }
+
+    /// What hypotheses of different lengths are compared by.
+    fn score(&self) -> f32 {
+        self.log_probability / (self.num_choices() as f32).powf(LENGTH_EXPONENT)
+    }
+
+    fn num_choices(&self) -> usize {
+        (self.tokens.len() + usize::from(self.has_ended)).max(1)
+    }
+}
+
+impl<S: Clone> BeamSearch<S> {
+    /// A search from `state`, which has seen the prefix but not `start_token`.
+    ///
+    /// # Panics
+    ///
+    /// If `num_beams` is not between 1 and [`MAX_BEAMS`].
+    pub fn new(state: S, start_token: u32, num_beams: usize) -> Self {
+        assert!((1..=MAX_BEAMS).contains(&num_beams), "{num_beams} beams");
+        let empty = Hypothesis { tokens: Vec::new(), log_probability: 0.0, has_ended: false };
+        Self { num_beams, start_token, states: vec![state], running: vec![empty], finished: None }
+    }
+
+    /// Adds a token to every beam; returns whether there is more to do.
+    pub fn step<E>(
+        &mut self,
+        mut advance: impl FnMut(&mut [S], &[u32]) -> Result<Vec<Vec<f32>>, E>,
+    ) -> Result<bool, E> {
+        if self.is_done() {
+            return Ok(false);
+        }
+        let last = |beam: &Hypothesis| beam.tokens.last().copied().unwrap_or(self.start_token);
+        let tokens: Vec<u32> = self.running.iter().map(last).collect();
+        let logits = advance(&mut self.states, &tokens)?;
+        assert_eq!(logits.len(), self.running.len(), "one row of logits a beam");
+        let choices = self.choices(&logits);
+        self.take(&choices);
+        Ok(!self.is_done())
+    }
+
+    /// The best caption so far.
+    pub fn best(&self) -> &Hypothesis {
+        let candidates = self.finished.iter().chain(&self.running);
+        // Reversed, so that the first of equals is taken: `max_by` takes the last.
+        let best = candidates.collect::<Vec<_>>().into_iter().rev();
+        best.max_by(|a, b| a.score().total_cmp(&b.score())).expect("a search has a hypothesis")
+    }
+
+    /// The usual stop rule: no running beam scores better now than the best that has ended. (A running
+    /// one could still overtake by many certain tokens, which captions do not have.)
+    pub fn is_done(&self) -> bool {
+        let Some(finished) = &self.finished else { return self.running.is_empty() };
+        self.running.iter().all(|beam| beam.score() <= finished.score())
+    }
+
+    /// The best continuations of all beams, best first: twice as many as beams, because up to half of
+    /// them may end a caption.
+    fn choices(&self, logits: &[Vec<f32>]) -> Vec<Choice> {
+        let wanted = 2 * self.num_beams;
+        let mut choices = Vec::new();
+        for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
+            let log_sum = log_sum_exp(logits);
+            let mut own: Vec<Choice> = (0..)
+                .zip(logits)
+                .filter(|&(token, _)| is_allowed(&hypothesis.tokens, token))
+                .map(|(token, &logit)| {
+                    let log_probability = hypothesis.log_probability + logit - log_sum;
+                    // A model that returns no number is not asked to rank.
+                    let is_number = !log_probability.is_nan();
+                    let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
+                    Choice { beam, token, log_probability }
+                })
+                .collect();
+            if own.len() > wanted {
+                own.select_nth_unstable_by(wanted, Choice::best_first);
+                own.truncate(wanted);
+            }
+            choices.extend(own);
+        }
+        choices.sort_unstable_by(Choice::best_first);
+        choices.truncate(wanted);
+        choices
+    }
+
+    fn take(&mut self, choices: &[Choice]) {
+        let mut running = Vec::with_capacity(self.num_beams);
+        let mut parents = Vec::with_capacity(self.num_beams);
+        for (rank, choice) in choices.iter().enumerate() {
+            let mut hypothesis = self.running[choice.beam].clone();
+            hypothesis.log_probability = choice.log_probability;
+            if choice.token == EOS {
+                // An end that is not among the best continuations is no good end.
+                if rank < self.num_beams {
+                    hypothesis.has_ended = true;
+                    self.finish(hypothesis);
+                }
+                continue;
+            }
+            hypothesis.tokens.push(choice.token);
+            if hypothesis.tokens.len() == MAX_TOKENS {
+                self.finish(hypothesis);
+            } else if running.len() < self.num_beams {
+                running.push(hypothesis);
+                parents.push(choice.beam);
+            }
+        }
+        self.running = running;
+        self.fork(&parents);
+    }
+
+    fn finish(&mut self, hypothesis: Hypothesis) {
+        let is_best = |best: &Hypothesis| hypothesis.score() > best.score();
+        if self.finished.as_ref().is_none_or(is_best) {
+            self.finished = Some(hypothesis);
+        }
+    }
+
+    /// Gives every running beam its parent's state; the last child gets it without a copy.
+    fn fork(&mut self, parents: &[usize]) {
+        let mut sources: Vec<Option<S>> = self.states.drain(..).map(Some).collect();
+        for (child, &parent) in parents.iter().enumerate() {
+            let is_last = !parents[child + 1..].contains(&parent);
+            let source = &mut sources[parent];
+            let state = if is_last { source.take() } else { source.clone() };
+            self.states.push(state.expect("a state is moved to its last child only"));
+        }
+    }
+}
+
+/// A beam and the token to add to it.
+struct Choice {
+    beam: usize,
+    token: u32,
+    log_probability: f32,
+}
+
+impl Choice {
+    fn best_first(a: &Self, b: &Self) -> std::cmp::Ordering {
+        let by_probability = b.log_probability.total_cmp(&a.log_probability);
+        by_probability.then(a.beam.cmp(&b.beam)).then(a.token.cmp(&b.token))
+    }
+}
+
+/// Whether `token` may follow: text, or the end of a text that has begun; no trigram twice.
+fn is_allowed(tokens: &[u32], token: u32) -> bool {
+    if token < FIRST_TEXT_TOKEN {
+        return token == EOS && !tokens.is_empty();
+    }
+    let Some(&[first, second]) = tokens.last_chunk() else { return true };
+    !tokens.windows(3).any(|trigram| trigram == [first, second, token])
+}
+
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    largest + logits.iter().map(|logit| (logit - largest).exp()).sum::<f32>().ln()
+}
+
+/// Draws tokens at random, repeatably.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    random: Random,
+    temperature: f32,
+    top_p: f32,
+}
+
+impl Sampler {
+    /// Draws from the smallest set of tokens whose probabilities at `temperature` sum to `top_p` (nucleus
+    /// sampling, Holtzman et al. 2020).
+    ///
+    /// # Panics
+    ///
+    /// If `temperature` is not positive or `top_p` not in 0..=1.
+    pub fn new(seed: u64, temperature: f32, top_p: f32) -> Self {
+        assert!(temperature > 0.0, "temperature {temperature}");
+        assert!((0.0..=1.0).contains(&top_p), "top_p {top_p}");
+        Self { random: Random::new(seed), temperature, top_p }
+    }
+
+    /// The token to follow `tokens`, [`EOS`] to end. None if nothing may follow.
+    pub fn next(&mut self, tokens: &[u32], logits: &[f32]) -> Option<u32> {
+        let allowed = (0..).zip(logits).filter(|&(token, _)| is_allowed(tokens, token));
+        let mut weights: Vec<(u32, f32)> = allowed.map(|(token, &logit)| (token, logit)).collect();
+        weights.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let largest = weights.first()?.1;
+        weights.iter_mut().for_each(|(_, w)| *w = ((*w - largest) / self.temperature).exp());
+        let total: f32 = weights.iter().map(|(_, w)| w).sum();
+        let mut kept = 0.0;
+        let within = |&&(_, w): &&(u32, f32)| {
+            let is_within = kept <= self.top_p * total;
+            kept += w;
+            is_within
+        };
+        let nucleus = weights.iter().take_while(within).count().max(1);
+        let sum: f32 = weights[..nucleus].iter().map(|(_, w)| w).sum();
+        let mut left = self.random.uniform() * sum;
+        let drawn = weights[..nucleus].iter().find(|(_, w)| {
+            left -= w;
+            left < 0.0
+        });
+        // Rounding may leave a rest behind the last weight.
+        Some(drawn.unwrap_or(&weights[nucleus - 1]).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    const VOCAB: usize = 32;
+
+    /// A model whose state is all it has seen and whose logits are log probabilities of a table.
+    fn run(
+        num_beams: usize,
+        logits: impl Fn(&[u32]) -> Vec<(u32, f32)>,
+    ) -> (Hypothesis, usize) {
+        let mut search = BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), num_beams);
+        let mut steps = 1;
+        let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
+            let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
+                seen.push(token);
+                let mut row = vec![-30.0; VOCAB];
+                for (token, probability) in logits(&seen[1..]) {
+                    row[token as usize] = probability.ln();
+                }
+                row
+            });
+            Ok::<_, Infallible>(rows.collect())
+        };
+        while search.step(&mut advance).unwrap() {
+            steps += 1;
+        }
+        (search.best().clone(), steps)
+    }
+
+    #[test]
+    fn greedy_takes_the_most_probable_token_and_stops_at_the_end() {
+        let (best, steps) = run(1, |seen| match seen.len() {
+            0 => vec![(20, 0.6), (21, 0.4)],
+            1 => vec![(22, 0.9), (EOS, 0.1)],
+            _ => vec![(EOS, 1.0)],
+        });
+        assert_eq!((best.tokens.as_slice(), best.has_ended, steps), (&[20, 22][..], true, 3));
+        assert!((best.confidence() - (0.6f32 * 0.9).powf(1.0 / 3.0)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn beams_find_what_greedy_misses() {
+        let model = |seen: &[u32]| match seen {
+            [] => vec![(20, 0.55), (21, 0.45)],
+            [20] => vec![(22, 0.5), (23, 0.5)],
+            [21] => vec![(24, 1.0)],
+            _ => vec![(EOS, 1.0)],
+        };
+        assert_eq!(run(1, model).0.tokens, [20, 22]);
+        assert_eq!(run(2, model).0.tokens, [21, 24]);
+    }
+
+    #[test]
+    fn control_tokens_are_never_said() {
+        let model = |_: &[u32]| (0..16).map(|t| (t, 0.06)).chain([(17, 0.01)]).collect();
+        for num_beams in 1..=MAX_BEAMS {
+            let (best, _) = run(num_beams, model);
+            assert!(!best.tokens.is_empty());
+            assert!(best.tokens.iter().all(|&token| token >= FIRST_TEXT_TOKEN));
+        }
+    }
+
+    #[test]
+    fn no_trigram_is_said_twice() {
+        let (best, _) = run(3, |_| vec![(20, 0.5), (21, 0.3), (22, 0.2)]);
+        let mut trigrams: Vec<&[u32]> = best.tokens.windows(3).collect();
+        let count = trigrams.len();
+        trigrams.sort_unstable();
+        trigrams.dedup();
+        assert_eq!(trigrams.len(), count);
+    }
+
+    #[test]
+    fn a_caption_without_end_is_cut() {
+        let (best, steps) = run(2, |seen| {
+            let token = 16 + (seen.len() * seen.len() / 3 % 16) as u32;
+            vec![(token, 0.9), (token ^ 1, 0.1)]
+        });
+        assert_eq!((best.tokens.len(), best.has_ended, steps), (MAX_TOKENS, false, MAX_TOKENS));
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_token() {
+        let (best, _) = run(3, |seen| match seen.len() {
+            0 => vec![(25, 0.25), (20, 0.25), (30, 0.25), (22, 0.25)],
+            _ => vec![(EOS, 1.0)],
+        });
+        assert_eq!(best.tokens, [20]);
+    }
+
+    #[test]
+    fn every_state_belongs_to_its_beam() {
+        // A beam that were given another's state would see other tokens than it holds.
+        let mut search = BeamSearch::new(Vec::<u32>::new(), 3, 4);
+        let mut random = Random::new(1);
+        for _ in 0..20 {
+            let advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
+                states.iter_mut().zip(tokens).for_each(|(seen, &token)| seen.push(token));
+                let row = |_: &Vec<u32>| (0..VOCAB).map(|_| random.normal()).collect();
+                Ok::<_, Infallible>(states.iter().map(row).collect())
+            };
+            if !search.step(advance).unwrap() {
+                break;
+            }
+            for (state, beam) in search.states.iter().zip(&search.running) {
+                assert_eq!(state[1..], beam.tokens[..beam.tokens.len() - 1]);
+            }
+        }
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_end_all_the_same() {
+        let (best, _) = run(3, |_| vec![(20, f32::NAN), (21, -1.0)]);
+        assert!(best.tokens.len() <= MAX_TOKENS);
+    }
+
+    #[test]
+    fn an_error_of_the_model_is_passed_on() {
+        let mut search = BeamSearch::new((), 3, 2);
+        assert_eq!(search.step(|_, _| Err("no")), Err("no"));
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens_from_the_nucleus() {
+        let mut logits = vec![-20.0; VOCAB];
+        (logits[20], logits[21], logits[22]) = (2.0, 1.9, -3.0);
+        let draw = |seed| {
+            let mut sampler = Sampler::new(seed, 1.0, 0.9);
+            (0..100).map(|_| sampler.next(&[], &logits).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert!(draw(1).iter().all(|token| [20, 21].contains(token)));
+    }
+
+    #[test]
+    fn a_narrow_nucleus_is_greedy() {
+        let mut sampler = Sampler::new(1, 1.0, 0.0);
+        let logits: Vec<f32> = (0..VOCAB).map(|i| i as f32 / 8.0).collect();
+        assert!((0..50).all(|_| sampler.next(&[], &logits) == Some(31)));
+    }
+}

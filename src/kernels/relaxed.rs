@@ -1,0 +1,198 @@
+//! WebAssembly relaxed SIMD: `i16x8.relaxed_dot_i8x16_i7x16`, 16 products for the price of 8.
+//!
+//! The instruction leaves engines two freedoms: whether the second operand is signed when its top bit
+//! is set, and whether sums saturate. Neither can occur: the second operand is a code of at most 8, and
+//! a sum of two products at most `2 * 8 * 128`. So every engine returns the same bits.
+//!
+//! Codes are 0..=2; a lane gains at most `2 * 2 * 128 = 512` in magnitude a step, and 2048 where codes
+//! are used shifted left by 2 bits. With activations down to -128, 64 steps reach -32768 and 16 shifted
+//! ones -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to `i32`.
+//!
+//! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s.
+#![allow(unsafe_code, reason = "vector loads and stores")]
+
+use std::arch::wasm32::*;
+
+use super::int8_loops::{BLOCK_TOKENS, TILE};
+use super::simd128::{store4, transpose, SIMD128};
+use super::ternary_matrix::{BLOCK_ROWS, STEP_BYTES, STEP_COLS};
+use super::{checks, Kernels, TernaryMatrix};
+
+pub(super) static RELAXED: Kernels = Kernels { name: "relaxed", ternary_matmul, ..SIMD128 };
+
+/// Steps an `i16` lane can add up, see above.
+const STEPS: usize = 64;
+/// Steps when some codes are left shifted by 2 bits.
+const SHIFTED_STEPS: usize = 16;
+/// Bytes of a step when the codes of 8 rows have a byte each.
+const WIDE_STEP: usize = 8 * STEP_COLS;
+
+fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
+    let (rows, cols) = (matrix.rows(), matrix.cols());
+    let tokens = checks::ternary_matmul(matrix, values, out);
+    if tokens <= 2 {
+        for (values, out) in values.chunks_exact(cols).zip(out.chunks_exact_mut(rows)) {
+            ternary_matvec(matrix, values, out);
+        }
+        return;
+    }
+    let mut panels = vec![0; BLOCK_ROWS * cols];
+    let blocks = values.chunks(BLOCK_TOKENS * cols).zip(out.chunks_mut(BLOCK_TOKENS * rows));
+    for (values, out) in blocks {
+        let tiles = pack_quads(values, cols);
+        let offsets: Vec<i32> = values.chunks_exact(cols).map(sum).collect();
+        for (index, block) in matrix.blocks().enumerate() {
+            spread(block, &mut panels);
+            for (half, panel) in panels.chunks_exact(8 * cols).enumerate() {
+                let first = index * BLOCK_ROWS + 8 * half;
+                if first >= rows {
+                    break;
+                }
+                let tiles = tiles.chunks_exact(cols).zip(offsets.chunks(TILE));
+                for ((tile, offsets), out) in tiles.zip(out.chunks_mut(TILE * rows)) {
+                    let sums = ternary_tile(panel, tile);
+                    for ((sums, offset), out) in
+                        sums.into_iter().zip(offsets).zip(out.chunks_exact_mut(rows))
+                    {
+                        for (out, sum) in out[first..].chunks_exact_mut(4).zip(sums) {
+                            store4(out, i32x4_sub(sum, i32x4_splat(*offset)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One token: codes are used where they lie in their byte.
+fn ternary_matvec(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
+    let offset = i32x4_splat(sum(values));
+    for (block, out) in matrix.blocks().zip(out.chunks_mut(BLOCK_ROWS)) {
+        let mut sums = [i32x4_splat(0); 4];
+        let parts = block.chunks(SHIFTED_STEPS * STEP_BYTES);
+        for (codes, values) in parts.zip(values.chunks(SHIFTED_STEPS * STEP_COLS)) {
+            add_fields(&mut sums, codes, values);
+        }
+        let sums = [sums[0], i32x4_shr(sums[1], 2), sums[2], i32x4_shr(sums[3], 2)];
+        for (sum, out) in sums.into_iter().zip(out.chunks_exact_mut(4)) {
+            store4(out, i32x4_sub(sum, offset));
+        }
+    }
+}
+
+/// Adds code * value for up to `SHIFTED_STEPS` steps to the sums of the four fields; fields 1 and 3
+/// count four times.
+#[inline(always)]
+fn add_fields(sums: &mut [v128; 4], codes: &[u8], values: &[i8]) {
+    // Opaque, or engines make the constants anew in each round.
+    let low = std::hint::black_box(u8x16_splat(0b0011));
+    let high = std::hint::black_box(u8x16_splat(0b1100));
+    let mut lanes = [i16x8_splat(0); 4];
+    for (codes, values) in codes.chunks_exact(STEP_BYTES).zip(values.chunks_exact(STEP_COLS)) {
+        let values = i32x4_splat(i32_of(values));
+        let codes = load_codes(codes);
+        let upper = u16x8_shr(codes, 4);
+        for (lane, (codes, mask)) in
+            lanes.iter_mut().zip([(codes, low), (codes, high), (upper, low), (upper, high)])
+        {
+            let products = i16x8_relaxed_dot_i8x16_i7x16(values, v128_and(codes, mask));
+            *lane = i16x8_add(*lane, products);
+        }
+    }
+    for (sum, lane) in sums.iter_mut().zip(lanes) {
+        *sum = i32x4_add(*sum, widen(lane));
+    }
+}
+
+/// Gives each code of a block its own byte: a panel of 8 rows, then a panel of 8 rows.
+fn spread(block: &[u8], panels: &mut [u8]) {
+    let mask = u8x16_splat(3);
+    let (first, second) = panels.split_at_mut(panels.len() / 2);
+    let wide = first.chunks_exact_mut(WIDE_STEP).zip(second.chunks_exact_mut(WIDE_STEP));
+    for (step, (first, second)) in block.chunks_exact(STEP_BYTES).zip(wide) {
+        let codes = load_codes(step);
+        store_codes(&mut first[..16], v128_and(codes, mask));
+        store_codes(&mut first[16..], v128_and(u16x8_shr(codes, 2), mask));
+        store_codes(&mut second[..16], v128_and(u16x8_shr(codes, 4), mask));
+        store_codes(&mut second[16..], v128_and(u16x8_shr(codes, 6), mask));
+    }
+}
+
+/// Sums of code * value for 8 rows, as 4 and 4, of 4 tokens.
+///
+/// Not unrolled: LLVM then hoists the loads, and engines run out of registers (a quarter slower).
+#[inline(always)]
+fn ternary_tile(panel: &[u8], tile: &[i32]) -> [[v128; 2]; TILE] {
+    let mut sums = [[i32x4_splat(0); 2]; TILE];
+    for (panel, tile) in panel.chunks(STEPS * WIDE_STEP).zip(tile.chunks(STEPS * TILE)) {
+        let mut lanes = [[i16x8_splat(0); 2]; TILE];
+        for (codes, quads) in panel.chunks_exact(WIDE_STEP).zip(tile.chunks_exact(TILE)) {
+            let codes = [load_codes(&codes[..16]), load_codes(&codes[16..])];
+            for (lanes, quad) in lanes.iter_mut().zip(quads) {
+                let quad = i32x4_splat(*quad);
+                for (lane, codes) in lanes.iter_mut().zip(codes) {
+                    *lane = i16x8_add(*lane, i16x8_relaxed_dot_i8x16_i7x16(quad, codes));
+                }
+            }
+        }
+        for (sum, lane) in sums.as_flattened_mut().iter_mut().zip(lanes.as_flattened()) {
+            *sum = i32x4_add(*sum, widen(*lane));
+        }
+    }
+    sums
+}
+
+/// Orders activations `[tiles, cols / 4, 4 tokens]`, each `i32` 4 activations of a token; missing tokens
+/// are zero.
+fn pack_quads(values: &[i8], cols: usize) -> Vec<i32> {
+    let tokens = values.len() / cols;
+    let mut tiles = vec![0; tokens.div_ceil(TILE) * cols];
+    for (values, tile) in values.chunks(TILE * cols).zip(tiles.chunks_exact_mut(cols)) {
+        for (group, quads) in tile.chunks_exact_mut(4 * TILE).enumerate() {
+            let mut tokens = [i32x4_splat(0); TILE];
+            for (token, values) in tokens.iter_mut().zip(values.chunks_exact(cols)) {
+                *token = load_values(&values[16 * group..]);
+            }
+            for (quads, column) in quads.chunks_exact_mut(TILE).zip(transpose(tokens)) {
+                store4(quads, column);
+            }
+        }
+    }
+    tiles
+}
+
+fn sum(values: &[i8]) -> i32 {
+    values.iter().map(|&value| i32::from(value)).sum()
+}
+
+/// Adds neighbours of 8 `i16` into 4 `i32`.
+#[inline(always)]
+fn widen(lanes: v128) -> v128 {
+    i32x4_dot_i16x8(lanes, i16x8_splat(1))
+}
+
+#[inline(always)]
+fn i32_of(quad: &[i8]) -> i32 {
+    i32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]].map(i8::cast_unsigned))
+}
+
+#[inline(always)]
+fn load_codes(codes: &[u8]) -> v128 {
+    assert!(codes.len() == 16);
+    // SAFETY: the slice has the 16 bytes read.
+    unsafe { v128_load(codes.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn load_values(values: &[i8]) -> v128 {
+    assert!(values.len() >= 16);
+    // SAFETY: the slice has the 16 values read.
+    unsafe { v128_load(values.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn store_codes(out: &mut [u8], codes: v128) {
+    assert!(out.len() == 16);
+    // SAFETY: the slice has the 16 bytes written.
+    unsafe { v128_store(out.as_mut_ptr().cast(), codes) }
+}

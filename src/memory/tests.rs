@@ -1,0 +1,248 @@
+use super::*;
+use crate::random::Random;
+
+const WIDTH: usize = 32;
+
+fn unit(seed: u64) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    let mut values: Vec<f32> = (0..WIDTH).map(|_| random.normal()).collect();
+    let length = length(&values);
+    values.iter_mut().for_each(|v| *v /= length);
+    values
+}
+
+/// A unit vector whose cosine to `unit(seed)` is `cosine`.
+fn near(seed: u64, cosine: f32) -> Vec<f32> {
+    let (base, other) = (unit(seed), unit(seed + 1_000_000));
+    let along = dot(&base, &other);
+    let mut side: Vec<f32> = other.iter().zip(&base).map(|(o, b)| o - along * b).collect();
+    let side_length = length(&side);
+    side.iter_mut().for_each(|v| *v /= side_length);
+    let sine = (1.0 - cosine * cosine).sqrt();
+    base.iter().zip(&side).map(|(b, s)| cosine * b + sine * s).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b) / (length(a) * length(b))
+}
+
+fn record(caption: &str, corrected: bool) -> SlotRecord {
+    let tokens = caption.bytes().map(|b| 16 + u32::from(b)).take(MAX_CAPTION_TOKENS).collect();
+    SlotRecord { caption: caption.into(), tokens, corrected, written_at: 7, thumbnail: vec![1, 2] }
+}
+
+fn episode(seed: u64) -> Episode {
+    Episode { key: unit(seed), value: unit(seed + 500), record: record(&format!("photo {seed}"), false) }
+}
+
+fn corrected(seed: u64, caption: &str) -> Episode {
+    Episode { record: record(caption, true), ..episode(seed) }
+}
+
+fn parameters() -> ReadParameters {
+    ReadParameters { sharpness: 50.0, null_logit: 10.0, null_value: vec![0.25; WIDTH] }
+}
+
+fn filled(num_slots: usize) -> EpisodicMemory {
+    let mut memory = EpisodicMemory::new(num_slots, WIDTH);
+    for seed in 0..num_slots as u64 {
+        memory.write(episode(seed)).unwrap();
+    }
+    memory
+}
+
+fn captions(memory: &EpisodicMemory) -> Vec<&str> {
+    memory.iter().map(|(_, record)| record.caption.as_str()).collect()
+}
+
+#[test]
+fn an_empty_memory_returns_exactly_the_null_value() {
+    let recall = EpisodicMemory::new(4, WIDTH).read(&unit(1), &parameters());
+    assert_eq!(recall.context, parameters().null_value);
+    assert_eq!((recall.weights.len(), recall.null_weight), (0, 1.0));
+}
+
+#[test]
+fn distinct_episodes_up_to_the_number_of_slots_read_back() {
+    let memory = filled(64);
+    assert_eq!(memory.len(), 64);
+    let sharp = ReadParameters { sharpness: 50.0, null_logit: 0.0, ..parameters() };
+    for seed in 0..64 {
+        let recall = memory.read(&unit(seed), &sharp);
+        assert!(cosine(&recall.context, &unit(seed + 500)) > 0.99, "episode {seed}");
+        assert_eq!(recall.weights[0].0 as u64, seed);
+    }
+}
+
+#[test]
+fn weights_of_a_reading_sum_to_one() {
+    let memory = filled(2);
+    let flat = ReadParameters { sharpness: 1.0, null_logit: 0.0, ..parameters() };
+    let recall = memory.read(&unit(0), &flat);
+    let listed: f32 = recall.weights.iter().map(|(_, weight)| weight).sum();
+    assert!(recall.null_weight + listed <= 1.0 + 1e-6);
+    assert!(recall.weights.len() <= MAX_RECALLED);
+    assert!(recall.weights.windows(2).all(|pair| pair[0].1 >= pair[1].1), "best first");
+}
+
+#[test]
+fn an_unrelated_query_recalls_nothing() {
+    let memory = filled(8);
+    let query = unit(99);
+    let recall = memory.read(&query, &ReadParameters { sharpness: 16.0, ..parameters() });
+    assert_eq!(recall.weights, vec![]);
+    assert!(recall.null_weight > 0.9);
+}
+
+#[test]
+fn a_similar_episode_is_merged_at_the_papers_rate() {
+    let mut memory = EpisodicMemory::new(4, WIDTH);
+    let first = memory.write(episode(1)).unwrap();
+    let again = Episode { key: near(1, 0.97), value: unit(900), record: record("again", false) };
+    let mixed: Vec<f32> = unit(501).iter().zip(unit(900)).map(|(a, b)| 0.8 * a + 0.2 * b).collect();
+    assert_eq!(memory.write(again).unwrap(), first);
+    assert_eq!(memory.len(), 1);
+    let slot = memory.slots[first].as_ref().unwrap();
+    let mut value = vec![0.0; WIDTH];
+    slot.value.add_to(&mut value, 1.0);
+    assert!(cosine(&value, &mixed) > 0.999);
+    assert!(slot.key.cosine(&near(1, 0.97)) > 0.97, "the key moved towards the episode");
+    assert_eq!(slot.record.caption, "again");
+}
+
+#[test]
+fn an_episode_below_the_merging_cosine_takes_its_own_slot() {
+    let mut memory = EpisodicMemory::new(4, WIDTH);
+    memory.write(episode(1)).unwrap();
+    memory.write(Episode { key: near(1, 0.93), ..episode(1) }).unwrap();
+    assert_eq!(memory.len(), 2);
+}
+
+#[test]
+fn a_correction_replaces_the_caption_and_drops_its_likes() {
+    let mut memory = EpisodicMemory::new(4, WIDTH);
+    let first = memory.write(episode(1)).unwrap();
+    memory.write(Episode { key: near(1, 0.94), ..episode(1) }).unwrap();
+    assert_eq!(memory.len(), 2);
+    // Between the two, within the merging cosine of both.
+    let middle: Vec<f32> = unit(1).iter().zip(near(1, 0.94)).map(|(a, b)| a + b).collect();
+    let middle: Vec<f32> = middle.iter().map(|v| v / length(&middle)).collect();
+    let index = memory.write(Episode { key: middle, ..corrected(1, "Rex") }).unwrap();
+    assert!(index == first || index == 1);
+    assert_eq!(captions(&memory), ["Rex"]);
+}
+
+#[test]
+fn an_uncorrected_episode_never_changes_a_corrected_slot() {
+    let mut memory = EpisodicMemory::new(4, WIDTH);
+    let index = memory.write(corrected(1, "Rex on the beach")).unwrap();
+    let before = memory.slots[index].clone().unwrap();
+    assert_eq!(memory.write(episode(1)).unwrap(), index);
+    let after = memory.slots[index].clone().unwrap();
+    assert_eq!((after.key, after.value, after.record), (before.key, before.value, before.record));
+}
+
+#[test]
+fn the_least_used_episode_is_evicted_first() {
+    let mut memory = filled(3);
+    for used in [0, 2] {
+        let recall = memory.read(&unit(used), &parameters());
+        memory.touch(&recall);
+    }
+    assert_eq!(memory.write(episode(50)).unwrap(), 1);
+}
+
+#[test]
+fn the_oldest_of_equally_used_episodes_is_evicted() {
+    let mut memory = filled(3);
+    assert_eq!(memory.write(episode(50)).unwrap(), 0);
+    assert_eq!(memory.write(episode(51)).unwrap(), 1);
+}
+
+#[test]
+fn corrected_episodes_outlive_uncorrected_ones() {
+    let mut memory = EpisodicMemory::new(3, WIDTH);
+    memory.write(corrected(1, "Rex")).unwrap();
+    for seed in 10..200 {
+        memory.write(episode(seed)).unwrap();
+    }
+    assert_eq!(captions(&memory), ["Rex", "photo 198", "photo 199"]);
+}
+
+#[test]
+fn among_corrected_episodes_the_least_recently_read_goes() {
+    let mut memory = EpisodicMemory::new(3, WIDTH);
+    for (seed, caption) in [(1, "a"), (2, "b"), (3, "c")] {
+        memory.write(corrected(seed, caption)).unwrap();
+    }
+    memory.touch(&memory.read(&unit(1), &parameters()));
+    memory.write(corrected(4, "d")).unwrap();
+    assert_eq!(captions(&memory), ["a", "d", "c"]);
+}
+
+#[test]
+fn an_idle_episode_is_forgotten_but_never_a_corrected_one() {
+    let mut memory = EpisodicMemory::new(4, WIDTH);
+    memory.write(episode(1)).unwrap();
+    memory.write(corrected(2, "Rex")).unwrap();
+    let slot = |memory: &EpisodicMemory, i: usize| memory.forget(memory.slots[i].as_ref().unwrap());
+    assert!(slot(&memory, 0) > 0.99);
+    memory.tick += 256;
+    assert!((slot(&memory, 0) - 0.55).abs() < 0.01);
+    memory.tick += 1_000_000;
+    assert!((slot(&memory, 0) - FORGET_FLOOR).abs() < 1e-6);
+    assert_eq!(slot(&memory, 1), 1.0);
+}
+
+#[test]
+fn reading_without_touch_changes_nothing() {
+    let memory = filled(4);
+    let before = memory.clone();
+    let _ = memory.read(&unit(2), &parameters());
+    assert_eq!(memory, before);
+}
+
+#[test]
+fn captions_a_slot_cannot_keep_are_refused() {
+    let mut memory = EpisodicMemory::new(2, WIDTH);
+    let with = |change: fn(&mut Episode)| {
+        let mut changed = episode(1);
+        change(&mut changed);
+        changed
+    };
+    let refused = [
+        (with(|e| e.record.caption = "  ".into()), MemoryError::EmptyCaption),
+        (with(|e| e.record.tokens = vec![]), MemoryError::EmptyCaption),
+        (
+            with(|e| e.record.tokens = vec![20; 25]),
+            MemoryError::CaptionTooLong { found: 25, limit: 24 },
+        ),
+        (
+            with(|e| e.record.thumbnail = vec![0; 32_769]),
+            MemoryError::TooManyBytes { part: "thumbnail", found: 32_769, limit: 32_768 },
+        ),
+        (with(|e| e.key = vec![0.0; WIDTH]), MemoryError::NotFinite),
+        (with(|e| e.value[3] = f32::NAN), MemoryError::NotFinite),
+    ];
+    for (episode, error) in refused {
+        assert_eq!(memory.write(episode), Err(error));
+    }
+    assert_eq!(memory, EpisodicMemory::new(2, WIDTH));
+}
+
+#[test]
+fn slots_are_deleted_one_by_one_or_all_at_once() {
+    let mut memory = filled(4);
+    memory.delete(2).unwrap();
+    assert_eq!(captions(&memory), ["photo 0", "photo 1", "photo 3"]);
+    assert_eq!(memory.delete(2), Err(MemoryError::NoSuchSlot { slot: 2 }));
+    assert_eq!(memory.delete(4), Err(MemoryError::NoSuchSlot { slot: 4 }));
+    memory.write(corrected(77, "Rex")).unwrap();
+    assert_eq!(memory.stats(), MemoryStats { num_slots: 4, len: 4, corrected: 1 });
+    memory.clear();
+    assert_eq!(memory, EpisodicMemory::new(4, WIDTH));
+}

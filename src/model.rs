@@ -1,0 +1,477 @@
+//! BitMar: the parts and the one forward pass, for training and browser alike.
+//!
+//! ```text
+//! stem features -> VisionEncoder -> patch rows ----.
+//! query tokens, hint -> TextEncoder -> queries -> CrossModalFusion -> fused rows F
+//! pool(F) -> episode query q -> memory READ -> context m_r, recalled captions
+//! [sinks | F | recalled captions | start, y_1 .. y_t] -> Decoder (conditioned on m_r) -> logits
+//! ```
+
+use std::ops::Range;
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::config::Config;
+use crate::decoder::{Decoder, DecoderState};
+use crate::fusion::CrossModalFusion;
+use crate::memory::{ReadParameters, RecalledCaption};
+use crate::nn::fused::with_values;
+use crate::nn::{AttentionLayout, BitLinear, RmsNorm, Segment, TokenEmbedding};
+use crate::text::{consecutive, TextEncoder};
+use crate::vision::{EncodedPhotos, VisionEncoder};
+use crate::weights::{Init, ModelError, Weights};
+
+pub use crate::nn::token_embedding::QuantizedTable;
+
+/// Ids of the special tokens; see docs/model-format.md.
+pub mod special {
+    /// Ends a caption.
+    pub const EOS: u32 = 1;
+    /// Stands before a caption recalled from the memory.
+    pub const RECALLED: u32 = 5;
+    /// Stands before a recalled caption that the user wrote.
+    pub const CORRECTED: u32 = 6;
+    /// Stands before the words of a hint.
+    pub const HINT: u32 = 7;
+}
+
+/// The whole model but for the frozen stem.
+pub struct BitMar {
+    config: Config,
+    vision: VisionEncoder,
+    embedding: TokenEmbedding,
+    query_tokens: Tensor,
+    text: TextEncoder,
+    fusion: CrossModalFusion,
+    episode: EpisodeProjections,
+    sink_tokens: Tensor,
+    decoder: Decoder,
+}
+
+/// The learned side of the episodic memory: what is stored and how it is asked for.
+struct EpisodeProjections {
+    fused_norm: RmsNorm,
+    episode_proj: BitLinear,
+    episode_norm: RmsNorm,
+    caption_norm: RmsNorm,
+    caption_proj: BitLinear,
+    query_norm: RmsNorm,
+    query_proj: BitLinear,
+    key_proj: BitLinear,
+    value_norm: RmsNorm,
+    value_proj: BitLinear,
+    sharpness: Tensor,
+    null_logit: Tensor,
+    null_value: Tensor,
+}
+
+/// Texts of a batch, one after the other.
+pub struct EncodedTexts {
+    /// `[tokens, hidden_size]`.
+    pub rows: Tensor,
+    /// The rows of each text.
+    pub ranges: Vec<Range<usize>>,
+}
+
+/// Photos after the fusion.
+pub struct FusedPhotos {
+    /// `[photos * num_queries + hint tokens, hidden_size]`.
+    pub rows: Tensor,
+    /// The rows of each photo: its queries, then its hint.
+    pub ranges: Vec<[Range<usize>; 2]>,
+    /// Episode queries q, `[photos, C]`.
+    pub query: Tensor,
+}
+
+/// One photo after the fusion, with its episode query as plain numbers.
+pub struct FusedPhoto {
+    fused: FusedPhotos,
+    /// The episode query q, `[C]`.
+    pub query: Vec<f32>,
+}
+
+/// A text placed behind a photo's prefix.
+#[derive(Debug, Clone)]
+pub struct PlacedText {
+    /// The photo it belongs to.
+    pub photo: usize,
+    /// Its tokens: of a recalled caption with the marker, of a caption with the start token.
+    pub tokens: Vec<u32>,
+}
+
+impl BitMar {
+    /// The model of `config` with the parameters of `weights`.
+    pub fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
+        config.validate()?;
+        let hidden = config.hidden_size;
+        let tokens = |name: &str, rows: usize| weights.tensor(name, &[rows, hidden], Init::Normal(0.3));
+        Ok(Self {
+            vision: VisionEncoder::new(&weights.pp("vision"), config)?,
+            embedding: TokenEmbedding::new(&weights.pp("embedding"), config.vocab_size, hidden)?,
+            query_tokens: tokens("query_tokens", config.num_queries)?,
+            text: TextEncoder::new(&weights.pp("text"), config)?,
+            fusion: CrossModalFusion::new(&weights.pp("fusion"), config)?,
+            episode: EpisodeProjections::new(&weights.pp("memory"), config)?,
+            sink_tokens: tokens("sink_tokens", config.num_sinks)?,
+            decoder: Decoder::new(&weights.pp("decoder"), config)?,
+            config: config.clone(),
+        })
+    }
+
+    /// The numbers that shape it.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The vision encoder, for training it by itself.
+    pub fn vision(&self) -> &VisionEncoder {
+        &self.vision
+    }
+
+    /// The token table as this forward pass sees it.
+    pub fn table(&self) -> Result<QuantizedTable> {
+        self.embedding.quantize()
+    }
+
+    /// Encodes texts by themselves.
+    pub fn encode_texts(&self, table: &QuantizedTable, texts: &[&[u32]]) -> Result<EncodedTexts> {
+        let ranges = consecutive(0, texts.iter().map(|text| text.len()));
+        let rows = self.embedding.look_up(table, &texts.concat())?;
+        Ok(EncodedTexts { rows: self.text.forward(&rows, &ranges)?, ranges })
+    }
+
+    /// One vector a text, `[texts, C]`: the mean of its rows, projected.
+    pub fn caption_vectors(&self, texts: &EncodedTexts) -> Result<Tensor> {
+        let rows = texts.rows.dim(0)?;
+        let mut mean = vec![0.0; texts.ranges.len() * rows];
+        for (text, range) in texts.ranges.iter().enumerate() {
+            mean[text * rows..][range.clone()].fill(1.0 / range.len() as f32);
+        }
+        let mean = Tensor::from_vec(mean, (texts.ranges.len(), rows), &Device::Cpu)?;
+        let pooled = self.episode.caption_norm.forward(&mean.matmul(&texts.rows)?)?;
+        self.episode.caption_proj.forward(&pooled)
+    }
+
+    /// Lets the query tokens, and the words of a hint where there is one, attend to each photo.
+    pub fn fuse_photos(
+        &self,
+        table: &QuantizedTable,
+        photos: &EncodedPhotos,
+        hints: &[Vec<u32>],
+    ) -> Result<FusedPhotos> {
+        assert_eq!(hints.len(), photos.num_photos, "one hint, maybe empty, a photo");
+        let num_queries = self.config.num_queries;
+        let (prompts, prompt_of_photo) = self.encode_prompts(table, hints)?;
+        // Every photo's query rows first, so that pooling is a reshape; then the hints' rows.
+        let hint_ranges = consecutive(hints.len() * num_queries, hints.iter().map(|h| h.len()));
+        let (mut gather, mut segments, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
+        for (photo, prompt) in prompt_of_photo.iter().enumerate() {
+            gather.extend(prompt.start..prompt.start + num_queries);
+            let queries = photo * num_queries..(photo + 1) * num_queries;
+            ranges.push([queries, hint_ranges[photo].clone()]);
+        }
+        for prompt in &prompt_of_photo {
+            gather.extend(prompt.start + num_queries..prompt.end);
+        }
+        for (photo, ranges) in ranges.iter().enumerate() {
+            for queries in ranges.iter().filter(|range| !range.is_empty()) {
+                let (queries, keys) = (queries.clone(), photos.rows_of(photo));
+                segments.push(Segment { queries, keys, causal: false });
+            }
+        }
+        let queries = prompts.index_select(&indices(&gather)?, 0)?;
+        let layout = AttentionLayout::new(segments);
+        let rows = self.fusion.forward(&queries, &photos.rows, &layout)?;
+        let query = self.episode_query(&rows, hints.len())?;
+        Ok(FusedPhotos { rows, ranges, query })
+    }
+
+    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share one.
+    fn encode_prompts(
+        &self,
+        table: &QuantizedTable,
+        hints: &[Vec<u32>],
+    ) -> Result<(Tensor, Vec<Range<usize>>)> {
+        let num_queries = self.config.num_queries;
+        let mut parts = vec![self.query_tokens.clone()];
+        let mut ranges = vec![0..num_queries];
+        let mut prompt_of_photo = Vec::with_capacity(hints.len());
+        for hint in hints {
+            if hint.is_empty() {
+                prompt_of_photo.push(ranges[0].clone());
+                continue;
+            }
+            let start = ranges.last().map_or(0, |range| range.end);
+            parts.push(self.query_tokens.clone());
+            parts.push(self.embedding.look_up(table, hint)?);
+            ranges.push(start..start + num_queries + hint.len());
+            prompt_of_photo.push(start..start + num_queries + hint.len());
+        }
+        Ok((self.text.forward(&Tensor::cat(&parts, 0)?, &ranges)?, prompt_of_photo))
+    }
+
+    fn episode_query(&self, fused: &Tensor, photos: usize) -> Result<Tensor> {
+        let (num_queries, hidden) = (self.config.num_queries, self.config.hidden_size);
+        let queries = fused.narrow(0, 0, photos * num_queries)?;
+        let pooled = queries.reshape((photos, num_queries, hidden))?.mean(1)?;
+        let projections = &self.episode;
+        let episode = projections.episode_proj.forward(&projections.fused_norm.forward(&pooled)?)?;
+        projections.episode_norm.forward(&episode)
+    }
+
+    /// Memory keys of episodes, unit length, `[episodes, C]`.
+    pub fn episode_keys(&self, query: &Tensor) -> Result<Tensor> {
+        let normed = self.episode.query_norm.forward(query)?;
+        unit_rows(&self.episode.key_proj.forward(&normed)?)
+    }
+
+    /// What asks the memory, unit length, `[photos, C]`.
+    pub fn read_queries(&self, query: &Tensor) -> Result<Tensor> {
+        let normed = self.episode.query_norm.forward(query)?;
+        unit_rows(&self.episode.query_proj.forward(&normed)?)
+    }
+
+    /// Memory values of episodes with their captions, `[episodes, C]` both.
+    pub fn episode_values(&self, query: &Tensor, captions: &Tensor) -> Result<Tensor> {
+        let episode = self.episode.value_norm.forward(&query.add(captions)?)?;
+        self.episode.value_proj.forward(&episode)
+    }
+
+    /// READ over slots laid out as tensors: weights `[photos, 1 + slots]` (null slot first) and contexts
+    /// `[photos, C]`. `mask` `[photos, slots]` is added to the scores.
+    pub fn read_slots(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let photos = queries.dim(0)?;
+        let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&self.episode.sharpness)?.add(mask)?;
+        let null = self.episode.null_logit.reshape((1, 1))?.broadcast_as((photos, 1))?;
+        let scores = Tensor::cat(&[null.contiguous()?, scores], 1)?;
+        let largest = scores.max_keepdim(1)?.detach();
+        let exponents = scores.broadcast_sub(&largest)?.exp()?;
+        let weights = exponents.broadcast_div(&exponents.sum_keepdim(1)?)?;
+        let values = Tensor::cat(&[self.episode.null_value.clone(), values.clone()], 0)?;
+        let context = weights.matmul(&values)?;
+        Ok((weights, context))
+    }
+
+    /// What an empty memory returns, `[photos, C]`.
+    pub fn null_context(&self, photos: usize) -> Result<Tensor> {
+        let width = self.config.memory.width;
+        self.episode.null_value.broadcast_as((photos, width))?.contiguous()
+    }
+
+    /// Logits `[sum of caption lengths, vocab_size]`: row i predicts the token after input token i.
+    pub fn decode_captions(
+        &self,
+        table: &QuantizedTable,
+        photos: &FusedPhotos,
+        recalled: &[PlacedText],
+        captions: &[PlacedText],
+        context: &Tensor,
+    ) -> Result<Tensor> {
+        let batch = self.place(table, photos, recalled, captions)?;
+        let layout = AttentionLayout::with_positions(batch.segments, batch.positions);
+        let rows = self.decoder.forward(&batch.rows, context, &batch.photo_of_row, &layout)?;
+        let first = batch.prefix_rows;
+        let rows = rows.narrow(0, first, batch.photo_of_row.len() - first)?;
+        self.embedding.head(table, &rows)
+    }
+
+    /// Decoder rows: every photo's sinks, fused rows and recalled captions, then the captions.
+    fn place(
+        &self,
+        table: &QuantizedTable,
+        photos: &FusedPhotos,
+        recalled: &[PlacedText],
+        captions: &[PlacedText],
+    ) -> Result<PlacedRows> {
+        let (num_photos, num_sinks) = (photos.ranges.len(), self.config.num_sinks);
+        let sinks: Vec<usize> = (0..num_photos).flat_map(|_| 0..num_sinks).collect();
+        let mut parts = vec![self.sink_tokens.index_select(&indices(&sinks)?, 0)?, photos.rows.clone()];
+        let mut batch = Placement::new(num_photos, sinks.len() + photos.rows.dim(0)?);
+        for (photo, ranges) in photos.ranges.iter().enumerate() {
+            batch.add(photo, photo * num_sinks..(photo + 1) * num_sinks, true);
+            for range in ranges.iter().filter(|range| !range.is_empty()) {
+                batch.add(photo, sinks.len() + range.start..sinks.len() + range.end, true);
+            }
+        }
+        if !recalled.is_empty() {
+            let texts: Vec<&[u32]> = recalled.iter().map(|text| text.tokens.as_slice()).collect();
+            parts.push(self.encode_texts(table, &texts)?.rows);
+        }
+        recalled.iter().for_each(|text| batch.append(text, true));
+        let prefix_rows = batch.photo_of_row.len();
+        let tokens: Vec<u32> = captions.iter().flat_map(|text| text.tokens.iter().copied()).collect();
+        if !tokens.is_empty() {
+            parts.push(self.embedding.look_up(table, &tokens)?);
+        }
+        captions.iter().for_each(|text| batch.append(text, false));
+        let Placement { segments, positions, photo_of_row, .. } = batch;
+        Ok(PlacedRows { rows: Tensor::cat(&parts, 0)?, segments, positions, photo_of_row, prefix_rows })
+    }
+
+    /// Encodes one photo from its stem features, `[patches * channels]`.
+    pub fn encode_photo(&self, features: &[f32]) -> Result<EncodedPhotos> {
+        let shape = (self.config.num_patches(), self.config.stem.output_channels());
+        self.vision.forward(&Tensor::from_slice(features, shape, &Device::Cpu)?)
+    }
+
+    /// Fuses one photo with the tokens of a hint, maybe none.
+    pub fn fuse(&self, photo: &EncodedPhotos, hint: &[u32]) -> Result<FusedPhoto> {
+        let mut prompt = Vec::new();
+        if !hint.is_empty() {
+            prompt.push(special::HINT);
+            prompt.extend_from_slice(hint);
+        }
+        let fused = self.fuse_photos(&self.table()?, photo, &[prompt])?;
+        let query = with_values(&fused.query, <[f32]>::to_vec)?;
+        Ok(FusedPhoto { fused, query })
+    }
+
+    /// The unit memory key of an episode query.
+    pub fn episode_key(&self, query: &[f32]) -> Result<Vec<f32>> {
+        with_values(&self.episode_keys(&row(query)?)?, <[f32]>::to_vec)
+    }
+
+    /// The memory value of an episode query with the caption's tokens.
+    pub fn episode_value(&self, query: &[f32], caption: &[u32]) -> Result<Vec<f32>> {
+        let encoded = self.encode_texts(&self.table()?, &[caption])?;
+        let values = self.episode_values(&row(query)?, &self.caption_vectors(&encoded)?)?;
+        with_values(&values, <[f32]>::to_vec)
+    }
+
+    /// What an episode query asks the memory, unit length.
+    pub fn read_query(&self, query: &[f32]) -> Result<Vec<f32>> {
+        with_values(&self.read_queries(&row(query)?)?, <[f32]>::to_vec)
+    }
+
+    /// The learned numbers of READ.
+    pub fn read_parameters(&self) -> Result<ReadParameters> {
+        let number = |tensor: &Tensor| with_values(tensor, |values| values[0]);
+        Ok(ReadParameters {
+            sharpness: number(&self.episode.sharpness)?,
+            null_logit: number(&self.episode.null_logit)?,
+            null_value: with_values(&self.episode.null_value, <[f32]>::to_vec)?,
+        })
+    }
+
+    /// Starts a text behind the prefix of a photo and what the memory returned.
+    pub fn prefill(
+        &self,
+        photo: &FusedPhoto,
+        recalled: &[RecalledCaption],
+        context: &[f32],
+    ) -> Result<DecoderState> {
+        let recalled: Vec<PlacedText> = recalled.iter().map(recalled_text).collect();
+        let batch = self.place(&self.table()?, &photo.fused, &recalled, &[])?;
+        let layout = AttentionLayout::with_positions(batch.segments, batch.positions);
+        self.decoder.prefill(&batch.rows, &row(context)?, &layout)
+    }
+
+    /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]` each.
+    pub fn step(&self, states: &mut [DecoderState], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+        let table = self.table()?;
+        let rows = self.embedding.look_up(&table, tokens)?;
+        let rows = self.decoder.step(states, &rows)?;
+        self.embedding.head(&table, &rows)?.to_vec2()
+    }
+}
+
+/// The recalled caption as the decoder sees it, marker first.
+fn recalled_text(recalled: &RecalledCaption) -> PlacedText {
+    let marker = if recalled.corrected { special::CORRECTED } else { special::RECALLED };
+    let tokens = std::iter::once(marker).chain(recalled.tokens.iter().copied()).collect();
+    PlacedText { photo: 0, tokens }
+}
+
+struct PlacedRows {
+    rows: Tensor,
+    segments: Vec<Segment>,
+    positions: Vec<u32>,
+    photo_of_row: Vec<u32>,
+    prefix_rows: usize,
+}
+
+/// Keeps the books while rows are laid out: who sees whom, and where each row stands.
+struct Placement {
+    segments: Vec<Segment>,
+    positions: Vec<u32>,
+    photo_of_row: Vec<u32>,
+    prefix: Vec<Vec<Range<usize>>>,
+}
+
+impl Placement {
+    fn new(photos: usize, rows: usize) -> Self {
+        Self {
+            segments: Vec::new(),
+            positions: vec![0; rows],
+            photo_of_row: vec![0; rows],
+            prefix: vec![Vec::new(); photos],
+        }
+    }
+
+    fn append(&mut self, text: &PlacedText, joins_prefix: bool) {
+        let start = self.positions.len();
+        let end = start + text.tokens.len();
+        self.positions.resize(end, 0);
+        self.photo_of_row.resize(end, 0);
+        self.add(text.photo, start..end, joins_prefix);
+    }
+
+    fn add(&mut self, photo: usize, rows: Range<usize>, joins_prefix: bool) {
+        let keys = self.prefix[photo].clone();
+        let first: usize = keys.iter().map(ExactSizeIterator::len).sum();
+        for (offset, row) in rows.clone().enumerate() {
+            self.positions[row] = u32::try_from(first + offset).expect("a prefix is short");
+            self.photo_of_row[row] = u32::try_from(photo).expect("a batch is small");
+        }
+        if joins_prefix {
+            self.prefix[photo].push(rows.clone());
+        }
+        self.segments.push(Segment { queries: rows, keys, causal: true });
+    }
+}
+
+impl EpisodeProjections {
+    fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
+        let (hidden, width) = (config.hidden_size, config.memory.width);
+        let norm = |name: &str, size| RmsNorm::new(&weights.pp(name), size);
+        let linear = |name: &str, inputs| BitLinear::new(&weights.pp(name), inputs, width);
+        Ok(Self {
+            fused_norm: norm("fused_norm", hidden)?,
+            episode_proj: linear("episode_proj", hidden)?,
+            episode_norm: norm("episode_norm", width)?,
+            caption_norm: norm("caption_norm", hidden)?,
+            caption_proj: linear("caption_proj", hidden)?,
+            query_norm: norm("query_norm", width)?,
+            query_proj: linear("query_proj", width)?,
+            key_proj: linear("key_proj", width)?,
+            value_norm: norm("value_norm", width)?,
+            value_proj: linear("value_proj", width)?,
+            sharpness: weights.tensor("sharpness", &[1], Init::Constant(16.0))?,
+            null_logit: weights.tensor("null_logit", &[1], Init::Constant(8.0))?,
+            null_value: weights.tensor("null_value", &[1, width], Init::Normal(0.5))?,
+        })
+    }
+}
+
+/// Scales every row to length 1.
+pub(crate) fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+    let lengths = (rows.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?;
+    rows.broadcast_div(&lengths)
+}
+
+fn indices(rows: &[usize]) -> Result<Tensor> {
+    let rows: Vec<u32> =
+        rows.iter().map(|&row| u32::try_from(row).expect("a batch is small")).collect();
+    let count = rows.len();
+    Tensor::from_vec(rows, count, &Device::Cpu)
+}
+
+fn row(values: &[f32]) -> Result<Tensor> {
+    Tensor::from_slice(values, (1, values.len()), &Device::Cpu)
+}

@@ -1,0 +1,272 @@
+//! Every kind of file made by hand, decoded and squashed.
+
+use image::codecs::gif::GifEncoder;
+use image::codecs::jpeg::JpegEncoder;
+use image::{Frame, ImageEncoder, Luma, LumaA, Rgb, Rgba, RgbaImage};
+
+use super::*;
+
+const RED: [u8; 3] = [255, 0, 0];
+const BLUE: [u8; 3] = [0, 0, 255];
+const FORMATS: [ImageFormat; 5] =
+    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
+
+fn encode(photo: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    photo.into().write_to(&mut bytes, format).expect("the format takes this photo");
+    bytes.into_inner()
+}
+
+/// 48 x 32, blue, with a red quarter at the top left.
+fn red_corner() -> RgbImage {
+    RgbImage::from_fn(48, 32, |x, y| Rgb(if x < 24 && y < 16 { RED } else { BLUE }))
+}
+
+fn noise(width: u32, height: u32) -> RgbImage {
+    let mut state = 1u32;
+    RgbImage::from_fn(width, height, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, r, g, b] = state.to_le_bytes();
+        Rgb([r, g, b])
+    })
+}
+
+fn is_near(pixel: &Rgb<u8>, colour: [u8; 3]) -> bool {
+    pixel.0.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) <= 8)
+}
+
+fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+/// Puts an EXIF segment with nothing but the orientation behind the start marker of a JPEG.
+fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    let length = u16::try_from(exif.len() + 2).expect("a short segment").to_be_bytes();
+    [&jpeg[..2], b"\xff\xe1", &length, &exif, &jpeg[2..]].concat()
+}
+
+#[test]
+fn every_format_is_recognised_by_its_content() {
+    for format in FORMATS {
+        let photo = decode(&encode(red_corner(), format)).expect("a good file");
+        assert_eq!(photo.dimensions(), (48, 32), "{format:?}");
+        assert!(is_near(photo.get_pixel(8, 8), RED), "{format:?}");
+        assert!(is_near(photo.get_pixel(40, 24), BLUE), "{format:?}");
+    }
+}
+
+#[test]
+fn every_exif_orientation_is_applied() {
+    let jpeg = encode(red_corner(), ImageFormat::Jpeg);
+    // Where the red corner belongs for orientation 1, 2, .. 8: is it right, is it at the bottom.
+    let corners = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0), (1, 0), (1, 1), (0, 1)];
+    for (orientation, (right, bottom)) in (1..).zip(corners) {
+        let photo = decode(&with_orientation(&jpeg, orientation)).expect("a good file");
+        let (width, height) = if orientation < 5 { (48, 32) } else { (32, 48) };
+        assert_eq!(photo.dimensions(), (width, height), "orientation {orientation}");
+        for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let colour = if (x, y) == (right, bottom) { RED } else { BLUE };
+            let pixel = photo.get_pixel(width / 4 + x * width / 2, height / 4 + y * height / 2);
+            assert!(is_near(pixel, colour), "orientation {orientation}, quarter {x} {y}");
+        }
+    }
+}
+
+#[test]
+fn damaged_exif_does_not_cost_the_photo() {
+    let jpeg = with_orientation(&encode(red_corner(), ImageFormat::Jpeg), 77);
+    assert_eq!(decode(&jpeg).expect("a good picture").dimensions(), (48, 32));
+}
+
+#[test]
+fn sixteen_bits_grey_and_alpha_become_rgb() {
+    let deep = image::ImageBuffer::from_pixel(4, 4, Rgb([65535u16, 32768, 0]));
+    let photo = decode(&encode(deep, ImageFormat::Png)).expect("a good file");
+    assert_eq!(photo.get_pixel(1, 1).0, [255, 128, 0]);
+
+    let grey = image::GrayImage::from_pixel(4, 4, Luma([77]));
+    for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+        let photo = decode(&encode(grey.clone(), format)).expect("a good file");
+        assert!(is_near(photo.get_pixel(1, 1), [77; 3]), "{format:?}");
+    }
+
+    let glass = image::GrayAlphaImage::from_pixel(4, 4, LumaA([0, 127]));
+    let photo = decode(&encode(glass, ImageFormat::Png)).expect("a good file");
+    assert_eq!(photo.get_pixel(1, 1).0, [128; 3]);
+}
+
+#[test]
+fn transparent_pixels_show_the_white_page() {
+    let clear = RgbaImage::from_pixel(4, 4, Rgba([255, 0, 0, 0]));
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif] {
+        let photo = decode(&encode(clear.clone(), format)).expect("a good file");
+        assert_eq!(photo.get_pixel(1, 1).0, [255; 3], "{format:?}");
+    }
+}
+
+#[test]
+fn the_first_frame_of_a_gif_is_taken() {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for [r, g, b] in [RED, BLUE] {
+        let frame = Frame::new(RgbaImage::from_pixel(16, 8, Rgba([r, g, b, 255])));
+        encoder.encode_frame(frame).expect("a frame");
+    }
+    drop(encoder);
+    assert_eq!(decode(&bytes).expect("a good file").get_pixel(3, 3).0, RED);
+}
+
+#[test]
+fn the_first_frame_of_a_webp_is_taken() {
+    let chunk = |name: &[u8], content: &[u8]| {
+        let length = u32::try_from(content.len()).expect("a small chunk").to_le_bytes();
+        [name, &length, content, &[0][..content.len() % 2]].concat()
+    };
+    // Offset, size less one, duration, flags; then the frame's own VP8L chunk.
+    let frame = |colour: [u8; 3]| {
+        let still = encode(RgbImage::from_pixel(16, 8, Rgb(colour)), ImageFormat::WebP);
+        let header = [0, 0, 0, 0, 0, 0, 15, 0, 0, 7, 0, 0, 100, 0, 0, 0];
+        chunk(b"ANMF", &[&header, &still[12..]].concat())
+    };
+    let canvas = chunk(b"VP8X", &[2, 0, 0, 0, 15, 0, 0, 7, 0, 0]);
+    let animation = chunk(b"ANIM", &[255, 255, 255, 255, 0, 0]);
+    let content = [b"WEBP".to_vec(), canvas, animation, frame(RED), frame(BLUE)].concat();
+    let photo = decode(&chunk(b"RIFF", &content)).expect("a good file");
+    assert_eq!(photo.dimensions(), (16, 8));
+    assert!(is_near(photo.get_pixel(3, 3), RED));
+}
+
+#[test]
+fn what_is_no_photo_is_named() {
+    assert_eq!(decode(b""), Err(PhotoError::Empty));
+    assert_eq!(decode(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), Err(PhotoError::Svg));
+    assert_eq!(decode(b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>"), Err(PhotoError::Svg));
+    let others: [(&[u8], &str); 8] = [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
+        (b"%PDF-1.7\n\xb5\xb5", "PDF"),
+        (b"II*\0\x08\0\0\0", "TIFF"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        ("ein Text, kein Bild: \u{e4}".as_bytes(), "text"),
+        (&[0, 1, 2, 3, 250], "unknown data"),
+    ];
+    for (bytes, found) in others {
+        assert_eq!(decode(bytes), Err(PhotoError::UnsupportedFormat { found }));
+    }
+}
+
+#[test]
+fn a_header_that_promises_too_many_pixels_is_refused() {
+    let side = 20_000u16;
+    let mut png = encode(red_corner(), ImageFormat::Png);
+    png[16..24].copy_from_slice(&[0, 0, 78, 32, 0, 0, 78, 32]);
+    // The CRC-32 of an 8-bit RGB header of 20,000 x 20,000, by zlib.
+    png[29..33].copy_from_slice(&0x6c12_d16eu32.to_be_bytes());
+    let mut jpeg = encode(red_corner(), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == b"\xff\xc0").expect("a baseline frame");
+    jpeg[frame + 5..frame + 7].copy_from_slice(&side.to_be_bytes());
+    jpeg[frame + 7..frame + 9].copy_from_slice(&side.to_be_bytes());
+    let mut gif = encode(red_corner(), ImageFormat::Gif);
+    gif[6..8].copy_from_slice(&side.to_le_bytes());
+    gif[8..10].copy_from_slice(&side.to_le_bytes());
+    let mut bmp = encode(red_corner(), ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&u32::from(side).to_le_bytes());
+    bmp[22..26].copy_from_slice(&u32::from(side).to_le_bytes());
+    for bytes in [png, jpeg, gif, bmp] {
+        let error = decode(&bytes).expect_err("400 megapixels");
+        let expected = PhotoError::TooLarge { width: 20_000, height: 20_000, limit: MAX_PIXELS };
+        assert_eq!(error, expected, "{:?}", &bytes[..4]);
+    }
+}
+
+#[test]
+fn a_short_file_that_promises_many_pixels_is_refused() {
+    let side = 9_999u16;
+    let mut gif = encode(red_corner(), ImageFormat::Gif);
+    gif[6..8].copy_from_slice(&side.to_le_bytes());
+    gif[8..10].copy_from_slice(&side.to_le_bytes());
+    let reason = format!("9999 x 9999 pixels cannot come from {} bytes", gif.len());
+    assert_eq!(decode(&gif), Err(PhotoError::Corrupt { reason }));
+}
+
+#[test]
+fn a_file_cut_short_is_truncated() {
+    for format in FORMATS {
+        let bytes = encode(noise(64, 64), format);
+        let error = decode(&bytes[..bytes.len() / 2]).expect_err("half a photo");
+        match format {
+            ImageFormat::Gif => assert!(matches!(error, PhotoError::Corrupt { .. })),
+            _ => assert_eq!(error, PhotoError::Truncated, "{format:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_thumbnail_does_not_hide_that_a_jpeg_is_cut() {
+    let mut whole = Vec::new();
+    let mut encoder = JpegEncoder::new(&mut whole);
+    encoder.set_exif_metadata(encode(red_corner(), ImageFormat::Jpeg)).expect("a small thumbnail");
+    encoder.encode_image(&noise(64, 64)).expect("a good photo");
+    decode(&whole).expect("the whole file");
+    assert_eq!(decode(&whole[..whole.len() - 100]), Err(PhotoError::Truncated));
+}
+
+#[test]
+fn a_jpeg_may_have_something_behind_its_end() {
+    let mut bytes = encode(red_corner(), ImageFormat::Jpeg);
+    bytes.extend(b"a second picture, or a video");
+    assert_eq!(decode(&bytes).expect("a good photo").dimensions(), (48, 32));
+}
+
+#[test]
+fn rgba_pixels_are_laid_over_white() {
+    let rgba = [255, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 51, 10, 20, 30, 255];
+    let photo = from_rgba(2, 2, &rgba).expect("four pixels");
+    assert_eq!(photo.as_raw(), &[255, 0, 0, 255, 255, 255, 204, 204, 204, 10, 20, 30]);
+}
+
+#[test]
+fn rgba_of_another_size_is_refused() {
+    let error = PhotoError::WrongLength { expected: 16, found: 15 };
+    assert_eq!(from_rgba(2, 2, &[0; 15]), Err(error));
+    assert_eq!(from_rgba(0, 2, &[]), Err(PhotoError::Empty));
+    let error = from_rgba(u32::MAX, u32::MAX, &[]).expect_err("far too many pixels");
+    assert!(matches!(error, PhotoError::TooLarge { .. }));
+}
+
+#[test]
+fn a_photo_of_the_right_size_is_left_alone() {
+    assert_eq!(to_pixels(&noise(32, 32), 32), noise(32, 32).into_raw());
+}
+
+#[test]
+fn any_shape_is_squashed_and_keeps_a_plain_colour() {
+    for (width, height) in [(1, 1), (3, 500), (500, 3), (31, 33), (64, 640), (641, 1283)] {
+        let pixels = to_pixels(&RgbImage::from_pixel(width, height, Rgb([9, 99, 200])), 32);
+        assert_eq!(pixels, [9, 99, 200].repeat(32 * 32), "{width} x {height}");
+    }
+}
+
+#[test]
+fn averaging_boxes_first_changes_little() {
+    let exact =
+        |photo: &RgbImage| image::imageops::resize(photo, 32, 32, FilterType::Triangle).into_raw();
+    for (width, height) in [(128, 128), (300, 257), (511, 1000)] {
+        let smooth = RgbImage::from_fn(width, height, |x, y| {
+            let wave = |at: u32, length: u32, turns: u32| {
+                let triangle = (510 * turns * at / length % 510).abs_diff(255);
+                u8::try_from(triangle).expect("at most 255")
+            };
+            Rgb([wave(x, width, 1), wave(y, height, 2), wave(x + y, width + height, 2)])
+        });
+        let difference = largest_difference(&to_pixels(&smooth, 32), &exact(&smooth));
+        assert!(difference <= 3, "smooth {width} x {height}: {difference}");
+        let noise = noise(width, height);
+        let difference = largest_difference(&to_pixels(&noise, 32), &exact(&noise));
+        assert!(difference <= 16, "noise {width} x {height}: {difference}");
+    }
+}

@@ -1,0 +1,309 @@
+//! The frozen convolutional stem in int8: EfficientNet-Lite0's first layers, the patch embedding.
+//!
+//! ```text
+//! pixels [size, size, 3] RGB8 -> clamp(pixel - 127) -> 3 x 3 convolution, stride 2, ReLU6
+//!   -> inverted residual blocks                     -> [grid * grid, channels] int8, times output_scale
+//! ```
+//! Weights are int8 with one scale per output channel, batch norm folded in; activations are int8 with
+//! one scale per layer. A layer's scales are merged into the multiplier and the bias that turn its
+//! integer sums into the next layer's int8, so the stem itself never sees a scale but the last one.
+
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{check, ConfigError};
+use crate::kernels::{self, DepthwiseFilter, Int8Matrix, Requantize};
+
+pub use layers::{GetTensor, StemBlock, StemError, StemLayer, StemLayers, StemTensor};
+
+/// Channels after the first convolution.
+const CONV_CHANNELS: usize = 32;
+/// Inputs of the first convolution: 3 x 3 pixels of 3 colours.
+const CONV_INPUTS: usize = 27;
+/// Most blocks a stem can have: all of Lite0's.
+const MAX_BLOCKS: usize = 16;
+
+/// Lite0's stages: blocks, side of the depthwise filters, stride of the first block, expansion, channels.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+];
+
+/// How much of Lite0 the stem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StemConfig {
+    /// Side of the square photo it takes, in pixels.
+    pub input_size: usize,
+    /// Inverted residual blocks after the first convolution; 15 give a 7 x 7 grid of a 224-pixel photo.
+    pub num_blocks: usize,
+}
+
+/// The sizes of one inverted residual block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockShape {
+    pub(crate) inputs: usize,
+    /// Channels of the depthwise convolution; equal to `inputs` if the block does not expand.
+    pub(crate) hidden: usize,
+    pub(crate) outputs: usize,
+    pub(crate) filter_size: usize,
+    pub(crate) stride: usize,
+}
+
+/// The stem, ready to run.
+#[derive(Debug, Clone)]
+pub struct Stem {
+    config: StemConfig,
+    layers: StemLayers,
+    conv: Pointwise,
+    blocks: Vec<Block>,
+}
+
+impl StemConfig {
+    /// Checks that Lite0 has such a stem.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (size, blocks) = (self.input_size, self.num_blocks);
+        let fits = (32..=1024).contains(&size) && size % 32 == 0;
+        check("stem.input_size", size, fits, "a multiple of 32 between 32 and 1024")?;
+        let has_blocks = (1..=MAX_BLOCKS).contains(&blocks);
+        check("stem.num_blocks", blocks, has_blocks, "between 1 and 16")
+    }
+
+    /// Cells along a side of the output grid.
+    pub fn output_grid(&self) -> usize {
+        let strides = self.block_shapes().map(|shape| shape.stride);
+        strides.fold(self.input_size.div_ceil(2), |side, stride| side.div_ceil(stride))
+    }
+
+    /// Channels of a cell.
+    pub fn output_channels(&self) -> usize {
+        self.block_shapes().last().map_or(CONV_CHANNELS, |shape| shape.outputs)
+    }
+
+    /// The configured blocks of Lite0.
+    pub(crate) fn block_shapes(&self) -> impl Iterator<Item = BlockShape> {
+        let mut inputs = CONV_CHANNELS;
+        let all = STAGES.iter().flat_map(|stage| (0..stage.0).map(move |index| (index, stage)));
+        all.take(self.num_blocks).map(
+            move |(index, &(_, filter_size, stride, expansion, outputs))| {
+                let stride = if index == 0 { stride } else { 1 };
+                let shape =
+                    BlockShape { inputs, hidden: expansion * inputs, outputs, filter_size, stride };
+                inputs = outputs;
+                shape
+            },
+        )
+    }
+}
+
+impl BlockShape {
+    pub(crate) fn has_expansion(&self) -> bool {
+        self.hidden != self.inputs
+    }
+
+    pub(crate) fn has_residual(&self) -> bool {
+        self.stride == 1 && self.inputs == self.outputs
+    }
+}
+
+impl Stem {
+    /// Checks the layers against `config` and orders them for the kernels.
+    ///
+    /// # Panics
+    ///
+    /// If `config` is not valid.
+    pub fn from_layers(config: &StemConfig, layers: StemLayers) -> Result<Self, StemError> {
+        config.validate().expect("the stem's configuration is checked before its tensors");
+        layers.check(config)?;
+        let conv = Pointwise::new(&layers.conv, CONV_INPUTS, RELU6);
+        let shapes = config.block_shapes();
+        let blocks =
+            layers.blocks.iter().zip(shapes).map(|(block, shape)| Block::new(block, shape));
+        Ok(Self { config: *config, conv, blocks: blocks.collect(), layers })
+    }
+
+    /// Asks `get` for every tensor, by name and shape, and builds the stem from them.
+    ///
+    /// # Panics
+    ///
+    /// If `config` is not valid.
+    pub fn from_tensors<E: From<StemError>>(
+        config: &StemConfig,
+        get: GetTensor<'_, E>,
+    ) -> Result<Self, E> {
+        Ok(Self::from_layers(config, StemLayers::from_tensors(config, get)?)?)
+    }
+
+    /// Every tensor with its name and shape, as `from_tensors` asks for them.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, StemTensor)> {
+        self.layers.tensors(&self.config)
+    }
+
+    /// What the stem is.
+    pub fn config(&self) -> &StemConfig {
+        &self.config
+    }
+
+    /// What the output of `forward` is multiplied by to give Lite0's activations.
+    pub fn output_scale(&self) -> f32 {
+        self.layers.output_scale
+    }
+
+    /// Runs the stem on `pixels`, `[size, size, 3]` RGB8; returns `[grid * grid, channels]`.
+    ///
+    /// # Panics
+    ///
+    /// If `pixels` is not a photo of the configured size.
+    pub fn forward(&self, pixels: &[u8]) -> Vec<i8> {
+        let size = self.config.input_size;
+        assert_eq!(pixels.len(), 3 * size * size, "expected {size} x {size} RGB pixels");
+        let mut buffers = Buffers::default();
+        let mut side = size.div_ceil(2);
+        let mut hidden = Vec::new();
+        self.conv.forward(&conv_patches(pixels, size), &mut hidden);
+        for block in &self.blocks {
+            side = block.forward(&mut hidden, side, &mut buffers);
+        }
+        hidden
+    }
+}
+
+/// The int8 range of activations after ReLU6, whose scale maps at most 6 to 127.
+const RELU6: (i8, i8) = (0, 127);
+/// The int8 range of a block's output.
+const LINEAR: (i8, i8) = (-127, 127);
+
+/// A convolution over the channels of a pixel.
+#[derive(Debug, Clone)]
+struct Pointwise {
+    matrix: Int8Matrix,
+    requantize: Requantize,
+}
+
+/// An inverted residual block.
+#[derive(Debug, Clone)]
+struct Block {
+    expand: Option<Pointwise>,
+    filter: DepthwiseFilter,
+    requantize: Requantize,
+    project: Pointwise,
+    residual_scale: Option<f32>,
+}
+
+/// The maps inside a block, kept from one block to the next.
+#[derive(Default)]
+struct Buffers {
+    expanded: Vec<i8>,
+    filtered: Vec<i8>,
+    sums: Vec<i32>,
+}
+
+impl Pointwise {
+    fn new(layer: &StemLayer, inputs: usize, limits: (i8, i8)) -> Self {
+        let matrix = Int8Matrix::from_weights(layer.bias.len(), inputs, &layer.weight);
+        Self { matrix, requantize: requantize(layer, limits) }
+    }
+
+    fn forward(&self, pixels: &[i8], out: &mut Vec<i8>) {
+        out.resize(self.output_len(pixels), 0);
+        kernels::pointwise(&self.matrix, pixels, &self.requantize, out);
+    }
+
+    fn output_len(&self, pixels: &[i8]) -> usize {
+        pixels.len() / self.matrix.cols() * self.matrix.rows()
+    }
+
+    /// `hidden = clamp(round(forward + hidden * residual_scale))`, rounded once.
+    fn forward_onto(
+        &self,
+        pixels: &[i8],
+        residual_scale: f32,
+        sums: &mut Vec<i32>,
+        hidden: &mut [i8],
+    ) {
+        sums.resize(self.output_len(pixels), 0);
+        kernels::int8_matmul(&self.matrix, pixels, sums);
+        let channels = self.matrix.rows();
+        let (low, high) = (f32::from(self.requantize.low), f32::from(self.requantize.high));
+        for (sums, hidden) in sums.chunks_exact(channels).zip(hidden.chunks_exact_mut(channels)) {
+            let parameters = self.requantize.multiplier.iter().zip(&self.requantize.bias);
+            for ((hidden, &sum), (multiplier, bias)) in hidden.iter_mut().zip(sums).zip(parameters)
+            {
+                let value = sum as f32 * multiplier + bias + f32::from(*hidden) * residual_scale;
+                *hidden = round_to_int8(value.max(low).min(high));
+            }
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the caller clamped to the range of i8")]
+fn round_to_int8(value: f32) -> i8 {
+    value.round_ties_even() as i8
+}
+
+fn requantize(layer: &StemLayer, (low, high): (i8, i8)) -> Requantize {
+    Requantize { multiplier: layer.multiplier.clone(), bias: layer.bias.clone(), low, high }
+}
+
+impl Block {
+    fn new(block: &StemBlock, shape: BlockShape) -> Self {
+        let BlockShape { inputs, hidden, filter_size, stride, .. } = shape;
+        Self {
+            expand: block.expand.as_ref().map(|layer| Pointwise::new(layer, inputs, RELU6)),
+            filter: DepthwiseFilter::new(hidden, filter_size, stride, &block.depthwise.weight),
+            requantize: requantize(&block.depthwise, RELU6),
+            project: Pointwise::new(&block.project, hidden, LINEAR),
+            residual_scale: block.residual_scale,
+        }
+    }
+
+    /// Replaces `hidden`, a map of `side * side` pixels, by the block's output; returns its side.
+    fn forward(&self, hidden: &mut Vec<i8>, side: usize, buffers: &mut Buffers) -> usize {
+        let Buffers { expanded, filtered, sums } = buffers;
+        let input = match &self.expand {
+            Some(expand) => {
+                expand.forward(hidden, expanded);
+                &*expanded
+            }
+            None => &*hidden,
+        };
+        let out_side = self.filter.output_size(side);
+        filtered.resize(out_side * out_side * self.filter.channels(), 0);
+        kernels::depthwise(&self.filter, input, side, side, &self.requantize, filtered);
+        match self.residual_scale {
+            Some(scale) => self.project.forward_onto(filtered, scale, sums, hidden),
+            None => self.project.forward(filtered, hidden),
+        }
+        out_side
+    }
+}
+
+/// The 3 x 3 neighbourhoods the first convolution sees, `[size/2 * size/2, 27]`. Stride 2 on an even
+/// side pads behind only, TensorFlow's "SAME"; what lies outside is 0.
+fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
+    let out_side = size / 2;
+    let mut patches = vec![0; out_side * out_side * CONV_INPUTS];
+    let values: Vec<i8> = pixels.iter().map(|&pixel| centre(pixel)).collect();
+    for (index, patch) in patches.chunks_exact_mut(CONV_INPUTS).enumerate() {
+        let (top, left) = (index / out_side * 2, index % out_side * 2);
+        let columns = 3.min(size - left);
+        for (y, row) in patch.chunks_exact_mut(9).enumerate().take(size - top) {
+            let start = 3 * ((top + y) * size + left);
+            row[..3 * columns].copy_from_slice(&values[start..start + 3 * columns]);
+        }
+    }
+    patches
+}
+
+/// Lite0's input `(pixel - 127) / 128` in steps of 1/128; 255 loses its last step.
+fn centre(pixel: u8) -> i8 {
+    i8::try_from(i16::from(pixel) - 127).unwrap_or(i8::MAX)
+}

@@ -1,0 +1,173 @@
+//! Photos as the trainer sees them: int8 stem features of a few views each, computed once and kept in a
+//! file, and the captions as tokens.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{imageops, RgbImage};
+use tokenizers::Tokenizer;
+
+use crate::preprocess;
+use crate::random::Random;
+use crate::stem::Stem;
+use crate::train::batch::{encode, CaptionTokens, Sample};
+use crate::train::data::{
+    length_class, load_index, normalize_caption, word_count, Photo, PhotoArchive, PhotoSet, Split,
+};
+use crate::train::tokenizer::start_token;
+
+/// How a photo is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As it is.
+    Original,
+    /// Left and right exchanged.
+    Mirrored,
+    /// A random 85 to 100 % crop with changed brightness and contrast; mirrored if the number is odd.
+    Jittered(u8),
+}
+
+impl View {
+    fn name(self) -> String {
+        match self {
+            Self::Original => "original".into(),
+            Self::Mirrored => "mirrored".into(),
+            Self::Jittered(n) => format!("jittered{n}"),
+        }
+    }
+
+    fn is_mirrored(self) -> bool {
+        matches!(self, Self::Mirrored) || matches!(self, Self::Jittered(n) if n % 2 == 1)
+    }
+
+    fn apply(self, photo: &RgbImage, name: &str) -> RgbImage {
+        let mirrored = |photo: &RgbImage| imageops::flip_horizontal(photo);
+        match self {
+            Self::Original => photo.clone(),
+            Self::Mirrored => mirrored(photo),
+            Self::Jittered(n) => {
+                let jittered = jitter(photo, &mut Random::named(u64::from(n), name));
+                if self.is_mirrored() { mirrored(&jittered) } else { jittered }
+            }
+        }
+    }
+}
+
+fn jitter(photo: &RgbImage, random: &mut Random) -> RgbImage {
+    let (width, height) = photo.dimensions();
+    let part = |size: u32, random: &mut Random| {
+        let kept = (size as f32 * (0.85 + 0.15 * random.uniform())).round();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below size")]
+        let kept = (kept as u32).clamp(1, size);
+        let start = random.below((size - kept + 1) as usize);
+        (u32::try_from(start).expect("below size"), kept)
+    };
+    let ((x, w), (y, h)) = (part(width, random), part(height, random));
+    let cropped = imageops::crop_imm(photo, x, y, w, h).to_image();
+    let (gain, shift) = (0.8 + 0.4 * random.uniform(), 30.0 * (random.uniform() - 0.5));
+    let mut out = cropped;
+    for value in out.iter_mut() {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        {
+            *value = ((f32::from(*value) - 127.0) * gain + 127.0 + shift) as u8;
+        }
+    }
+    out
+}
+
+/// Photos of one set and split with the features of `views`, from `cache` or computed into it.
+pub fn load(
+    data: &Path,
+    cache: &Path,
+    stem: &Stem,
+    (set, split): (PhotoSet, Split),
+    views: &[View],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<(Photo, Sample)>, Box<dyn std::error::Error>> {
+    let photos: Vec<Photo> =
+        load_index(data, set)?.into_iter().filter(|photo| photo.split == split).collect();
+    let mut samples: Vec<Sample> = photos
+        .iter()
+        .map(|photo| Sample {
+            views: Vec::new(),
+            mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
+            captions: captions(photo, tokenizer),
+            weight: weight(set),
+        })
+        .collect();
+    for &view in views {
+        let file = format!("{}-{split:?}-{}.bin", set.file_stem(), view.name());
+        let features = view_features(data, &cache.join(file), stem, set, &photos, view)?;
+        let len = features.len() / photos.len();
+        for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len)) {
+            sample.views.push(Arc::from(features));
+        }
+    }
+    Ok(photos.into_iter().zip(samples).collect())
+}
+
+/// Weak captions teach words, not style.
+fn weight(set: PhotoSet) -> f32 {
+    match set {
+        PhotoSet::Flickr8k | PhotoSet::CocoMiniTrain => 1.0,
+        PhotoSet::Stanford40 | PhotoSet::Landscapes | PhotoSet::Caltech101 => 0.3,
+    }
+}
+
+fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
+    let mut texts: Vec<String> = photo.captions.iter().map(|text| normalize_caption(text)).collect();
+    if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
+        texts.push(format!("a photo of a {}", label.replace('_', " ")));
+    }
+    let texts = texts.into_iter().filter(|text| !text.is_empty());
+    texts
+        .map(|text| CaptionTokens {
+            tokens: encode(tokenizer, &text),
+            start: start_token(length_class(word_count(&text))),
+            text,
+        })
+        .collect()
+}
+
+fn view_features(
+    data: &Path,
+    file: &Path,
+    stem: &Stem,
+    set: PhotoSet,
+    photos: &[Photo],
+    view: View,
+) -> Result<Vec<i8>, Box<dyn std::error::Error>> {
+    let config = stem.config();
+    let len = config.output_grid() * config.output_grid() * config.output_channels();
+    if let Ok(bytes) = std::fs::read(file) {
+        if bytes.len() == len * photos.len() {
+            return Ok(bytes.into_iter().map(|b| i8::from_le_bytes([b])).collect());
+        }
+    }
+    eprintln!("computing {} photos into {}", photos.len(), file.display());
+    let archive = PhotoArchive::open(data, set)?;
+    let half = photos.len().div_ceil(2);
+    let work = |photos: &[Photo]| -> Result<Vec<i8>, String> {
+        let mut features = Vec::with_capacity(photos.len() * len);
+        for photo in photos {
+            let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
+            let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
+            let shown = view.apply(&image, &photo.name);
+            features.extend(stem.forward(&preprocess::to_pixels(&shown, config.input_size)));
+        }
+        Ok(features)
+    };
+    let parts = std::thread::scope(|scope| {
+        let workers: Vec<_> = photos.chunks(half).map(|part| scope.spawn(|| work(part))).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a feature thread panicked"))
+            .collect::<Result<Vec<_>, String>>()
+    })?;
+    let features = parts.concat();
+    let bytes: Vec<u8> = features.iter().map(|v| v.to_le_bytes()[0]).collect();
+    let beside = file.with_extension("part");
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(beside, file)?;
+    Ok(features)
+}

@@ -1,0 +1,174 @@
+//! Scores of a model file on held-back photos, as it would run: packed weights, beam search, empty memory.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use tokenizers::Tokenizer;
+
+use crate::checkpoint::LoadedModel;
+use crate::generate::{BeamSearch, Length};
+use crate::model::PlacedText;
+use crate::train::baselines::{
+    consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
+};
+use crate::train::batch::Sample;
+use crate::train::captions::features;
+use crate::train::losses::caption_loss;
+use crate::train::metrics::{score, Scores};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Neighbours that vote in the consensus baseline.
+const NEIGHBORS: usize = 40;
+
+/// One caption of the model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Captioned {
+    /// Its text.
+    pub text: String,
+    /// The geometric mean of its tokens' probabilities.
+    pub confidence: f32,
+}
+
+/// The table of an evaluation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// Photos scored.
+    pub photos: usize,
+    /// Our model.
+    pub model: Scores,
+    /// One sentence for every photo: the commonest training caption.
+    pub most_frequent: Scores,
+    /// The caption of the nearest training photo, by pooled stem features.
+    pub nearest: Scores,
+    /// The caption its nearest training photos agree on.
+    pub consensus: Scores,
+    /// Share of photos whose own caption has a lower loss than it has with another photo.
+    pub own_photo_wins: f32,
+    /// Mean loss of a caption with its photo, nats a token.
+    pub own_loss: f32,
+    /// Mean loss of the same caption with another photo.
+    pub other_loss: f32,
+    /// Captions a second on two cores.
+    pub captions_per_second: f32,
+}
+
+/// Captions every sample from its first view.
+pub fn caption_samples(
+    loaded: &LoadedModel,
+    tokenizer: &Tokenizer,
+    samples: &[Sample],
+    beams: usize,
+) -> Result<Vec<Captioned>, AnyError> {
+    let work = |samples: &[Sample]| -> Result<Vec<Captioned>, String> {
+        samples.iter().map(|s| caption_one(loaded, tokenizer, s, beams).map_err(|e| e.to_string())).collect()
+    };
+    let parts = std::thread::scope(|scope| {
+        let parts = samples.chunks(samples.len().div_ceil(2).max(1));
+        let workers: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a captioning thread panicked"))
+            .collect::<Result<Vec<_>, String>>()
+    })?;
+    Ok(parts.concat())
+}
+
+fn caption_one(
+    loaded: &LoadedModel,
+    tokenizer: &Tokenizer,
+    sample: &Sample,
+    beams: usize,
+) -> Result<Captioned, AnyError> {
+    let (model, scale) = (&loaded.model, loaded.stem.output_scale());
+    let floats: Vec<f32> = sample.views[0].iter().map(|&v| f32::from(v) * scale).collect();
+    let fused = model.fuse(&model.encode_photo(&floats)?, &[])?;
+    let context = model.read_parameters()?.null_value;
+    let state = model.prefill(&fused, &[], &context)?;
+    let mut search = BeamSearch::new(state, Length::default().start_token(), beams);
+    while search.step(|states, tokens| model.step(states, tokens))? {}
+    let best = search.best();
+    let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
+    Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
+}
+
+/// Scores `loaded` on `dev`; `train` serves the baselines.
+pub fn evaluate(
+    loaded: &LoadedModel,
+    tokenizer: &Tokenizer,
+    train: &[Sample],
+    dev: &[Sample],
+    beams: usize,
+) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
+    let started = Instant::now();
+    let captioned = caption_samples(loaded, tokenizer, dev, beams)?;
+    let captions_per_second = dev.len() as f32 / started.elapsed().as_secs_f32();
+    let texts = |samples: &[Sample]| -> Vec<Vec<String>> {
+        samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
+    };
+    let (references, train_texts) = (texts(dev), texts(train));
+    let pooled = |samples: &[Sample]| -> Vec<Vec<f32>> {
+        samples.iter().map(|sample| pool(sample, loaded)).collect()
+    };
+    let (train_features, dev_features) = (pooled(train), pooled(dev));
+    let neighbors = CaptionedPhotos { features: &train_features, captions: &train_texts };
+    let model_texts: Vec<String> = captioned.iter().map(|c| c.text.clone()).collect();
+    let (own_photo_wins, own_loss, other_loss) = own_and_other(loaded, dev)?;
+    let evaluation = Evaluation {
+        photos: dev.len(),
+        model: score(&model_texts, &references),
+        most_frequent: score(&most_frequent_caption(&train_texts, dev.len()), &references),
+        nearest: score(&nearest_caption(neighbors, &dev_features), &references),
+        consensus: score(&consensus_caption(neighbors, &dev_features, NEIGHBORS), &references),
+        own_photo_wins,
+        own_loss,
+        other_loss,
+        captions_per_second,
+    };
+    Ok((evaluation, captioned))
+}
+
+/// The mean of a photo's stem features over the grid.
+fn pool(sample: &Sample, loaded: &LoadedModel) -> Vec<f32> {
+    let channels = loaded.config.stem.output_channels();
+    let mut sums = vec![0.0; channels];
+    for cell in sample.views[0].chunks_exact(channels) {
+        sums.iter_mut().zip(cell).for_each(|(sum, &value)| *sum += f32::from(value));
+    }
+    sums
+}
+
+/// How often, and by how much, a caption is likelier with its own photo than with the next one.
+fn own_and_other(loaded: &LoadedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
+    let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
+    for (i, sample) in dev.iter().enumerate() {
+        let own = caption_loss_of(loaded, sample, &sample.views[0])?;
+        let other = caption_loss_of(loaded, sample, &dev[(i + 1) % dev.len()].views[0])?;
+        wins += f32::from(u8::from(own < other));
+        own_sum += own;
+        other_sum += other;
+    }
+    let count = dev.len() as f32;
+    Ok((wins / count, own_sum / count, other_sum / count))
+}
+
+/// Mean loss of the sample's first caption given the photo of `view`, nats a token.
+fn caption_loss_of(
+    loaded: &LoadedModel,
+    sample: &Sample,
+    view: &std::sync::Arc<[i8]>,
+) -> Result<f32, AnyError> {
+    let model = &loaded.model;
+    let table = model.table()?;
+    let channels = loaded.config.stem.output_channels();
+    let input = features(std::slice::from_ref(view), channels, loaded.stem.output_scale())?;
+    let fused = model.fuse_photos(&table, &model.vision().forward(&input)?, &[Vec::new()])?;
+    let caption = &sample.captions[0];
+    let tokens = std::iter::once(caption.start).chain(caption.tokens.iter().copied()).collect();
+    let targets: Vec<u32> =
+        caption.tokens.iter().copied().chain([crate::model::special::EOS]).collect();
+    let placed = [PlacedText { photo: 0, tokens }];
+    let logits = model.decode_captions(&table, &fused, &[], &placed, &model.null_context(1)?)?;
+    let weights = vec![1.0; targets.len()];
+    Ok(caption_loss(&logits, targets, weights, 0.0)?.to_scalar()?)
+}

@@ -1,0 +1,157 @@
+//! The terms of the training loss, `L = L_lm + lambda_cm L_cm + 0.1 L_mem` (architecture.md, "Training").
+
+use candle_core::{Device, Result, Shape, Tensor};
+
+use crate::model::unit_rows;
+use crate::nn::fused::{apply1, with_values, FusedOp};
+
+/// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
+/// `logits` `[rows, vocab_size]`; returns a scalar in nats.
+pub fn caption_loss(
+    logits: &Tensor,
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+    smoothing: f32,
+) -> Result<Tensor> {
+    assert_eq!(logits.dim(0)?, targets.len(), "one target a row");
+    assert_eq!(weights.len(), targets.len(), "one weight a row");
+    apply1(logits, CrossEntropyOp { targets, weights, smoothing })
+}
+
+struct CrossEntropyOp {
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+    smoothing: f32,
+}
+
+impl CrossEntropyOp {
+    fn total_weight(&self) -> f32 {
+        self.weights.iter().sum::<f32>().max(f32::MIN_POSITIVE)
+    }
+}
+
+impl FusedOp<1> for CrossEntropyOp {
+    const NAME: &'static str = "cross_entropy";
+
+    fn forward(&self, [logits]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
+        let (_, vocab) = shape.dims2()?;
+        let mut sum = 0.0;
+        for ((row, &target), &weight) in logits.chunks_exact(vocab).zip(&self.targets).zip(&self.weights) {
+            let mean = row.iter().sum::<f32>() / vocab as f32;
+            let expected = (1.0 - self.smoothing) * row[target as usize] + self.smoothing * mean;
+            sum += weight * (log_sum_exp(row) - expected);
+        }
+        Ok((vec![sum / self.total_weight()], Shape::from(())))
+    }
+
+    /// softmax(logits) minus the smoothed target, by row weight.
+    fn backward(&self, [logits]: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        let factor = gradient.to_scalar::<f32>()? / self.total_weight();
+        let vocab = logits.dim(1)?;
+        let values = with_values(logits, |logits| {
+            let mut out = Vec::with_capacity(logits.len());
+            let rows = logits.chunks_exact(vocab).zip(&self.targets).zip(&self.weights);
+            for ((row, &target), &weight) in rows {
+                let (log_sum, factor) = (log_sum_exp(row), factor * weight);
+                let base = self.smoothing / vocab as f32;
+                let start = out.len();
+                out.extend(row.iter().map(|x| ((x - log_sum).exp() - base) * factor));
+                out[start + target as usize] -= (1.0 - self.smoothing) * factor;
+            }
+            out
+        })?;
+        Ok([Some(Tensor::from_vec(values, logits.shape(), &Device::Cpu)?)])
+    }
+}
+
+fn log_sum_exp(row: &[f32]) -> f32 {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
+}
+
+/// Past pairs, detached, that serve as further negatives: small batches alone hold too few.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct PairQueue {
+    photos: std::collections::VecDeque<Vec<f32>>,
+    captions: std::collections::VecDeque<Vec<f32>>,
+}
+
+impl PairQueue {
+    const LEN: usize = 512;
+
+    /// Adds unit vectors of a batch, `[pairs, C]` both.
+    pub fn push(&mut self, photos: &Tensor, captions: &Tensor) -> Result<()> {
+        for (queue, rows) in [(&mut self.photos, photos), (&mut self.captions, captions)] {
+            queue.extend(rows.to_vec2::<f32>()?);
+            while queue.len() > Self::LEN {
+                queue.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(queue: &std::collections::VecDeque<Vec<f32>>, with: &Tensor) -> Result<Tensor> {
+        if queue.is_empty() {
+            return Ok(with.clone());
+        }
+        let values: Vec<f32> = queue.iter().flatten().copied().collect();
+        let past = Tensor::from_vec(values, (queue.len(), with.dim(1)?), &Device::Cpu)?;
+        Tensor::cat(&[with, &past], 0)
+    }
+}
+
+/// Symmetric InfoNCE between photos and captions, and what the balance controller watches.
+pub struct Alignment {
+    /// Scalar loss.
+    pub loss: Tensor,
+    /// Mean cosine of the pairs minus that of all other combinations in the batch.
+    pub signal: f32,
+    /// Unit photo vectors, detached.
+    pub photos: Tensor,
+    /// Unit caption vectors, detached.
+    pub captions: Tensor,
+}
+
+/// Row i of `photos` belongs to row i of `captions`, `[pairs, C]` both; `log_scale` is the logarithm of
+/// the inverse temperature, at most ln 100 (CLIP, Radford et al. 2021).
+pub fn alignment_loss(
+    photos: &Tensor,
+    captions: &Tensor,
+    log_scale: &Tensor,
+    queue: &PairQueue,
+) -> Result<Alignment> {
+    let (photos, captions) = (unit_rows(photos)?, unit_rows(captions)?);
+    let scale = log_scale.clamp(0.0, 100f32.ln())?.exp()?;
+    let pairs = photos.dim(0)?;
+    let targets: Vec<u32> = (0..pairs).map(|i| u32::try_from(i).expect("a small batch")).collect();
+    let one_way = |queries: &Tensor, keys: &Tensor| -> Result<Tensor> {
+        let logits = queries.matmul(&keys.t()?)?.broadcast_mul(&scale)?;
+        caption_loss(&logits, targets.clone(), vec![1.0; pairs], 0.0)
+    };
+    let to_captions = one_way(&photos, &PairQueue::rows(&queue.captions, &captions)?)?;
+    let to_photos = one_way(&captions, &PairQueue::rows(&queue.photos, &photos)?)?;
+    let cosines = photos.matmul(&captions.t()?)?.to_vec2::<f32>()?;
+    Ok(Alignment {
+        loss: ((to_captions + to_photos)? * 0.5)?,
+        signal: signal(&cosines),
+        photos: photos.detach(),
+        captions: captions.detach(),
+    })
+}
+
+fn signal(cosines: &[Vec<f32>]) -> f32 {
+    let pairs = cosines.len();
+    let positive: f32 = (0..pairs).map(|i| cosines[i][i]).sum();
+    let all: f32 = cosines.iter().flatten().sum();
+    let negatives = (pairs * pairs - pairs).max(1) as f32;
+    positive / pairs as f32 - (all - positive) / negatives
+}
+
+/// `mean(1 - cos(read, stored)) + mean((again - stored)^2)`: a second view of a stored episode reads its
+/// value back, and storing it again would not move the slot. All `[episodes, C]`; `stored` is a constant.
+pub fn consistency_loss(read: &Tensor, again: &Tensor, stored: &Tensor) -> Result<Tensor> {
+    let stored = stored.detach();
+    let cosine = (unit_rows(read)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
+    let drift = again.sub(&stored)?.sqr()?.mean_all()?;
+    cosine.affine(-1.0, 1.0)?.add(&drift)
+}

@@ -1,0 +1,22 @@
+//! The trainer: data, caches, losses, the optimiser, and the evaluation.
+
+pub mod adamw;
+pub mod balance;
+pub mod baselines;
+pub mod batch;
+pub mod captions;
+pub mod commands;
+pub mod data;
+pub mod dataset;
+pub mod efficientnet;
+pub mod evaluate;
+pub mod losses;
+pub mod metrics;
+pub mod names;
+pub mod stem_builder;
+pub mod tokenizer;
+pub mod cache;
+pub mod optimizer;
+pub mod schedule;
+pub mod state;
+pub mod trainer;

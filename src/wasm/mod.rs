@@ -1,0 +1,186 @@
+//! The browser's side of [`crate::captioner`]: types are translated here, nothing is decided.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use crate::captioner;
+use crate::error::Error;
+use crate::preprocess;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn since_origin() -> f64;
+
+    #[wasm_bindgen(thread_local_v2, js_namespace = performance, js_name = timeOrigin)]
+    static TIME_ORIGIN: f64;
+}
+
+/// A model, its tokenizer and its memory.
+#[wasm_bindgen]
+pub struct Captioner(Rc<RefCell<captioner::Captioner>>);
+
+/// A caption being written. Freeing it leaves no trace in the memory.
+#[wasm_bindgen]
+pub struct Generation {
+    captioner: Rc<RefCell<captioner::Captioner>>,
+    generation: captioner::Generation,
+}
+
+/// A line of `listMemory`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Remembered<'a> {
+    slot: usize,
+    text: &'a str,
+    corrected: bool,
+    written_at: f64,
+    #[serde(with = "bytes")]
+    thumbnail: &'a [u8],
+}
+
+/// Bytes as a `Uint8Array` and not as an array of numbers.
+mod bytes {
+    pub(super) fn serialize<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+}
+
+#[wasm_bindgen]
+impl Captioner {
+    /// Loads a model file and its tokenizer.json.
+    #[wasm_bindgen(constructor)]
+    pub fn new(model: &[u8], tokenizer: &[u8]) -> Result<Captioner, JsValue> {
+        std::panic::set_hook(Box::new(|panic| {
+            web_sys::console::error_1(&panic.to_string().into());
+        }));
+        let captioner = captioner::Captioner::new(model, tokenizer, now).map_err(js_error)?;
+        Ok(Self(Rc::new(RefCell::new(captioner))))
+    }
+
+    /// Starts the caption of a photo file.
+    pub fn begin(&self, photo: &[u8], options: JsValue) -> Result<Generation, JsValue> {
+        let options = parsed(options)?;
+        self.generation(self.0.borrow().begin(photo, &options))
+    }
+
+    /// Starts the caption of RGBA pixels, as a canvas gives them.
+    #[wasm_bindgen(js_name = beginRgba)]
+    pub fn begin_rgba(
+        &self,
+        width: u32,
+        height: u32,
+        pixels: &[u8],
+        options: JsValue,
+    ) -> Result<Generation, JsValue> {
+        let options = parsed(options)?;
+        let photo = preprocess::from_rgba(width, height, pixels);
+        let photo = photo.map_err(|error| js_error(error.into()))?;
+        self.generation(self.0.borrow().begin_pixels(&photo, &options))
+    }
+
+    /// Ends a generation, remembers the caption and returns it.
+    pub fn finish(&self, generation: Generation) -> Result<JsValue, JsValue> {
+        let caption = self.0.borrow_mut().finish(generation.generation).map_err(js_error)?;
+        to_js(&caption)
+    }
+
+    /// Teaches what the photo of a recent caption shows; returns its slot.
+    pub fn correct(&self, id: u32, text: &str) -> Result<usize, JsValue> {
+        self.0.borrow_mut().correct(id.into(), text).map_err(js_error)
+    }
+
+    /// The memory as bytes.
+    #[wasm_bindgen(js_name = exportMemory)]
+    pub fn export_memory(&self) -> Vec<u8> {
+        self.0.borrow().export_memory()
+    }
+
+    /// Puts exported bytes in the memory's place.
+    #[wasm_bindgen(js_name = importMemory)]
+    pub fn import_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
+        self.0.borrow_mut().import_memory(snapshot).map_err(js_error)
+    }
+
+    /// Forgets everything.
+    #[wasm_bindgen(js_name = clearMemory)]
+    pub fn clear_memory(&self) {
+        self.0.borrow_mut().clear_memory();
+    }
+
+    /// Every remembered episode: `{ slot, text, corrected, writtenAt, thumbnail }`.
+    #[wasm_bindgen(js_name = listMemory)]
+    pub fn list_memory(&self) -> Result<JsValue, JsValue> {
+        let captioner = self.0.borrow();
+        let lines = captioner.memory().iter().map(|(slot, record)| Remembered {
+            slot,
+            text: &record.caption,
+            corrected: record.corrected,
+            written_at: record.written_at as f64,
+            thumbnail: &record.thumbnail,
+        });
+        to_js(&lines.collect::<Vec<_>>())
+    }
+
+    /// Forgets one episode.
+    #[wasm_bindgen(js_name = deleteMemory)]
+    pub fn delete_memory(&self, slot: usize) -> Result<(), JsValue> {
+        self.0.borrow_mut().delete_memory(slot).map_err(js_error)
+    }
+
+    /// What is loaded: `{ sha256, config, commit, trained, version, kernels }`.
+    #[wasm_bindgen(js_name = modelInfo)]
+    pub fn model_info(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.0.borrow().info())
+    }
+
+    fn generation(
+        &self,
+        generation: Result<captioner::Generation, Error>,
+    ) -> Result<Generation, JsValue> {
+        let generation = generation.map_err(js_error)?;
+        Ok(Generation { captioner: self.0.clone(), generation })
+    }
+}
+
+#[wasm_bindgen]
+impl Generation {
+    /// Adds a token; returns whether there is more to do.
+    pub fn step(&mut self) -> Result<bool, JsValue> {
+        self.captioner.borrow().step(&mut self.generation).map_err(js_error)
+    }
+
+    /// The best text so far.
+    pub fn text(&self) -> Result<String, JsValue> {
+        self.captioner.borrow().text(&self.generation).map_err(js_error)
+    }
+}
+
+fn now() -> f64 {
+    TIME_ORIGIN.with(|origin| *origin) + since_origin()
+}
+
+/// A js `Error` with our `code`: `JsError` would keep the text only.
+fn js_error(error: Error) -> JsValue {
+    let js = js_sys::Error::new(&error.to_string());
+    let code = error.code().into();
+    js_sys::Reflect::set(&js, &"code".into(), &code).expect("a new object takes properties");
+    js.into()
+}
+
+fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
+    if options.is_undefined() || options.is_null() {
+        return Ok(captioner::CaptionOptions::default());
+    }
+    let options = serde_wasm_bindgen::from_value(options);
+    options.map_err(|error| js_error(Error::Option(error.to_string())))
+}
+
+fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
+    // Maps become plain objects, as the types in index.d.ts say.
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible().serialize_bytes_as_arrays(false);
+    value.serialize(&serializer).map_err(|error| js_error(Error::Option(error.to_string())))
+}

@@ -1,0 +1,67 @@
+// @ts-check
+/** Both wasm builds caption the test photos, from the same bytes, as the native command line does. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFile, readdir } from 'node:fs/promises';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { serve } from './server.js';
+import { PHOTOS, launch } from './support.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const file = async (/** @type {string} */ path) => new Uint8Array(await readFile(path));
+
+/** @type {string[]} */ let photos;
+/** @type {Record<string, string>} what the native build says, by file name */ let native;
+
+before(async () => {
+  photos = (await readdir(PHOTOS)).filter((name) => name.endsWith('.jpg')).map((name) => `${PHOTOS}/${name}`);
+  const lines = execFileSync(`${root}/target/release/bitmar`, ['caption', '--json', ...photos], { cwd: root, encoding: 'utf8' });
+  native = Object.fromEntries(lines.trim().split('\n').map((line) => {
+    const { photo, caption } = JSON.parse(line);
+    return [photo, caption];
+  }));
+});
+
+/** Captions each photo with a memory of its own; runs in Node and, sent as text, in the browser. */
+async function captionAll(/** @type {any} */ glue, /** @type {any} */ model, /** @type {any} */ tokenizer, /** @type {Uint8Array[]} */ files) {
+  return files.map((bytes) => {
+    const captioner = new glue.Captioner(model, tokenizer);
+    const generation = captioner.begin(bytes, {});
+    while (generation.step());
+    return captioner.finish(generation).text;
+  });
+}
+
+test('simd128 in node', async () => {
+  const glue = await import(`${root}/pkg/wasm/simd128/bitmar.js`);
+  await glue.default({ module_or_path: await file(`${root}/pkg/wasm/simd128/bitmar_bg.wasm`) });
+  const model = await file(`${root}/pkg/model/model.safetensors`);
+  const tokenizer = await file(`${root}/pkg/model/tokenizer.json`);
+  const texts = await captionAll(glue, model, tokenizer, await Promise.all(photos.map(file)));
+  assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, texts[i]])), native);
+});
+
+for (const build of ['simd128', 'relaxed']) {
+  test(`${build} in Chromium`, async () => {
+    const server = await serve(`${root}/www`);
+    const browser = await launch();
+    const page = await browser.newPage();
+    await page.goto(`${server.url}manifest.webmanifest`);
+    const contents = await Promise.all(photos.map(async (name) => [...(await file(name))]));
+    const texts = await page.evaluate(
+      async ({ build, contents, captionAll }) => {
+        const fetched = async (/** @type {string} */ path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+        const glue = await import(`/pkg/wasm/${build}/bitmar.js`);
+        await glue.default();
+        const run = new Function(`return ${captionAll}`)();
+        const [model, tokenizer] = await Promise.all(['/pkg/model/model.safetensors', '/pkg/model/tokenizer.json'].map(fetched));
+        return run(glue, model, tokenizer, contents.map((bytes) => new Uint8Array(bytes)));
+      },
+      { build, contents, captionAll: String(captionAll) },
+    );
+    assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, texts[i]])), native);
+    await browser.close();
+    await server.close();
+  });
+}

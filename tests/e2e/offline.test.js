@@ -1,0 +1,101 @@
+// @ts-check
+/** The installed page: without a server, and when a new version comes. */
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { serve } from './server.js';
+import { LAUNCH, PATIENCE, SITE, captions, photo, shot, upload } from './support.js';
+
+/** A folder of the tests' own: the served copy of the site, and the browser's profile. */
+let folder = '';
+/** @type {import('playwright-core').BrowserContext} */ let context;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bitmar-offline-'));
+  // In a sub-folder, as on most static hosts.
+  await cp(SITE, join(folder, 'site/captions'), { recursive: true });
+  context = await chromium.launchPersistentContext(join(folder, 'profile'), LAUNCH);
+});
+after(async () => {
+  await context?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const isReadyOffline = (/** @type {import('playwright-core').Page} */ page) =>
+  page.getByText('Ready to work offline').waitFor({ timeout: PATIENCE });
+
+test('the page is installable, works with the server dead, and takes an update when asked', async (t) => {
+  /** @type {string[]} */
+  const asked = [];
+  let server = await serve(join(folder, 'site'), { onRequest: (path) => asked.push(path) });
+  const port = Number(new URL(server.url).port);
+  const address = `${server.url}captions/`;
+  const page = await context.newPage();
+
+  await t.test('Chromium finds nothing that keeps it from being installed', async () => {
+    await page.goto(address);
+    await isReadyOffline(page);
+    const session = await context.newCDPSession(page);
+    const { installabilityErrors } = await session.send('Page.getInstallabilityErrors');
+    assert.deepEqual(installabilityErrors, []);
+  });
+
+  await t.test('only one wasm build is downloaded', async () => {
+    const builds = new Set(asked.filter((path) => path.endsWith('.wasm')));
+    assert.equal(builds.size, 1, [...builds].join(' '));
+  });
+
+  await t.test('a caption without a server', async () => {
+    await upload(page, photo('cat'));
+    const online = await captions(page);
+    await server.close();
+    await context.setOffline(true);
+    await page.reload();
+    await upload(page, photo('cat'), photo('rocket'));
+    const offline = await captions(page);
+    assert.equal(offline[0], online[0]);
+    assert.ok(offline[1]);
+    await shot(page, 'offline');
+    await context.setOffline(false);
+  });
+
+  await t.test('a new version is offered, and there after the reload', async () => {
+    const site = join(folder, 'site/captions');
+    const html = await readFile(join(site, 'index.html'), 'utf8');
+    await writeFile(join(site, 'index.html'), html.replace('What does the photo show?', 'A newer page'));
+    const sw = await readFile(join(site, 'sw.js'), 'utf8');
+    await writeFile(join(site, 'sw.js'), sw.replace(/const VERSION = '.*'/, "const VERSION = 'newer'"));
+    server = await serve(join(folder, 'site'), { port });
+    await page.goto(address);
+    await page.getByText('An update is available').waitFor({ timeout: PATIENCE });
+    assert.equal(await page.locator('h1').textContent(), 'What does the photo show?', 'not before it is asked for');
+    await shot(page, 'update');
+    await page.getByRole('button', { name: 'Reload' }).click();
+    await page.getByRole('heading', { name: 'A newer page' }).waitFor({ timeout: PATIENCE });
+    const stored = await page.evaluate(() => caches.keys());
+    assert.deepEqual(stored.map((name) => name.split(' ').at(-1)), ['newer'], 'the old version is gone');
+  });
+  await server.close();
+});
+
+test('a first visit while the server dies says so, and can be tried again', async () => {
+  const site = join(folder, 'broken');
+  await cp(SITE, site, { recursive: true });
+  await rm(join(site, 'pkg/model/model.safetensors'));
+  const server = await serve(site);
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await upload(page, photo('cat'));
+  await page.getByText('The model could not be loaded').waitFor({ timeout: PATIENCE });
+  assert.match((await page.getByTestId('error').textContent()) ?? '', /could not be downloaded/);
+  await shot(page, 'not-loaded');
+  await cp(join(SITE, 'pkg/model/model.safetensors'), join(site, 'pkg/model/model.safetensors'));
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('#status[data-state=ready]').waitFor({ timeout: PATIENCE });
+  await page.getByRole('button', { name: 'Again', exact: true }).click();
+  await page.locator('.card[data-state=done]').waitFor({ timeout: PATIENCE });
+  await server.close();
+});

@@ -1,0 +1,83 @@
+// @ts-check
+/** What the end-to-end tests share: where things are, the browser, the page's hooks. */
+import { access, mkdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import AxeBuilder from '@axe-core/playwright';
+import { chromium } from 'playwright-core';
+
+const path = (/** @type {string} */ relative) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** Folders; the first two can be set to test another build. */
+export const SITE = process.env.BITMAR_SITE ?? path('../../www');
+export const PHOTOS = process.env.BITMAR_PHOTOS ?? path('../photos');
+export const EXAMPLES = path('../../examples/npm');
+/** Pictures of what the tests saw, to be looked at. */
+export const SHOTS = path('screenshots');
+
+export const photo = (/** @type {string} */ name) => `${PHOTOS}/${name}.jpg`;
+export const photoBytes = async (/** @type {string} */ name) => [...(await readFile(photo(name)))];
+
+/** Chromium must not look for its maker's servers: there is no network. */
+export const LAUNCH = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  ],
+};
+
+export const launch = () => chromium.launch(LAUNCH);
+
+/** How long a caption may take on a busy machine. */
+export const PATIENCE = 60_000;
+
+/** @param {import('playwright-core').Page} page @param {string} name */
+export async function shot(page, name) {
+  await mkdir(SHOTS, { recursive: true });
+  await page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
+}
+
+/** @param {import('playwright-core').Page} page @param {string[]} files */
+export const upload = (page, ...files) => page.locator('input[type=file]').setInputFiles(files);
+
+/** The captions of all photos on the page, once they are complete. @param {import('playwright-core').Page} page */
+export async function captions(page) {
+  const pending = page.locator('[data-testid=caption][aria-busy=true]');
+  await pending.first().waitFor({ state: 'attached', timeout: 500 }).catch(() => {});
+  await page.waitForFunction(
+    () => !document.querySelector('[data-testid=caption][aria-busy=true]'),
+    undefined,
+    { timeout: PATIENCE },
+  );
+  return page.locator('[data-testid=caption]').allTextContents();
+}
+
+/** What axe finds wrong with the page as it is now. @param {import('playwright-core').Page} page */
+export async function accessibilityFaults(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+}
+
+/** Everything a page asks for that is not of its origin. @param {import('playwright-core').Page} page */
+export function foreignRequests(page) {
+  /** @type {string[]} */
+  const foreign = [];
+  page.context().on('request', (request) => {
+    const url = new URL(request.url());
+    if (url.hostname !== 'localhost' && !['blob:', 'data:'].includes(url.protocol)) foreign.push(request.url());
+  });
+  return foreign;
+}
+
+/** What the page's console complains of. @param {import('playwright-core').Page} page */
+export function complaints(page) {
+  /** @type {string[]} */
+  const heard = [];
+  page.on('pageerror', (error) => heard.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && heard.push(message.text()));
+  return heard;
+}
+
+await access(`${SITE}/sw.js`).catch(() => {
+  throw new Error(`${SITE} is not built: run ./build.sh first`);
+});

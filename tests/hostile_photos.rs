@@ -1,0 +1,160 @@
+//! Photos from strangers: whatever the bytes, `decode` returns, and it returns a photo or an error.
+
+use std::io::Cursor;
+
+use bitmar::preprocess::{decode, from_rgba, to_pixels, PhotoError, MAX_PIXELS};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage, RgbaImage};
+use proptest::prelude::*;
+
+const FORMATS: [ImageFormat; 5] =
+    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
+
+/// A small picture with edges, gradients and some noise, so that every part of a format is used.
+fn picture(format: ImageFormat) -> Vec<u8> {
+    let photo = RgbImage::from_fn(37, 29, |x, y| {
+        let bytes = (x * 40_503 + y * 30_011).wrapping_mul(2_654_435_769).to_le_bytes();
+        Rgb([
+            bytes[3] / 8 + 7 * u8::try_from(x % 32).expect("below 32"),
+            bytes[2] / 4,
+            if x > y { 255 } else { 0 },
+        ])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::from(photo).write_to(&mut bytes, format).expect("every format takes RGB");
+    bytes.into_inner()
+}
+
+fn shipped(name: &str) -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos/");
+    std::fs::read(format!("{path}{name}")).expect("the photo is in the repository")
+}
+
+/// Decodes, and checks what every decoded photo promises.
+fn survives(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
+    let photo = decode(bytes)?;
+    let (width, height) = photo.dimensions();
+    assert!(width > 0 && height > 0);
+    assert!(u64::from(width) * u64::from(height) <= MAX_PIXELS);
+    assert_eq!(to_pixels(&photo, 32).len(), 3 * 32 * 32);
+    Ok(photo)
+}
+
+#[test]
+fn shipped_photos_are_read() {
+    for name in ["cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg"] {
+        let photo = survives(&shipped(name)).expect(name);
+        assert!(photo.width().max(photo.height()) <= 640, "{name}");
+    }
+}
+
+#[test]
+fn a_cmyk_jpeg_has_the_colours_of_its_rgb_twin() {
+    let cmyk = to_pixels(&decode(&shipped("cat-cmyk.jpg")).expect("a CMYK photo"), 16);
+    let rgb = to_pixels(&decode(&shipped("cat.jpg")).expect("an RGB photo"), 16);
+    let differences: u32 = cmyk.iter().zip(&rgb).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    let mean = f64::from(differences) / cmyk.len() as f64;
+    assert!(mean < 6.0, "the colours differ by {mean} on average");
+}
+
+#[test]
+fn every_truncation_is_an_error_or_a_photo() {
+    for format in FORMATS {
+        let bytes = picture(format);
+        for length in 0..bytes.len() {
+            let _ = survives(&bytes[..length]);
+        }
+        for length in [0, 1, 8, 20, bytes.len() / 2] {
+            survives(&bytes[..length]).expect_err("half a picture is none");
+        }
+    }
+}
+
+/// Bytes behind a real signature get further into a decoder than arbitrary ones.
+fn signatures() -> impl Strategy<Value = &'static [u8]> {
+    prop::sample::select(vec![
+        b"\xff\xd8\xff\xe0".as_slice(),
+        b"\xff\xd8\xff\xe1\x00\x20Exif\0\0II*\0",
+        b"\xff\xd8\xff\xc2\x00\x11\x08",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"RIFF\x40\0\0\0WEBPVP8 ",
+        b"RIFF\x40\0\0\0WEBPVP8L",
+        b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0",
+        b"GIF89a",
+        b"GIF87a",
+        b"BM",
+        b"<svg",
+        b"\0\0\0\x18ftyp",
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = survives(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_bytes_behind_a_signature_never_panic(
+        signature in signatures(),
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let _ = survives(&[signature, &bytes].concat());
+    }
+
+    #[test]
+    fn flipped_bits_never_panic(
+        format in prop::sample::select(FORMATS.to_vec()),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u8), 1..12),
+    ) {
+        let mut bytes = picture(format);
+        for (position, bit) in flips {
+            let position = position.index(bytes.len());
+            bytes[position] ^= 1 << bit;
+        }
+        let _ = survives(&bytes);
+    }
+
+    #[test]
+    fn flipped_headers_never_panic(
+        format in prop::sample::select(FORMATS.to_vec()),
+        flips in prop::collection::vec((0..64usize, any::<u8>()), 1..4),
+    ) {
+        let mut bytes = picture(format);
+        for (position, value) in flips {
+            bytes[position] = value;
+        }
+        let _ = survives(&bytes);
+    }
+
+    #[test]
+    fn a_removed_middle_never_panics(
+        format in prop::sample::select(FORMATS.to_vec()),
+        from in any::<prop::sample::Index>(),
+        length in 1..200usize,
+    ) {
+        let mut bytes = picture(format);
+        let from = from.index(bytes.len());
+        bytes.drain(from..bytes.len().min(from + length));
+        let _ = survives(&bytes);
+    }
+
+    #[test]
+    fn rgba_of_any_length_is_a_photo_or_an_error(
+        width in 0..40u32,
+        height in 0..40u32,
+        rgba in prop::collection::vec(any::<u8>(), 0..6400),
+    ) {
+        let fits = width > 0 && height > 0 && rgba.len() as u64 == 4 * u64::from(width * height);
+        prop_assert_eq!(from_rgba(width, height, &rgba).is_ok(), fits);
+    }
+
+    #[test]
+    fn opaque_rgba_is_kept(width in 1..20u32, height in 1..20u32, colour in any::<[u8; 3]>()) {
+        let [r, g, b] = colour;
+        let rgba = RgbaImage::from_pixel(width, height, image::Rgba([r, g, b, 255]));
+        let photo = from_rgba(width, height, &rgba).expect("the right length");
+        prop_assert!(photo.pixels().all(|pixel| pixel.0 == colour));
+    }
+}

@@ -1,0 +1,84 @@
+// @ts-check
+/** The page: photos in, cards with captions out. */
+import { Card } from './card.js';
+import { byId, toast } from './dom.js';
+import { listenForPhotos } from './intake.js';
+import { load, ready } from './model.js';
+import { keepOffline } from './offline.js';
+import { strings } from './strings.js';
+
+/** How long a removed photo is kept, in milliseconds: longer than its undo is offered. */
+const KEPT = 20_000;
+
+/** @type {Card[]} */
+let cards = [];
+
+/** @returns {any} 'short', 'medium' or 'long' */
+const chosenLength = () =>
+  /** @type {HTMLInputElement} */ (document.querySelector('[name=length]:checked')).value;
+
+function showCount() {
+  const pending = cards.filter((card) => card.isPending).length;
+  byId('tools').hidden = cards.length === 0;
+  byId('count').textContent = cards.length > 1 ? strings.count(cards.length - pending, cards.length) : '';
+  byId('cancel-all').hidden = pending < 2;
+  document.body.classList.toggle('has-photos', cards.length > 0);
+}
+
+/** @param {Card} card */
+async function caption(card) {
+  card.abort = new AbortController();
+  card.showWaiting();
+  showCount();
+  const { signal } = card.abort;
+  /** @type {Promise<never>} */
+  const cancelled = new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  try {
+    const captioner = await Promise.race([ready(), cancelled]);
+    card.showWorking();
+    const onToken = (/** @type {string} */ text) => card.showText(text);
+    card.showCaption(await captioner.caption(card.file, { length: chosenLength(), signal, onToken }));
+  } catch (error) {
+    signal.aborted ? card.showCancelled() : card.showError(error);
+  }
+  showCount();
+}
+
+/** @param {Card} card @param {string} text */
+async function correct(card, text) {
+  if (card.caption) await (await ready()).correct(card.caption, text);
+}
+
+/** @param {Card} card */
+function remove(card) {
+  card.abort.abort();
+  const { element } = card;
+  const [place, next] = [cards.indexOf(card), element.nextElementSibling];
+  cards = cards.filter((other) => other !== card);
+  (next ?? byId('picker')).querySelector?.('.remove')?.focus();
+  element.remove();
+  showCount();
+  const undo = () => {
+    cards.splice(place, 0, card);
+    byId('photos').insertBefore(element, next?.isConnected ? next : null);
+    showCount();
+  };
+  toast(strings.removed, { label: strings.undo, run: undo });
+  setTimeout(() => element.isConnected || card.dispose(), KEPT);
+}
+
+/** @param {File[]} files */
+function add(files) {
+  const added = files.map((file) => new Card(file, { onAgain: caption, onCorrect: correct, onRemove: remove }));
+  cards.push(...added);
+  byId('photos').append(...added.map((card) => card.element));
+  for (const card of added) caption(card);
+}
+
+listenForPhotos({ picker: byId('picker'), highlight: byId('drop') }, add);
+byId('cancel-all').addEventListener('click', () => {
+  for (const card of cards) if (card.isPending) card.abort.abort();
+});
+load(() => keepOffline());

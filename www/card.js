@@ -1,0 +1,150 @@
+// @ts-check
+/** One photo on the page: its picture, its caption and what can be done with them. */
+import { byId, toast } from './dom.js';
+import { Editor } from './editor.js';
+import { strings } from './strings.js';
+
+/**
+ * @typedef {{ onAgain: (card: Card) => void, onCorrect: (card: Card, text: string) => Promise<void>,
+ *   onRemove: (card: Card) => void }} Handlers
+ */
+
+export class Card {
+  element;
+  file;
+  /** @type {import('./pkg/index.js').Caption | null} */ caption = null;
+  /** Ends the caption that is being made. */
+  abort = new AbortController();
+  #handlers;
+  #url;
+  #editor;
+
+  /** @param {File} file @param {Handlers} handlers */
+  constructor(file, handlers) {
+    this.file = file;
+    this.#handlers = handlers;
+    this.#url = URL.createObjectURL(file);
+    this.element = byId('card').content.firstElementChild.cloneNode(true);
+    const photo = this.#find('.photo');
+    photo.src = this.#url;
+    photo.alt = strings.photoAlt(file.name);
+    photo.onerror = () => this.#showName();
+    this.#find('[data-do=remove]').ariaLabel = strings.remove(file.name);
+    for (const button of this.element.querySelectorAll('[data-do]')) {
+      button.addEventListener('click', () => this.#act(button.dataset.do));
+    }
+    this.#editor = new Editor(this.element, (text) => this.#correct(text));
+    this.showWaiting();
+  }
+
+  /** Whether a caption is still to come. */
+  get isPending() {
+    return ['waiting', 'working'].includes(this.element.dataset.state);
+  }
+
+  showWaiting() {
+    this.#show('waiting', { caption: strings.waiting, isBusy: true });
+  }
+
+  showWorking() {
+    this.#show('working', { caption: strings.looking, isBusy: true });
+  }
+
+  /** @param {string} text the caption so far */
+  showText(text) {
+    this.element.classList.add('has-text');
+    this.#find('.caption').textContent = text;
+  }
+
+  /** @param {import('./pkg/index.js').Caption} caption */
+  showCaption(caption) {
+    this.caption = caption;
+    const { text, timings, confidence } = caption;
+    const meta = `${strings.seconds(timings.total)} · ${strings.sureness(confidence)}`;
+    this.#show('done', { caption: text, meta, recalled: strings.recalled(caption) });
+  }
+
+  showCancelled() {
+    this.#show('cancelled', { meta: strings.cancelled });
+  }
+
+  /** @param {any} error */
+  showError(error) {
+    this.#show('failed', { error: strings.error(error) });
+    this.element.dataset.error = error.code;
+  }
+
+  /** Gives the picture's memory back; the card is not used again. */
+  dispose() {
+    URL.revokeObjectURL(this.#url);
+  }
+
+  /** @param {string} selector @returns {any} */
+  #find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  /**
+   * @param {string} state
+   * @param {{ caption?: string, meta?: string, error?: string, recalled?: string, isBusy?: boolean }} content
+   */
+  #show(state, { caption = '', meta = '', error, recalled, isBusy = false }) {
+    this.element.dataset.state = state;
+    delete this.element.dataset.error;
+    this.element.classList.remove('has-text');
+    this.#find('.meta').textContent = meta;
+    this.#editor.close();
+    this.#note('.error', error);
+    this.#note('.recalled', recalled);
+    const paragraph = this.#find('.caption');
+    paragraph.hidden = !caption;
+    paragraph.textContent = caption;
+    paragraph.ariaBusy = String(isBusy);
+  }
+
+  /** @param {string} selector @param {string | undefined} text shown if there is one */
+  #note(selector, text) {
+    const note = this.#find(selector);
+    note.hidden = !text;
+    note.textContent = text ?? '';
+  }
+
+  #showName() {
+    const name = this.#find('.not-a-photo');
+    name.hidden = false;
+    name.textContent = this.file.name;
+    this.#find('.photo').hidden = true;
+  }
+
+  /** @param {string | undefined} action */
+  #act(action) {
+    if (action === 'copy') this.#copy();
+    if (action === 'edit') this.#editor.open();
+    if (action === 'keep') this.#editor.close();
+    if (action === 'again') this.#handlers.onAgain(this);
+    if (action === 'cancel') this.abort.abort();
+    if (action === 'remove') this.#handlers.onRemove(this);
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.#find('.caption').textContent);
+      toast(strings.copied);
+    } catch {
+      toast(strings.notCopied);
+    }
+  }
+
+  /** Whether the correction was taken. @param {string} text */
+  async #correct(text) {
+    try {
+      await this.#handlers.onCorrect(this, text);
+      this.#find('.caption').textContent = text;
+      this.#find('.meta').textContent = strings.corrected;
+      return true;
+    } catch {
+      toast(strings.notCorrected);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// @ts-check
+/** The few things every part of the page does with its elements. */
+
+/** @param {string} id @returns {any} */
+export const byId = (id) => document.getElementById(id);
+
+/** @type {number | undefined} */
+let timer;
+
+/**
+ * Says something for a while; with an action, until it is used or replaced.
+ * @param {string} text
+ * @param {{ label: string, run: () => void, stays?: boolean }} [action]
+ */
+export function toast(text, action) {
+  const [box, message, button] = ['toast', 'toast-text', 'toast-action'].map(byId);
+  clearTimeout(timer);
+  box.hidden = false;
+  message.textContent = text;
+  button.hidden = !action;
+  button.textContent = action?.label ?? '';
+  button.onclick = () => {
+    box.hidden = true;
+    action?.run();
+  };
+  if (!action?.stays) timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
+}

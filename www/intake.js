@@ -1,0 +1,46 @@
+// @ts-check
+/** The ways a photo comes in: picker, drop, paste. */
+
+/**
+ * @param {{ picker: HTMLInputElement, highlight: HTMLElement }} elements
+ * @param {(files: File[]) => void} onFiles
+ */
+export function listenForPhotos({ picker, highlight }, onFiles) {
+  const take = (/** @type {FileList | undefined} */ files) => {
+    if (files?.length) onFiles([...files]);
+  };
+  picker.addEventListener('change', () => {
+    take(picker.files ?? undefined);
+    // The same file chosen again must count as a change.
+    picker.value = '';
+  });
+  document.addEventListener('paste', (event) => {
+    if (event.clipboardData?.files.length) event.preventDefault();
+    take(event.clipboardData?.files);
+  });
+  listenForDrops(highlight, take);
+}
+
+/** @param {HTMLElement} highlight @param {(files: FileList | undefined) => void} take */
+function listenForDrops(highlight, take) {
+  // Entering a child comes before leaving its parent, so depth and not the last event decides.
+  let depth = 0;
+  const mark = (/** @type {number} */ change) => {
+    depth = Math.max(0, depth + change);
+    highlight.classList.toggle('is-target', depth > 0);
+  };
+  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
+  document.addEventListener('dragenter', (event) => hasFiles(event) && mark(1));
+  document.addEventListener('dragleave', (event) => hasFiles(event) && mark(-1));
+  document.addEventListener('dragover', (event) => {
+    if (!hasFiles(event) || !event.dataTransfer) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = 'copy';
+  });
+  document.addEventListener('drop', (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    mark(-depth);
+    take(event.dataTransfer?.files);
+  });
+}

@@ -1,0 +1,51 @@
+// @ts-check
+/** Loads the captioner and shows how far it is. */
+import { BitMar } from './pkg/index.js';
+import { byId, toast } from './dom.js';
+import { strings } from './strings.js';
+
+/** The captioner's state, in words and as a bar. @param {string} state @param {string} text */
+function show(state, text) {
+  byId('status').dataset.state = state;
+  byId('status-text').textContent = text;
+  byId('load-progress').hidden = state !== 'loading';
+  byId('load-retry').hidden = state !== 'failed';
+}
+
+/** @param {import('./pkg/index.js').Progress} progress */
+function onProgress(progress) {
+  const bar = byId('load-progress');
+  if (progress.phase === 'download') {
+    bar.max = progress.total;
+    bar.value = progress.loaded;
+    // The bar speaks for itself; the text is read out only when the state changes.
+    show('loading', strings.loading(progress.loaded, progress.total));
+  }
+  if (progress.phase === 'start') {
+    bar.removeAttribute('value');
+    show('loading', strings.starting);
+  }
+  if (progress.phase === 'ready') show('ready', strings.ready);
+}
+
+/** @param {import('./pkg/index.js').Notice} notice */
+function onNotice({ code }) {
+  toast(code === 'storage' ? strings.memoryLost : strings.memorySetAside);
+}
+
+/** @type {Promise<BitMar>} */
+let captioner;
+
+/** @param {(captioner: BitMar) => void} onReady */
+export function load(onReady) {
+  captioner = BitMar.load({ onProgress, onNotice, memory: { name: 'page' } });
+  captioner.then(onReady, (error) => {
+    show(error.code === 'unsupported' ? 'unsupported' : 'failed',
+      error.code === 'unsupported' ? strings.unsupported : strings.notLoaded);
+    console.error(error);
+  });
+  byId('load-retry').onclick = () => load(onReady);
+}
+
+/** The captioner, once it is there. */
+export const ready = () => captioner;
