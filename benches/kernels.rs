@@ -36,8 +36,10 @@ struct Case {
     name: String,
     /// Additions and multiplications, or values where nothing is multiplied.
     operations: usize,
-    run: Box<dyn FnMut(&Kernels, &mut Output)>,
+    run: Run,
 }
+
+type Run = Box<dyn FnMut(&Kernels, &mut Output)>;
 
 #[derive(Clone, PartialEq, Default)]
 struct Output {
@@ -98,7 +100,7 @@ fn now() -> f64 {
 
 #[cfg(target_arch = "wasm32")]
 fn now() -> f64 {
-    use wasm_bindgen::{prelude::wasm_bindgen, JsValue};
+    use wasm_bindgen::prelude::wasm_bindgen;
     #[wasm_bindgen]
     extern "C" {
         type Performance;

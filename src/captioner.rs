@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::checkpoint::{sha256, LoadedModel, ModelFile};
@@ -21,7 +21,7 @@ use crate::decoder::DecoderState;
 use crate::error::Error;
 use crate::generate::{BeamSearch, Length, DEFAULT_BEAMS, FIRST_TEXT_TOKEN, MAX_BEAMS};
 use crate::memory::{
-    EpisodicMemory, Episode, MemoryError, ReadParameters, Recall, RecalledCaption, SlotIndex,
+    Episode, EpisodicMemory, MemoryError, ReadParameters, Recall, RecalledCaption, SlotIndex,
     SlotRecord, Snapshot, MAX_CAPTION_TOKENS,
 };
 use crate::model::{special, BitMar};
@@ -63,8 +63,7 @@ struct Recent {
 }
 
 /// What a caption should be like.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptionOptions {
     /// How much to say.
     pub length: Length,
@@ -78,7 +77,12 @@ pub struct CaptionOptions {
 
 impl Default for CaptionOptions {
     fn default() -> Self {
-        Self { length: Length::default(), hint: String::new(), beams: DEFAULT_BEAMS, remember: true }
+        Self {
+            length: Length::default(),
+            hint: String::new(),
+            beams: DEFAULT_BEAMS,
+            remember: true,
+        }
     }
 }
 
@@ -188,7 +192,11 @@ impl Captioner {
     }
 
     /// Starts the caption of decoded pixels.
-    pub fn begin_pixels(&self, photo: &RgbImage, options: &CaptionOptions) -> Result<Generation, Error> {
+    pub fn begin_pixels(
+        &self,
+        photo: &RgbImage,
+        options: &CaptionOptions,
+    ) -> Result<Generation, Error> {
         let start = (self.now)();
         let hint = self.check(options)?;
         self.begin_at(start, photo, &hint, options)
@@ -197,8 +205,7 @@ impl Captioner {
     /// Adds a token to every candidate; returns whether there is more to do.
     pub fn step(&self, generation: &mut Generation) -> Result<bool, Error> {
         let start = (self.now)();
-        let has_more =
-            generation.search.step(|states, tokens| self.model.step(states, tokens))?;
+        let has_more = generation.search.step(|states, tokens| self.model.step(states, tokens))?;
         generation.ms.text += (self.now)() - start;
         Ok(has_more)
     }
@@ -218,7 +225,8 @@ impl Captioner {
     pub fn finish(&mut self, generation: Generation) -> Result<Caption, Error> {
         let start = (self.now)();
         let text = self.text(&generation)?;
-        let Generation { search, query, recall, recalled, thumbnail, remember, mut ms } = generation;
+        let Generation { search, query, recall, recalled, thumbnail, remember, mut ms } =
+            generation;
         let best = search.best();
         if remember && !text.is_empty() {
             self.memory.touch(&recall);
@@ -308,7 +316,9 @@ impl Captioner {
         let hint = self.encoded(&options.hint)?;
         if hint.len() > MAX_HINT_TOKENS {
             let found = hint.len();
-            return Err(Error::Option(format!("hint has {found} tokens, at most {MAX_HINT_TOKENS}")));
+            return Err(Error::Option(format!(
+                "hint has {found} tokens, at most {MAX_HINT_TOKENS}"
+            )));
         }
         Ok(hint)
     }
@@ -396,7 +406,8 @@ impl Captioner {
         let written_at = (self.now)() as u64;
         let key = self.model.episode_key(query)?;
         let value = self.model.episode_value(query, &tokens)?;
-        let record = SlotRecord { caption: text.to_owned(), tokens, corrected, written_at, thumbnail };
+        let record =
+            SlotRecord { caption: text.to_owned(), tokens, corrected, written_at, thumbnail };
         Ok(self.memory.write(Episode { key, value, record })?)
     }
 

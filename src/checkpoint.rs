@@ -133,7 +133,8 @@ impl ModelFile {
             if is_stem || name.ends_with(".weight_scale") {
                 continue;
             }
-            let scales = || Ok::<_, ModelError>(f32s(file.tensor(&format!("{name}_scale"))?.data()));
+            let scales =
+                || Ok::<_, ModelError>(f32s(file.tensor(&format!("{name}_scale"))?.data()));
             let mut shape = tensor.shape().to_vec();
             let values = match tensor.dtype() {
                 Dtype::U8 => {
@@ -186,7 +187,8 @@ fn read_header(bytes: &[u8]) -> Result<(Config, BTreeMap<String, String>), Model
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
     let get = |name: &'static str| metadata.get(name).ok_or(ModelError::MissingMetadata { name });
-    let fixed = [("format", FORMAT), ("format_version", FORMAT_VERSION), ("weight_scale", WEIGHT_SCALE)];
+    let fixed =
+        [("format", FORMAT), ("format_version", FORMAT_VERSION), ("weight_scale", WEIGHT_SCALE)];
     for (name, expected) in fixed {
         let found = get(name)?;
         if found != expected {

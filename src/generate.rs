@@ -143,7 +143,8 @@ impl<S: Clone> BeamSearch<S> {
                     let log_probability = hypothesis.log_probability + logit - log_sum;
                     // A model that returns no number is not asked to rank.
                     let is_number = !log_probability.is_nan();
-                    let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
+                    let log_probability =
+                        if is_number { log_probability } else { f32::NEG_INFINITY };
                     Choice { beam, token, log_probability }
                 })
                 .collect();
@@ -287,11 +288,9 @@ mod tests {
     const VOCAB: usize = 32;
 
     /// A model whose state is all it has seen and whose logits are log probabilities of a table.
-    fn run(
-        num_beams: usize,
-        logits: impl Fn(&[u32]) -> Vec<(u32, f32)>,
-    ) -> (Hypothesis, usize) {
-        let mut search = BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), num_beams);
+    fn run(num_beams: usize, logits: impl Fn(&[u32]) -> Vec<(u32, f32)>) -> (Hypothesis, usize) {
+        let mut search =
+            BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), num_beams);
         let mut steps = 1;
         let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
             let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {

@@ -20,7 +20,7 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 /// The most bytes a decoder may set aside: `MAX_PIXELS` in RGBA8.
 const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS;
 
-/// Pixels a file may have however short it is: a header that lies costs at most some 100 MB and half a second.
+/// Pixels a file may have however short it is, so that no blank or cartoon-like photo is refused.
 const UNEXPLAINED_PIXELS: u64 = 16_000_000;
 /// Above that, the most pixels a byte may stand for. JPEG reaches 512 (a bit for each block of 64), GIF
 /// 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.

@@ -41,17 +41,8 @@ struct Arguments {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Line<'a> {
-    Caption {
-        photo: &'a str,
-        caption: &'a str,
-        tokens: usize,
-        confidence: f32,
-        ms: Milliseconds,
-    },
-    Error {
-        photo: &'a str,
-        error: CodeAndMessage,
-    },
+    Caption { photo: &'a str, caption: &'a str, tokens: usize, confidence: f32, ms: Milliseconds },
+    Error { photo: &'a str, error: CodeAndMessage },
 }
 
 #[derive(Serialize)]
@@ -213,7 +204,10 @@ fn asset(given: Option<&Path>, name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn read_photo(path: &Path) -> Result<Vec<u8>, CodeAndMessage> {
-    let failure = |error| CodeAndMessage { code: "photo", message: format!("cannot read the photo: {error}") };
+    let failure = |error| CodeAndMessage {
+        code: "photo",
+        message: format!("cannot read the photo: {error}"),
+    };
     std::fs::read(path).map_err(failure)
 }
 

@@ -70,7 +70,10 @@ fn the_same_photo_and_memory_give_the_same_caption() {
     let (mut a, mut b) = (captioner(), captioner());
     for beams in [1, 3] {
         let options = CaptionOptions { beams, ..CaptionOptions::default() };
-        assert_eq!(a.caption(&photo(1), &options).unwrap(), b.caption(&photo(1), &options).unwrap());
+        assert_eq!(
+            a.caption(&photo(1), &options).unwrap(),
+            b.caption(&photo(1), &options).unwrap()
+        );
     }
 }
 
@@ -144,7 +147,8 @@ fn an_imported_memory_gives_the_same_captions() {
     second.import_memory(&first.export_memory()).unwrap();
     assert_eq!(first.memory(), second.memory());
     for seed in 0..4 {
-        let (a, b) = (first.caption(&photo(seed), &quick()), second.caption(&photo(seed), &quick()));
+        let (a, b) =
+            (first.caption(&photo(seed), &quick()), second.caption(&photo(seed), &quick()));
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_eq!((a.text, a.confidence, a.recalled), (b.text, b.confidence, b.recalled));
     }

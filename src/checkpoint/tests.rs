@@ -125,11 +125,14 @@ fn another_tokenizer_is_refused() {
 fn metadata_that_is_not_ours_is_refused() {
     let (bytes, ..) = written();
     let without = |name: &str| changed(&bytes, |_, metadata| drop(metadata.remove(name)));
-    for name in ["format", "format_version", "config", "weight_scale", "tokenizer_sha256", "trained"] {
+    for name in
+        ["format", "format_version", "config", "weight_scale", "tokenizer_sha256", "trained"]
+    {
         let error = ModelFile::read(&without(name)).err().unwrap();
         assert!(matches!(error, ModelError::MissingMetadata { name: n } if n == name), "{error}");
     }
-    let version = changed(&bytes, |_, metadata| drop(metadata.insert("format_version".into(), "2".into())));
+    let version =
+        changed(&bytes, |_, metadata| drop(metadata.insert("format_version".into(), "2".into())));
     let error = ModelFile::read(&version).err().unwrap();
     assert!(matches!(error, ModelError::InvalidMetadata { name: "format_version", .. }), "{error}");
     let wide = Config { memory: MemoryConfig { num_slots: 8, width: 1 << 40 }, ..config() };
@@ -156,7 +159,9 @@ fn tensors_that_do_not_fit_are_refused() {
     let dtype = read(|tensors| tensors.get_mut("sink_tokens").unwrap().dtype = Dtype::I32);
     assert!(matches!(dtype, ModelError::WrongType { .. }), "{dtype}");
     let nan = f32::NAN.to_le_bytes();
-    let finite = read(|t| t.get_mut("sink_tokens").unwrap().data[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
+    let finite = read(|t| {
+        t.get_mut("sink_tokens").unwrap().data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
+    });
     assert!(nan.len() == 4 && matches!(finite, ModelError::NotFinite { .. }), "{finite}");
     let code = read(|tensors| tensors.get_mut("memory.key_proj.weight").unwrap().data[5] = 0b11);
     assert!(matches!(code, ModelError::InvalidCode { .. }), "{code}");

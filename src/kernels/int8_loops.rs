@@ -1,8 +1,8 @@
-//! The loops around the inner loops of int8 products and depthwise convolutions, for all vector
-//! backends.
+//! What the vector backends share of the int8 kernels: the loops around their inner loops.
 
 use super::depthwise_filter::Taps;
-use super::int8_matrix::{PAIR, PANEL_ROWS};
+use super::int8_matrix::{COL_GROUP, PAIR, PANEL_ROWS};
+use super::quantize::{to_int8, LARGEST_VALUE, SMALLEST_MAGNITUDE};
 use super::{checks, DepthwiseFilter, Int8Matrix, Requantize};
 
 /// Tokens that share a load of weights.
@@ -10,6 +10,9 @@ pub(super) const TILE: usize = 4;
 /// Tokens taken at once: with 1152 columns their activations fill 147 KB, a part of any second-level
 /// cache.
 pub(super) const BLOCK_TOKENS: usize = 64;
+
+/// Channels of a depthwise convolution taken at once.
+pub(super) const CHANNELS: usize = 16;
 
 /// Sums of the 8 rows of a panel, or of 8 channels.
 pub(super) type Sums = [i32; PANEL_ROWS];
@@ -86,9 +89,9 @@ pub(super) fn tile_len(padded_cols: usize) -> usize {
     TILE * padded_cols / PAIR
 }
 
-/// Calls `group(taps, first channel, out)` for each output pixel and each `GROUP` channels: each tap has
-/// at least `first + GROUP` values, and `out` has `GROUP`.
-pub(super) fn depthwise<const GROUP: usize>(
+/// Calls `group(taps, first channel, out)` for each output pixel and each `CHANNELS` channels: each tap has
+/// at least `first + CHANNELS` values, and `out` has `CHANNELS`.
+pub(super) fn depthwise(
     filter: &DepthwiseFilter,
     input: &[i8],
     (height, width): (usize, usize),
@@ -100,16 +103,46 @@ pub(super) fn depthwise<const GROUP: usize>(
     checks::requantize(requantize, filter.channels());
     let channels = filter.channels();
     filter.for_each_pixel(input, (height, width), out, |taps, out| {
-        if channels < GROUP {
+        if channels < CHANNELS {
             for (channel, out) in out.iter_mut().enumerate() {
                 *out = requantize.apply(channel, filter.channel_sum(taps, channel));
             }
             return;
         }
-        for first in (0..channels).step_by(GROUP) {
+        for first in (0..channels).step_by(CHANNELS) {
             // The last group may overlap the one before.
-            let first = first.min(channels - GROUP);
-            group(taps, first, &mut out[first..first + GROUP]);
+            let first = first.min(channels - CHANNELS);
+            group(taps, first, &mut out[first..first + CHANNELS]);
         }
     });
+}
+
+/// [`super::quantize_row`] around the loops of a backend: the largest magnitudes in some lanes, and the
+/// scaled values, rounded and clamped, both over groups of 8 values.
+pub(super) fn quantize_row<const LANES: usize>(
+    values: &[f32],
+    out: &mut [i8],
+    largest_magnitudes: impl Fn(&[[f32; 8]]) -> [f32; LANES],
+    scale_values: impl Fn(&[[f32; 8]], f32, &mut [[i8; 8]]),
+) -> f32 {
+    checks::quantize_row(values, out);
+    let (groups, rest) = values.as_chunks();
+    let magnitudes = rest.iter().map(|value| value.abs());
+    let lanes = largest_magnitudes(groups).into_iter();
+    let largest = lanes.chain(magnitudes).fold(SMALLEST_MAGNITUDE, f32::max);
+    let scale = LARGEST_VALUE / largest;
+
+    let (out_groups, out_rest) = out.as_chunks_mut();
+    scale_values(groups, scale, out_groups);
+    for (value, out) in rest.iter().zip(out_rest) {
+        *out = to_int8(value * scale, -LARGEST_VALUE, LARGEST_VALUE);
+    }
+    largest / LARGEST_VALUE
+}
+
+/// The last values of a row, filled up with zeros.
+pub(super) fn zero_padded(values: &[i8]) -> [i8; COL_GROUP] {
+    let mut padded = [0; COL_GROUP];
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }

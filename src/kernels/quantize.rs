@@ -1,7 +1,5 @@
 //! The steps between floats and integers that surround the kernels.
 
-use super::checks;
-
 /// Smallest absolute maximum or mean a scale is made from, as in BitNet b1.58: keeps zeros finite.
 pub(super) const SMALLEST_MAGNITUDE: f32 = 1e-5;
 /// Largest quantized activation.
@@ -39,29 +37,6 @@ impl Requantize {
 pub(super) fn to_int8(value: f32, low: f32, high: f32) -> i8 {
     // `max` before `min`, as the vector instructions order them: NaN becomes `low` everywhere.
     value.max(low).min(high).round_ties_even() as i8
-}
-
-/// [`super::quantize_row`] around the loops of a backend: the largest magnitudes in some lanes, and the
-/// scaled values, rounded and clamped, both over groups of 8 values.
-pub(super) fn quantize_row<const LANES: usize>(
-    values: &[f32],
-    out: &mut [i8],
-    largest_magnitudes: impl Fn(&[[f32; 8]]) -> [f32; LANES],
-    scale_values: impl Fn(&[[f32; 8]], f32, &mut [[i8; 8]]),
-) -> f32 {
-    checks::quantize_row(values, out);
-    let (groups, rest) = values.as_chunks();
-    let magnitudes = rest.iter().map(|value| value.abs());
-    let lanes = largest_magnitudes(groups).into_iter();
-    let largest = lanes.chain(magnitudes).fold(SMALLEST_MAGNITUDE, f32::max);
-    let scale = LARGEST_VALUE / largest;
-
-    let (out_groups, out_rest) = out.as_chunks_mut();
-    scale_values(groups, scale, out_groups);
-    for (value, out) in rest.iter().zip(out_rest) {
-        *out = to_int8(value * scale, -LARGEST_VALUE, LARGEST_VALUE);
-    }
-    largest / LARGEST_VALUE
 }
 
 /// Makes weights -1, 0, 1 of `latent` ones and returns the scale that multiplies back (absmean,

@@ -14,21 +14,17 @@
 use std::arch::wasm32::*;
 
 use super::depthwise_filter::Taps;
-use super::int8_loops::{InnerLoops, Sums, BLOCK_TOKENS, TILE};
+use super::int8_loops::{self, zero_padded, InnerLoops, Sums, BLOCK_TOKENS, CHANNELS, TILE};
 use super::int8_matrix::{COL_GROUP, PAIR, PANEL_ROWS, PANEL_STEP};
 use super::quantize::LARGEST_VALUE;
 use super::ternary_matrix::{BLOCK_ROWS, STEP_BYTES};
-use super::{
-    checks, int8_loops, quantize, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix,
-};
+use super::{checks, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix};
 
 pub(super) static SIMD128: Kernels =
     Kernels { name: "simd128", ternary_matmul, int8_matmul, pointwise, depthwise, quantize_row };
 
 /// Steps whose sums of two rows can be told apart, see above.
 const STEPS: usize = 31;
-/// Channels of a depthwise convolution taken at once.
-const CHANNELS: usize = 16;
 
 fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     let (rows, cols) = (matrix.rows(), matrix.cols());
@@ -225,12 +221,6 @@ pub(super) fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     ]
 }
 
-fn zero_padded(values: &[i8]) -> [i8; COL_GROUP] {
-    let mut padded = [0; COL_GROUP];
-    padded[..values.len()].copy_from_slice(values);
-    padded
-}
-
 fn depthwise(
     filter: &DepthwiseFilter,
     input: &[i8],
@@ -239,7 +229,7 @@ fn depthwise(
     requantize: &Requantize,
     out: &mut [i8],
 ) {
-    int8_loops::depthwise::<CHANNELS>(
+    int8_loops::depthwise(
         filter,
         input,
         (height, width),
@@ -285,7 +275,7 @@ unsafe fn depthwise_group(
 }
 
 fn quantize_row(values: &[f32], out: &mut [i8]) -> f32 {
-    quantize::quantize_row(values, out, largest_magnitude, scale_values)
+    int8_loops::quantize_row(values, out, largest_magnitude, scale_values)
 }
 
 fn largest_magnitude(values: &[[f32; 8]]) -> [f32; 4] {

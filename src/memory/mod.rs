@@ -304,7 +304,11 @@ impl EpisodicMemory {
 
     fn check(&self, episode: &Episode) -> Result<(), MemoryError> {
         let Episode { key, value, record } = episode;
-        assert_eq!((key.len(), value.len()), (self.width, self.width), "an episode of another width");
+        assert_eq!(
+            (key.len(), value.len()),
+            (self.width, self.width),
+            "an episode of another width"
+        );
         let is_finite = key.iter().chain(value).all(|v| v.is_finite());
         if !is_finite || key.iter().all(|&v| v == 0.0) {
             return Err(MemoryError::NotFinite);
@@ -327,12 +331,18 @@ impl EpisodicMemory {
         let cosines = self.occupied().map(|(index, slot)| (index, slot.key.cosine(key)));
         let similar = cosines.filter(|&(_, cosine)| cosine >= MERGE_COSINE);
         // On a tie `max_by` would take the last slot; reversed, it takes the first.
-        similar.collect::<Vec<_>>().into_iter().rev().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i)
+        similar
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i)
     }
 
     fn drop_uncorrected_like(&mut self, key: &[f32]) {
         for entry in &mut self.slots {
-            let is_like = |slot: &Slot| !slot.record.corrected && slot.key.cosine(key) >= MERGE_COSINE;
+            let is_like =
+                |slot: &Slot| !slot.record.corrected && slot.key.cosine(key) >= MERGE_COSINE;
             if entry.as_ref().is_some_and(is_like) {
                 *entry = None;
             }
@@ -406,7 +416,10 @@ impl Int8Row {
         let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         // A scale below the smallest normal number would lose the codes' precision: such a row is 0.
         let scale = if largest < f32::MIN_POSITIVE * 127.0 { 0.0 } else { largest / 127.0 };
-        #[allow(clippy::cast_possible_truncation, reason = "clamped to the range of i8 before the cast")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "clamped to the range of i8 before the cast"
+        )]
         let code = |v: &f32| (v / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
         let codes =
             if scale == 0.0 { vec![0; values.len()] } else { values.iter().map(code).collect() };

@@ -54,7 +54,9 @@ pub enum SnapshotError {
         found: String,
     },
     /// The memory it was taken of has another shape.
-    #[error("{num_slots} slots {width} wide, expected {expected_slots} slots {expected_width} wide")]
+    #[error(
+        "{num_slots} slots {width} wide, expected {expected_slots} slots {expected_width} wide"
+    )]
     WrongSize {
         /// Slots of the snapshot's memory.
         num_slots: usize,
@@ -146,13 +148,28 @@ impl Snapshot {
         let index = |index: usize| u32::try_from(index).expect("slots are few").to_le_bytes();
         put("slots", Dtype::U32, vec![rows], collect(&slots, |(i, _)| index(*i)));
         put("keys", Dtype::I8, vec![rows, width], codes(slots.iter().map(|(_, s)| &s.key)));
-        put("key_scales", Dtype::F32, vec![rows], collect(&slots, |(_, s)| s.key.scale.to_le_bytes()));
+        put(
+            "key_scales",
+            Dtype::F32,
+            vec![rows],
+            collect(&slots, |(_, s)| s.key.scale.to_le_bytes()),
+        );
         put("values", Dtype::I8, vec![rows, width], codes(slots.iter().map(|(_, s)| &s.value)));
         let value_scales = collect(&slots, |(_, s)| s.value.scale.to_le_bytes());
         put("value_scales", Dtype::F32, vec![rows], value_scales);
         put("usage", Dtype::F32, vec![rows], collect(&slots, |(_, s)| s.usage.to_le_bytes()));
-        put("last_write", Dtype::U64, vec![rows], collect(&slots, |(_, s)| s.last_write.to_le_bytes()));
-        put("last_read", Dtype::U64, vec![rows], collect(&slots, |(_, s)| s.last_read.to_le_bytes()));
+        put(
+            "last_write",
+            Dtype::U64,
+            vec![rows],
+            collect(&slots, |(_, s)| s.last_write.to_le_bytes()),
+        );
+        put(
+            "last_read",
+            Dtype::U64,
+            vec![rows],
+            collect(&slots, |(_, s)| s.last_read.to_le_bytes()),
+        );
         let lengths = collect(&slots, |(_, s)| index(s.record.thumbnail.len()));
         put("thumbnail_lengths", Dtype::U32, vec![rows], lengths);
         let thumbnails: Vec<u8> =
@@ -291,11 +308,18 @@ impl<'a> Tensors<'a> {
             Ok(tensor.shape().first().copied().unwrap_or(0))
         };
         let rows = len("slots")?;
-        let keys = file.tensor("keys").map_err(|_| SnapshotError::MissingTensor { name: "keys" })?;
+        let keys =
+            file.tensor("keys").map_err(|_| SnapshotError::MissingTensor { name: "keys" })?;
         let width = keys.shape().get(1).copied().unwrap_or(0);
-        let f32s = |name| Ok::<_, SnapshotError>(numbers(raw(name, Dtype::F32, &[rows])?, f32::from_le_bytes));
-        let u32s = |name| Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U32, &[rows])?, u32::from_le_bytes));
-        let u64s = |name| Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U64, &[rows])?, u64::from_le_bytes));
+        let f32s = |name| {
+            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::F32, &[rows])?, f32::from_le_bytes))
+        };
+        let u32s = |name| {
+            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U32, &[rows])?, u32::from_le_bytes))
+        };
+        let u64s = |name| {
+            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U64, &[rows])?, u64::from_le_bytes))
+        };
         Ok(Self {
             slots: u32s("slots")?,
             keys: raw("keys", Dtype::I8, &[rows, width])?,
@@ -319,7 +343,11 @@ impl<'a> Tensors<'a> {
             Err(SnapshotError::WrongShape { name, expected, found })
         };
         if self.width != width && rows > 0 {
-            return wrong_shape("keys", format!("rows {width} wide"), format!("{} wide", self.width));
+            return wrong_shape(
+                "keys",
+                format!("rows {width} wide"),
+                format!("{} wide", self.width),
+            );
         }
         if self.records.len() != rows {
             let found = format!("{} records", self.records.len());
@@ -328,7 +356,11 @@ impl<'a> Tensors<'a> {
         let lengths = self.thumbnail_lengths.iter().map(|&length| u64::from(length));
         if lengths.sum::<u64>() != self.thumbnails.len() as u64 {
             let found = format!("{} bytes", self.thumbnails.len());
-            return wrong_shape("thumbnails", "as many bytes as thumbnail_lengths tell".into(), found);
+            return wrong_shape(
+                "thumbnails",
+                "as many bytes as thumbnail_lengths tell".into(),
+                found,
+            );
         }
         let mut memory = EpisodicMemory::new(num_slots, width);
         memory.tick = tick;

@@ -36,7 +36,11 @@ fn record(caption: &str, corrected: bool) -> SlotRecord {
 }
 
 fn episode(seed: u64) -> Episode {
-    Episode { key: unit(seed), value: unit(seed + 500), record: record(&format!("photo {seed}"), false) }
+    Episode {
+        key: unit(seed),
+        value: unit(seed + 500),
+        record: record(&format!("photo {seed}"), false),
+    }
 }
 
 fn corrected(seed: u64, caption: &str) -> Episode {

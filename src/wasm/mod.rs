@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
 use crate::captioner;
 use crate::error::Error;
+use crate::generate::Length;
 use crate::preprocess;
 
 #[wasm_bindgen]
@@ -28,6 +29,16 @@ pub struct Captioner(Rc<RefCell<captioner::Captioner>>);
 pub struct Generation {
     captioner: Rc<RefCell<captioner::Captioner>>,
     generation: captioner::Generation,
+}
+
+/// Caption options, each of which may be absent or `undefined`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    length: Option<Length>,
+    hint: Option<String>,
+    beams: Option<usize>,
+    remember: Option<bool>,
 }
 
 /// A line of `listMemory`.
@@ -172,15 +183,21 @@ fn js_error(error: Error) -> JsValue {
 }
 
 fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
-    if options.is_undefined() || options.is_null() {
-        return Ok(captioner::CaptionOptions::default());
-    }
-    let options = serde_wasm_bindgen::from_value(options);
-    options.map_err(|error| js_error(Error::Option(error.to_string())))
+    let given: Option<Options> = serde_wasm_bindgen::from_value(options)
+        .map_err(|error| js_error(Error::Option(error.to_string())))?;
+    let Options { length, hint, beams, remember } = given.unwrap_or_default();
+    let default = captioner::CaptionOptions::default();
+    Ok(captioner::CaptionOptions {
+        length: length.unwrap_or(default.length),
+        hint: hint.unwrap_or(default.hint),
+        beams: beams.unwrap_or(default.beams),
+        remember: remember.unwrap_or(default.remember),
+    })
 }
 
 fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
     // Maps become plain objects, as the types in index.d.ts say.
-    let serializer = serde_wasm_bindgen::Serializer::json_compatible().serialize_bytes_as_arrays(false);
+    let serializer =
+        serde_wasm_bindgen::Serializer::json_compatible().serialize_bytes_as_arrays(false);
     value.serialize(&serializer).map_err(|error| js_error(Error::Option(error.to_string())))
 }
