@@ -9,6 +9,11 @@
 //! the minimum says what the code can do, the median what it did on this machine at that hour.
 #![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
 
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::{Criterion, Instant};
+
 use bitmar::kernels::{available, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix};
 
 /// Windows of each measurement.
@@ -26,8 +31,8 @@ fn main() {
 fn main() {}
 
 #[cfg(target_arch = "wasm32")]
-#[wasm_bindgen_test::wasm_bindgen_test]
-fn kernels() {
+#[wasm_bindgen_test::wasm_bindgen_bench]
+fn kernels(_: &mut Criterion) {
     run("", |line| wasm_bindgen_test::console_log!("{line}"));
 }
 
@@ -74,11 +79,11 @@ fn run(filter: &str, print: impl Fn(&str)) {
 fn measure(mut call: impl FnMut()) -> [f64; 2] {
     let mut calls = 1;
     let mut window = |calls: usize| {
-        let start = now();
+        let start = Instant::now();
         for _ in 0..calls {
             call();
         }
-        now() - start
+        start.elapsed().as_secs_f64() * 1e3
     };
     while window(calls) < WINDOW {
         calls *= 2;
@@ -88,28 +93,6 @@ fn measure(mut call: impl FnMut()) -> [f64; 2] {
     let mut times: Vec<f64> = (0..count).map(|_| window(calls) / calls as f64).collect();
     times.sort_by(f64::total_cmp);
     [times[0], times[count / 2]]
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn now() -> f64 {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
-}
-
-#[cfg(target_arch = "wasm32")]
-fn now() -> f64 {
-    use wasm_bindgen::prelude::wasm_bindgen;
-    #[wasm_bindgen]
-    extern "C" {
-        type Performance;
-        #[wasm_bindgen(thread_local_v2, js_name = performance)]
-        static PERFORMANCE: Performance;
-        #[wasm_bindgen(method)]
-        fn now(this: &Performance) -> f64;
-    }
-    PERFORMANCE.with(Performance::now)
 }
 
 /// The shapes of the decoder (1 token), the encoders, and EfficientNet-Lite0 at 224 pixels.

@@ -61,6 +61,9 @@ impl LoadedModel {
     }
 }
 
+/// Shape and values of every trainable variable, by name.
+pub type Latents = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// The shipped file of a model and its stem.
 pub struct ModelFile;
 
@@ -123,7 +126,7 @@ impl ModelFile {
     ///
     /// A ternary weight is worth 0 or ±`scale` / p, p being the fraction of weights that are not 0: then
     /// the mean magnitude is the scale again and every code stays what it is. The stem is left out.
-    pub fn latents(bytes: &[u8]) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, ModelError> {
+    pub fn latents(bytes: &[u8]) -> Result<Latents, ModelError> {
         // Reading the whole model first checks every shape and number.
         ModelFile::read(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;

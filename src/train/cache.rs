@@ -159,7 +159,8 @@ impl FeatureCache {
         let row_len = config.output_grid() * config.output_grid() * config.output_channels();
         let network = stem_hash(stem);
         let job = Job { data, cache_dir, kind: "stem", network, set, photos, view, row_len };
-        let rows = job.open_or_build(&|photo| stem.forward(&to_pixels(photo, config.input_size)))?;
+        let rows =
+            job.open_or_build(&|photo| stem.forward(&to_pixels(photo, config.input_size)))?;
         Ok(Self { rows })
     }
 
@@ -240,7 +241,10 @@ impl TeacherScales {
 }
 
 impl Standardisation {
-    #[allow(clippy::cast_possible_truncation, reason = "clamped to the range of i8 before the cast")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the range of i8 before the cast"
+    )]
     fn quantize(&self, values: &[f32]) -> Vec<i8> {
         let channels = self.mean.iter().zip(&self.deviation).cycle();
         let quantized = values.iter().zip(channels).map(|(value, (mean, deviation))| {
@@ -270,13 +274,15 @@ impl ChannelSums {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "f32 is precise enough for what is measured")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "f32 is precise enough for what is measured"
+    )]
     fn standardisation(&self) -> Standardisation {
         let mean = |sum: f64| sum / self.count;
         // A channel that never changes keeps the value zero.
-        let deviation = |(sum, squares): (f64, f64)| {
-            (mean(squares) - mean(sum) * mean(sum)).max(1e-12).sqrt()
-        };
+        let deviation =
+            |(sum, squares): (f64, f64)| (mean(squares) - mean(sum) * mean(sum)).max(1e-12).sqrt();
         Standardisation {
             mean: self.sums.iter().map(|&(sum, _)| mean(sum) as f32).collect(),
             deviation: self.sums.iter().map(|&sums| deviation(sums) as f32).collect(),
@@ -372,7 +378,9 @@ fn raw_tensor(
 ) -> (String, Dtype, Vec<usize>, Vec<u8>) {
     let (dtype, bytes) = match tensor {
         StemTensor::I8(values) => (Dtype::I8, to_bytes(&values)),
-        StemTensor::F32(values) => (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        StemTensor::F32(values) => {
+            (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        }
     };
     (name, dtype, shape, bytes)
 }
@@ -493,10 +501,7 @@ impl Job<'_> {
         Ok(Some(Rows { row_len: self.row_len, values }))
     }
 
-    fn build(
-        &self,
-        compute: &(dyn Fn(&RgbImage) -> Vec<i8> + Sync),
-    ) -> Result<Rows, CacheError> {
+    fn build(&self, compute: &(dyn Fn(&RgbImage) -> Vec<i8> + Sync)) -> Result<Rows, CacheError> {
         fs::create_dir_all(self.cache_dir).map_err(at(self.cache_dir))?;
         let archive = PhotoArchive::open(self.data, self.set)?;
         let mut values = vec![0; self.photos.len() * self.row_len];
@@ -556,12 +561,14 @@ impl Progress {
 
     fn advance(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if done % PROGRESS_INTERVAL == 0 || done == self.total {
+        if done.is_multiple_of(PROGRESS_INTERVAL) || done == self.total {
             let seconds = self.start.elapsed().as_secs_f64();
             let rate = done as f64 / seconds;
             let left = (self.total - done) as f64 / rate;
             let (name, total) = (&self.name, self.total);
-            eprintln!("{name}: {done}/{total}, {rate:.0} photos/s, {seconds:.0} s, {left:.0} s left");
+            eprintln!(
+                "{name}: {done}/{total}, {rate:.0} photos/s, {seconds:.0} s, {left:.0} s left"
+            );
         }
     }
 }
@@ -585,7 +592,11 @@ fn jittered(photo: &RgbImage, random: &mut Random) -> RgbImage {
 /// A part of `photo` of its own shape, with 90 to 100 % of its area.
 fn random_crop(photo: &RgbImage, random: &mut Random) -> RgbImage {
     let share = (LEAST_CROP + (1.0 - LEAST_CROP) * random.uniform()).sqrt();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the length")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most the length"
+    )]
     let cut = |length: u32| ((share * length as f32).round() as u32).clamp(1, length);
     let (width, height) = (cut(photo.width()), cut(photo.height()));
     let mut place = |slack: u32| {
@@ -601,7 +612,11 @@ fn luma([red, green, blue]: [f32; 3]) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped before the cast"
+)]
 fn to_byte(value: f32) -> u8 {
     value.round().clamp(0.0, 255.0) as u8
 }

@@ -237,7 +237,8 @@ impl<'a> Source<'a> {
         &mut self,
         variables: &BTreeMap<String, Var>,
     ) -> Result<BTreeMap<String, Vec<f32>>, StateError> {
-        let take = |(name, var): (&String, &Var)| Ok((name.clone(), self.take("latent", name, var)?));
+        let take =
+            |(name, var): (&String, &Var)| Ok((name.clone(), self.take("latent", name, var)?));
         variables.iter().map(take).collect()
     }
 
@@ -268,9 +269,7 @@ impl<'a> Source<'a> {
             return Err(StateError::WrongTensor { name, dtype, found, expected });
         }
         let words = tensor.data().chunks_exact(4);
-        let word = |word: &[u8]| {
-            f32::from_le_bytes(word.try_into().expect("chunks of four bytes"))
-        };
+        let word = |word: &[u8]| f32::from_le_bytes(word.try_into().expect("chunks of four bytes"));
         Ok(words.map(word).collect())
     }
 
@@ -385,7 +384,10 @@ mod tests {
         set_values(&vars["a.weight"], vec![0.5; 12]);
         let mut optimizer = AdamW::new(vars.clone());
         let error = TrainingState::load(&path, &vars, &mut optimizer).unwrap_err();
-        assert_eq!(error.to_string(), "training state holds latent.b, which the model does not have");
+        assert_eq!(
+            error.to_string(),
+            "training state holds latent.b, which the model does not have"
+        );
         vars.insert("b".into(), Var::from_vec(vec![0f32; 4], 4, &Device::Cpu).unwrap());
         let error = TrainingState::load(&path, &vars, &mut optimizer).unwrap_err();
         assert!(matches!(error, StateError::WrongTensor { .. }), "{error}");

@@ -132,5 +132,8 @@ fn standardised_features_have_mean_zero_and_sixteen_steps_a_deviation() {
     sums.add(&[1.0, 10.0, 3.0, 10.0], 2);
     let standardisation = sums.standardisation();
     assert_eq!(standardisation.mean, [2.0, 10.0]);
-    assert_eq!(standardisation.quantize(&[3.0, 10.0, 0.0, 10.0, 99.0, 10.0]), [16, 0, -32, 0, 127, 0]);
+    assert_eq!(
+        standardisation.quantize(&[3.0, 10.0, 0.0, 10.0, 99.0, 10.0]),
+        [16, 0, -32, 0, 127, 0]
+    );
 }
