@@ -1,47 +1,69 @@
-//! The trainer's command line: makes the tokenizer, the feature caches and the model.
+//! The trainer's command line: makes the tokenizer and the model, and scores it.
 
-use std::error::Error;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bitmar::config::Config;
-use bitmar::preprocess::to_pixels;
-use bitmar::stem::Stem;
-use bitmar::train::cache::{
-    load_stem, read_photo, save_stem, stem_hash, CacheError, FeatureCache, TeacherCache,
-    TeacherScales, View,
-};
-use bitmar::train::data::{
-    load_caption_text, load_index, normalize_caption, Photo, PhotoArchive, PhotoSet, Split,
-};
-use bitmar::train::efficientnet::EfficientNet;
-use bitmar::train::stem_builder::build_stem;
-use bitmar::train::tokenizer::{train_tokenizer, VOCAB_SIZE};
+use bitmar::train::commands;
+use bitmar::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
+use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train cache     --data DIR --out DIR    stem and its features, into DIR and DIR/cache
-       bitmar-train teacher   --data DIR --out DIR    the teacher's features, into DIR/cache";
+       bitmar-train captions  --data DIR --out DIR [--steps N] [--photos N] [--cores N] [--rate R]
+                              [--seed N] [--init MODEL] [--resume]
+       bitmar-train export    --data DIR --checkpoint FILE --out MODEL [--init MODEL] [--trained JSON]
+       bitmar-train eval      --data DIR --cache DIR [--model FILE] [--photos N] [--beams N] [--list]
+   all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
 
-/// Caption texts without photos, beside the photo sets' own captions.
-const CAPTION_TEXTS: [&str; 3] =
-    ["flickr30k_captions.txt.gz", "coco_captions.txt.gz", "commongen_captions.txt.gz"];
-/// Training photos of each set that the stem is calibrated on: 250 together.
-const CALIBRATION_PHOTOS: usize = 50;
-
-type Outcome = Result<(), Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    // One graph a core is faster than one graph over all cores (design, section 8).
+    // One graph a core is faster than every operation on all cores (architecture.md, "Training").
     std::env::set_var("RAYON_NUM_THREADS", "1");
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bitmar-train: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+struct Arguments {
+    data: PathBuf,
+    out: PathBuf,
+    cache: PathBuf,
+    checkpoint: PathBuf,
+    model: PathBuf,
+    tokenizer: PathBuf,
+    init: Option<PathBuf>,
+    trained: String,
+    options: RunOptions,
+    photos: usize,
+    beams: usize,
+    resume: bool,
+    list: bool,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        let options =
+            RunOptions { steps: 2000, photos_per_shard: 10, shards: 2, learning_rate: 1.5e-3, seed: 1 };
+        Self {
+            data: "data".into(),
+            out: "runs".into(),
+            cache: "runs".into(),
+            checkpoint: "runs/captions.safetensors".into(),
+            model: "pkg/model/model.safetensors".into(),
+            tokenizer: "pkg/model/tokenizer.json".into(),
+            init: None,
+            trained: "{}".into(),
+            options,
+            photos: 1000,
+            beams: 3,
+            resume: false,
+            list: false,
         }
     }
 }
@@ -56,125 +78,54 @@ fn run() -> Outcome {
         }
         _ => return Err(USAGE.into()),
     };
+    let arguments = parse(parser)?;
+    let Arguments { data, out, cache, checkpoint, model, tokenizer, .. } = &arguments;
+    let init = arguments.init.as_deref();
     match command.as_str() {
-        "tokenizer" => tokenizer(&Paths::parse(parser)?),
-        "cache" => cache(&Paths::parse(parser)?),
-        "teacher" => teacher(&Paths::parse(parser)?),
+        "tokenizer" => write_tokenizer(data, out),
+        "captions" => {
+            commands::captions(data, out, (tokenizer, init), arguments.options.clone(), arguments.resume)
+        }
+        "export" => commands::export(data, checkpoint, (tokenizer, init), &arguments.trained, out),
+        "eval" => {
+            let (photos, beams) = (arguments.photos, arguments.beams);
+            commands::eval(data, cache, (tokenizer, model), (photos, beams), arguments.list)
+        }
         _ => Err(USAGE.into()),
     }
 }
 
-/// Where a command reads and writes.
-struct Paths {
-    data: PathBuf,
-    out: PathBuf,
-}
-
-impl Paths {
-    fn parse(mut parser: lexopt::Parser) -> Result<Self, Box<dyn Error>> {
-        let (mut data, mut out) = (None::<OsString>, None::<OsString>);
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Long("data") => data = Some(parser.value()?),
-                Long("out") => out = Some(parser.value()?),
-                other => return Err(other.unexpected().into()),
+fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
+    let mut a = Arguments::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("data") => a.data = parser.value()?.into(),
+            Long("out") => a.out = parser.value()?.into(),
+            Long("cache") => a.cache = parser.value()?.into(),
+            Long("checkpoint") => a.checkpoint = parser.value()?.into(),
+            Long("model") => a.model = parser.value()?.into(),
+            Long("tokenizer") => a.tokenizer = parser.value()?.into(),
+            Long("init") => a.init = Some(parser.value()?.into()),
+            Long("trained") => a.trained = parser.value()?.string()?,
+            Long("steps") => a.options.steps = parser.value()?.parse()?,
+            Long("photos") => {
+                a.photos = parser.value()?.parse()?;
+                a.options.photos_per_shard = a.photos;
             }
-        }
-        let needed = |path: Option<OsString>, name| path.ok_or(format!("--{name} is missing"));
-        Ok(Self { data: needed(data, "data")?.into(), out: needed(out, "out")?.into() })
-    }
-}
-
-/// Trains the tokenizer on every caption a model may be trained on.
-fn tokenizer(paths: &Paths) -> Outcome {
-    let mut texts = Vec::new();
-    for set in PhotoSet::ALL {
-        let photos = load_index(&paths.data, set)?;
-        let photos = photos.into_iter().filter(|photo| photo.split == Split::Train);
-        texts.extend(photos.flat_map(|photo| photo.captions));
-    }
-    for file in CAPTION_TEXTS {
-        texts.extend(load_caption_text(&paths.data, file)?);
-    }
-    let texts = texts.iter().map(|caption| normalize_caption(caption));
-    let tokenizer = train_tokenizer(texts, VOCAB_SIZE).map_err(|error| error.to_string())?;
-    let json = tokenizer.to_string(false).map_err(|error| error.to_string())?;
-    let part = paths.out.with_extension("part");
-    fs::write(&part, json)?;
-    fs::rename(&part, &paths.out)?;
-    eprintln!("{}: {} tokens", paths.out.display(), tokenizer.get_vocab_size(true));
-    Ok(())
-}
-
-/// Builds the stem unless it is there, and fills its caches.
-fn cache(paths: &Paths) -> Outcome {
-    fs::create_dir_all(&paths.out)?;
-    let stem = open_or_build_stem(paths)?;
-    let cache_dir = paths.out.join("cache");
-    for set in PhotoSet::ALL {
-        let photos = load_index(&paths.data, set)?;
-        for &view in views(set) {
-            let cache =
-                FeatureCache::open_or_build(&paths.data, &cache_dir, &stem, set, &photos, view)?;
-            eprintln!("{} {view:?}: {} photos", set.file_stem(), cache.len());
+            Long("cores") => a.options.shards = parser.value()?.parse()?,
+            Long("rate") => a.options.learning_rate = parser.value()?.parse()?,
+            Long("seed") => a.options.seed = parser.value()?.parse()?,
+            Long("beams") => a.beams = parser.value()?.parse()?,
+            Long("resume") => a.resume = true,
+            Long("list") => a.list = true,
+            _ => return Err(argument.unexpected()),
         }
     }
-    Ok(())
+    Ok(a)
 }
 
-/// The views that are worth their time: captions written by people are few.
-fn views(set: PhotoSet) -> &'static [View] {
-    match set {
-        PhotoSet::Flickr8k => {
-            &[View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)]
-        }
-        _ => &[View::Original, View::Jittered(1)],
-    }
-}
-
-/// A stem that is there is kept: models and caches were made with it.
-fn open_or_build_stem(paths: &Paths) -> Result<Stem, Box<dyn Error>> {
-    let path = paths.out.join("stem.safetensors");
-    if path.exists() {
-        return Ok(load_stem(&path)?);
-    }
-    let lite0 = EfficientNet::load(&fs::read(paths.data.join("efficientnet_lite0.safetensors"))?)?;
-    let config = Config::small().stem;
-    let calibration = calibration_pixels(&paths.data, config.input_size)?;
-    let stem = build_stem(&lite0, &config, calibration.into_iter());
-    save_stem(&stem, &path)?;
-    eprintln!("{}: {}", path.display(), stem_hash(&stem));
-    Ok(stem)
-}
-
-/// Training photos spread evenly over every set.
-fn calibration_pixels(data: &Path, size: usize) -> Result<Vec<Vec<u8>>, CacheError> {
-    let mut pixels = Vec::new();
-    for set in PhotoSet::ALL {
-        let archive = PhotoArchive::open(data, set)?;
-        let photos: Vec<Photo> = load_index(data, set)?
-            .into_iter()
-            .filter(|photo| photo.split == Split::Train)
-            .collect();
-        let spacing = (photos.len() / CALIBRATION_PHOTOS).max(1);
-        for photo in photos.iter().step_by(spacing).take(CALIBRATION_PHOTOS) {
-            pixels.push(to_pixels(&read_photo(&archive, photo)?, size));
-        }
-    }
-    Ok(pixels)
-}
-
-/// Fills the teacher's caches.
-fn teacher(paths: &Paths) -> Outcome {
-    let lite2 = EfficientNet::load(&fs::read(paths.data.join("efficientnet_lite2.safetensors"))?)?;
-    let cache_dir = paths.out.join("cache");
-    let scales = TeacherScales::open_or_measure(&paths.data, &cache_dir, &lite2)?;
-    for view in [View::Original, View::Mirrored] {
-        for set in PhotoSet::ALL {
-            let photos = load_index(&paths.data, set)?;
-            let teacher = (&lite2, &scales);
-            TeacherCache::open_or_build(&paths.data, &cache_dir, teacher, set, &photos, view)?;
-        }
-    }
+fn write_tokenizer(data: &Path, out: &Path) -> Outcome {
+    let tokenizer = train_tokenizer(training_texts(data)?.into_iter(), VOCAB_SIZE).map_err(|e| e.to_string())?;
+    tokenizer.save(out, false).map_err(|e| e.to_string())?;
     Ok(())
 }

@@ -84,7 +84,7 @@ fn ternary_matvec(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
 /// count four times.
 #[inline(always)]
 fn add_fields(sums: &mut [v128; 4], codes: &[u8], values: &[i8]) {
-    // Opaque, or engines make the constants anew in each round.
+    // Opaque: as constants they would be made anew in each round.
     let low = std::hint::black_box(u8x16_splat(0b0011));
     let high = std::hint::black_box(u8x16_splat(0b1100));
     let mut lanes = [i16x8_splat(0); 4];
@@ -120,7 +120,7 @@ fn spread(block: &[u8], panels: &mut [u8]) {
 
 /// Sums of code * value for 8 rows, as 4 and 4, of 4 tokens.
 ///
-/// Not unrolled: LLVM then hoists the loads, and engines run out of registers (a quarter slower).
+/// Not unrolled: LLVM would then hoist the loads, and engines run out of registers.
 #[inline(always)]
 fn ternary_tile(panel: &[u8], tile: &[i32]) -> [[v128; 2]; TILE] {
     let mut sums = [[i32x4_splat(0); 2]; TILE];

@@ -97,7 +97,7 @@ fn multiply_row([first, second]: [&[i16]; 2], pairs: &[i32]) -> [[v128; 2]; 2] {
 fn ternary_tile(block: &[i16], tile: &[i32]) -> [[[v128; 2]; 2]; TILE] {
     let mut sums = [[[i32x4_splat(0); 2]; 2]; TILE];
     for (weights, pairs) in block.chunks(STEPS * PANEL_STEP).zip(tile.chunks(STEPS * TILE)) {
-        for (sums, both) in sums.iter_mut().zip(multiply::<TILE>(weights, pairs)) {
+        for (sums, both) in sums.iter_mut().zip(multiply(weights, pairs)) {
             add_split(sums, both);
         }
     }
@@ -157,20 +157,20 @@ fn pointwise(matrix: &Int8Matrix, values: &[i8], requantize: &Requantize, out: &
 fn int8_panel(panel: &[i16], tiles: &[i32], sums: &mut [Sums]) {
     let tile = int8_loops::tile_len(panel.len() / PANEL_ROWS);
     for (pairs, sums) in tiles.chunks_exact(tile).zip(sums.chunks_exact_mut(TILE)) {
-        for (sums, out) in multiply::<TILE>(panel, pairs).into_iter().zip(sums) {
+        for (sums, out) in multiply(panel, pairs).into_iter().zip(sums) {
             store4(&mut out[..4], sums[0]);
             store4(&mut out[4..], sums[1]);
         }
     }
 }
 
-/// Products of weights `[steps, 16]` and activation pairs `[steps, TOKENS]`, summed over the steps.
+/// Products of weights `[steps, 16]` and activation pairs `[steps, 4 tokens]`, summed over the steps.
 ///
-/// Not unrolled: LLVM then hoists the loads, and engines run out of registers (a quarter slower).
+/// Not unrolled: LLVM would then hoist the loads, and engines run out of registers.
 #[inline(always)]
-fn multiply<const TOKENS: usize>(weights: &[i16], pairs: &[i32]) -> [[v128; 2]; TOKENS] {
-    let mut sums = [[i32x4_splat(0); 2]; TOKENS];
-    for (weights, pairs) in weights.chunks_exact(PANEL_STEP).zip(pairs.chunks_exact(TOKENS)) {
+fn multiply(weights: &[i16], pairs: &[i32]) -> [[v128; 2]; TILE] {
+    let mut sums = [[i32x4_splat(0); 2]; TILE];
+    for (weights, pairs) in weights.chunks_exact(PANEL_STEP).zip(pairs.chunks_exact(TILE)) {
         let weights = [load_weights(&weights[..8]), load_weights(&weights[8..])];
         for (sums, pair) in sums.iter_mut().zip(pairs) {
             let pair = i32x4_splat(*pair);

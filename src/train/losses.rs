@@ -77,7 +77,7 @@ pub struct PairQueue {
 }
 
 impl PairQueue {
-    const LEN: usize = 512;
+    const LEN: usize = 0;
 
     /// Adds unit vectors of a batch, `[pairs, C]` both.
     pub fn push(&mut self, photos: &Tensor, captions: &Tensor) -> Result<()> {
@@ -147,11 +147,11 @@ fn signal(cosines: &[Vec<f32>]) -> f32 {
     positive / pairs as f32 - (all - positive) / negatives
 }
 
-/// `mean(1 - cos(read, stored)) + mean((again - stored)^2)`: a second view of a stored episode reads its
+/// `mean(1 - cos(read, stored)) + mean(1 - cos(again, stored))`: a second view of a stored episode reads its
 /// value back, and storing it again would not move the slot. All `[episodes, C]`; `stored` is a constant.
 pub fn consistency_loss(read: &Tensor, again: &Tensor, stored: &Tensor) -> Result<Tensor> {
     let stored = stored.detach();
     let cosine = (unit_rows(read)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
-    let drift = again.sub(&stored)?.sqr()?.mean_all()?;
-    cosine.affine(-1.0, 1.0)?.add(&drift)
+    let kept = (unit_rows(again)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
+    (cosine + kept)?.affine(-1.0, 2.0)
 }

@@ -15,8 +15,4 @@ pub mod metrics;
 pub mod names;
 pub mod stem_builder;
 pub mod tokenizer;
-pub mod cache;
-pub mod optimizer;
-pub mod schedule;
-pub mod state;
 pub mod trainer;
