@@ -7,6 +7,8 @@
 //!
 //! Each answer is compared with the reference first. Times are those of windows of about a millisecond:
 //! the minimum says what the code can do, the median what it did on this machine at that hour.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -145,7 +145,12 @@ impl Config {
             ("memory.width", self.memory.width),
         ];
         for (field, found) in sizes {
-            check(field, found, found >= 32 && found.is_multiple_of(32) && found <= LARGEST, "a multiple of 32")?;
+            check(
+                field,
+                found,
+                found >= 32 && found.is_multiple_of(32) && found <= LARGEST,
+                "a multiple of 32",
+            )?;
         }
         let counts = [
             ("num_heads", self.num_heads),
@@ -161,19 +166,34 @@ impl Config {
         for (field, found) in counts {
             check(field, found, (1..=64).contains(&found), "between 1 and 64")?;
         }
-        check("head_dim", self.head_dim, self.head_dim == 32, "32, the width the kernels are written for")?;
+        check(
+            "head_dim",
+            self.head_dim,
+            self.head_dim == 32,
+            "32, the width the kernels are written for",
+        )?;
         let heads_fill = self.num_heads * self.head_dim == self.hidden_size;
         check("num_heads", self.num_heads, heads_fill, "hidden_size / head_dim")?;
         let grouped = self.num_heads.is_multiple_of(self.num_kv_heads);
         check("num_kv_heads", self.num_kv_heads, grouped, "a divisor of num_heads")?;
         let vision_fill = self.vision.num_heads * self.head_dim == self.vision.hidden_size;
-        check("vision.num_heads", self.vision.num_heads, vision_fill, "vision.hidden_size / head_dim")?;
+        check(
+            "vision.num_heads",
+            self.vision.num_heads,
+            vision_fill,
+            "vision.hidden_size / head_dim",
+        )?;
         check("window", self.window, (1..=8192).contains(&self.window), "between 1 and 8192")?;
         let slots = self.memory.num_slots;
         check("memory.num_slots", slots, (1..=8192).contains(&slots), "between 1 and 8192")?;
         self.stem.validate()?;
         let channels = self.stem.output_channels();
-        check("stem.num_blocks", channels, channels.is_multiple_of(32), "output channels a multiple of 32")
+        check(
+            "stem.num_blocks",
+            channels,
+            channels.is_multiple_of(32),
+            "output channels a multiple of 32",
+        )
     }
 
     /// Cells of the stem's grid, the patches of one photo.

@@ -95,7 +95,8 @@ impl Decoder {
             let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
             let attn = layer.block.attn();
             let (keys, values) = attn.keys_and_values(&normed)?;
-            let (keys, values) = (with_values(&keys, <[f32]>::to_vec)?, with_values(&values, <[f32]>::to_vec)?);
+            let (keys, values) =
+                (with_values(&keys, <[f32]>::to_vec)?, with_values(&values, <[f32]>::to_vec)?);
             caches.push(KvCache::new(keys, values, self.window, attn.heads()));
             rows = layer.block.finish(&rows, &attn.forward(&normed, &normed, layout)?)?;
         }
@@ -115,7 +116,9 @@ impl Decoder {
             let mut queries = attn.queries(&normed)?.to_vec2::<f32>()?;
             let keys_values = keys.to_vec2::<f32>()?.into_iter().zip(values.to_vec2::<f32>()?);
             let mut attended = Vec::with_capacity(rows.elem_count());
-            for ((state, query), (key, value)) in states.iter_mut().zip(&mut queries).zip(keys_values) {
+            for ((state, query), (key, value)) in
+                states.iter_mut().zip(&mut queries).zip(keys_values)
+            {
                 attended.extend(state.caches[index].attend(query, key, value));
             }
             let attended = Tensor::from_vec(attended, rows.shape(), &Device::Cpu)?;

@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_caption_without_end_is_cut() {
         let (best, steps) = run(2, |seen| {
-            let token = 16 + (seen.len() * seen.len() / 3 % 16) as u32;
+            let token = 16 + u32::try_from(seen.len() * seen.len() / 3 % 16).unwrap();
             vec![(token, 0.9), (token ^ 1, 0.1)]
         });
         assert_eq!((best.tokens.len(), best.has_ended, steps), (MAX_TOKENS, false, MAX_TOKENS));

@@ -104,7 +104,8 @@ impl BitMar {
     pub fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
         config.validate()?;
         let hidden = config.hidden_size;
-        let tokens = |name: &str, rows: usize| weights.tensor(name, &[rows, hidden], Init::Normal(0.3));
+        let tokens =
+            |name: &str, rows: usize| weights.tensor(name, &[rows, hidden], Init::Normal(0.3));
         Ok(Self {
             vision: VisionEncoder::new(&weights.pp("vision"), config)?,
             embedding: TokenEmbedding::new(&weights.pp("embedding"), config.vocab_size, hidden)?,
@@ -194,7 +195,8 @@ impl BitMar {
     ) -> Result<(Tensor, Vec<Range<usize>>)> {
         let num_queries = self.config.num_queries;
         let mut parts = vec![self.query_tokens.clone()];
-        let mut ranges = vec![0..num_queries];
+        let shared = 0..num_queries;
+        let mut ranges = Vec::from([shared]);
         let mut prompt_of_photo = Vec::with_capacity(hints.len());
         for hint in hints {
             if hint.is_empty() {
@@ -215,7 +217,8 @@ impl BitMar {
         let queries = fused.narrow(0, 0, photos * num_queries)?;
         let pooled = queries.reshape((photos, num_queries, hidden))?.mean(1)?;
         let projections = &self.episode;
-        let episode = projections.episode_proj.forward(&projections.fused_norm.forward(&pooled)?)?;
+        let episode =
+            projections.episode_proj.forward(&projections.fused_norm.forward(&pooled)?)?;
         projections.episode_norm.forward(&episode)
     }
 
@@ -247,7 +250,8 @@ impl BitMar {
         mask: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let photos = queries.dim(0)?;
-        let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&self.episode.sharpness)?.add(mask)?;
+        let scores =
+            queries.matmul(&keys.t()?)?.broadcast_mul(&self.episode.sharpness)?.add(mask)?;
         let null = self.episode.null_logit.reshape((1, 1))?.broadcast_as((photos, 1))?;
         let scores = Tensor::cat(&[null.contiguous()?, scores], 1)?;
         let largest = scores.max_keepdim(1)?.detach();
@@ -291,7 +295,8 @@ impl BitMar {
     ) -> Result<PlacedRows> {
         let (num_photos, num_sinks) = (photos.ranges.len(), self.config.num_sinks);
         let sinks: Vec<usize> = (0..num_photos).flat_map(|_| 0..num_sinks).collect();
-        let mut parts = vec![self.sink_tokens.index_select(&indices(&sinks)?, 0)?, photos.rows.clone()];
+        let mut parts =
+            vec![self.sink_tokens.index_select(&indices(&sinks)?, 0)?, photos.rows.clone()];
         let mut batch = Placement::new(num_photos, sinks.len() + photos.rows.dim(0)?);
         for (photo, ranges) in photos.ranges.iter().enumerate() {
             batch.add(photo, photo * num_sinks..(photo + 1) * num_sinks, true);
@@ -305,13 +310,20 @@ impl BitMar {
         }
         recalled.iter().for_each(|text| batch.append(text, true));
         let prefix_rows = batch.photo_of_row.len();
-        let tokens: Vec<u32> = captions.iter().flat_map(|text| text.tokens.iter().copied()).collect();
+        let tokens: Vec<u32> =
+            captions.iter().flat_map(|text| text.tokens.iter().copied()).collect();
         if !tokens.is_empty() {
             parts.push(self.embedding.look_up(table, &tokens)?);
         }
         captions.iter().for_each(|text| batch.append(text, false));
         let Placement { segments, positions, photo_of_row, .. } = batch;
-        Ok(PlacedRows { rows: Tensor::cat(&parts, 0)?, segments, positions, photo_of_row, prefix_rows })
+        Ok(PlacedRows {
+            rows: Tensor::cat(&parts, 0)?,
+            segments,
+            positions,
+            photo_of_row,
+            prefix_rows,
+        })
     }
 
     /// Encodes one photo from its stem features, `[patches * channels]`.

@@ -17,9 +17,9 @@ impl Random {
     /// The sequence that belongs to `name` under `seed`.
     pub fn named(seed: u64, name: &str) -> Self {
         // FNV-1a spreads the name over the word; SplitMix64 does the rest.
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+        });
         Self::new(seed ^ hash)
     }
 

@@ -36,7 +36,8 @@ impl TextEncoder {
         let mut positions = vec![0; rows.dim(0)?];
         for range in ranges {
             for (position, row) in range.clone().enumerate() {
-                positions[row] = u32::try_from(position).expect("a text has fewer than 2^32 tokens");
+                positions[row] =
+                    u32::try_from(position).expect("a text has fewer than 2^32 tokens");
             }
         }
         let layout = AttentionLayout::with_positions(segments.collect(), positions);
@@ -53,11 +54,7 @@ pub(crate) fn text_sizes(config: &Config) -> BlockSizes {
     BlockSizes {
         hidden: config.hidden_size,
         mlp: config.mlp_size,
-        heads: Heads {
-            queries: config.num_heads,
-            keys: config.num_kv_heads,
-            dim: config.head_dim,
-        },
+        heads: Heads { queries: config.num_heads, keys: config.num_kv_heads, dim: config.head_dim },
         layer_scale: None,
     }
 }

@@ -56,7 +56,8 @@ impl VisionEncoder {
         let vision = &config.vision;
         let hidden = vision.hidden_size;
         let channels = config.stem.output_channels();
-        let heads = Heads { queries: vision.num_heads, keys: vision.num_heads, dim: config.head_dim };
+        let heads =
+            Heads { queries: vision.num_heads, keys: vision.num_heads, dim: config.head_dim };
         let sizes =
             BlockSizes { hidden, mlp: vision.mlp_size, heads, layer_scale: Some(LAYER_SCALE) };
         let blocks = (0..vision.num_layers)

@@ -177,7 +177,12 @@ impl Weights {
     }
 
     /// A float tensor.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor, ModelError> {
+    pub(crate) fn tensor(
+        &self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+    ) -> Result<Tensor, ModelError> {
         if let Some(var) = self.variable(name, shape, init)? {
             return Ok(var);
         }
@@ -235,10 +240,18 @@ impl Weights {
         };
         let raw = tensors.remove(&name).ok_or(ModelError::MissingTensor { name: name.clone() })?;
         if raw.dtype != dtype {
-            return Err(ModelError::WrongType { name, expected, found: format!("{:?}", raw.dtype) });
+            return Err(ModelError::WrongType {
+                name,
+                expected,
+                found: format!("{:?}", raw.dtype),
+            });
         }
         if raw.shape != shape {
-            return Err(ModelError::WrongShape { name, expected: shape.to_vec(), found: raw.shape });
+            return Err(ModelError::WrongShape {
+                name,
+                expected: shape.to_vec(),
+                found: raw.shape,
+            });
         }
         Ok(raw.data)
     }

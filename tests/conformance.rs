@@ -35,7 +35,13 @@ fn context(seed: u64) -> Vec<f32> {
 }
 
 /// Logits after every token of `tokens`, whole sequence at once.
-fn whole(model: &BitMar, photo: &[f32], recalled: &[u32], tokens: &[u32], context: &[f32]) -> Vec<Vec<f32>> {
+fn whole(
+    model: &BitMar,
+    photo: &[f32],
+    recalled: &[u32],
+    tokens: &[u32],
+    context: &[f32],
+) -> Vec<Vec<f32>> {
     let table = model.table().expect("a table");
     let photos = model.encode_photo(photo).expect("a photo");
     let fused = model.fuse_photos(&table, &photos, &[Vec::new()]).expect("one photo");
@@ -50,14 +56,23 @@ fn whole(model: &BitMar, photo: &[f32], recalled: &[u32], tokens: &[u32], contex
 }
 
 /// The same, a token at a time through the cache.
-fn stepwise(model: &BitMar, photo: &[f32], recalled: &[u32], tokens: &[u32], context: &[f32]) -> Vec<Vec<f32>> {
+fn stepwise(
+    model: &BitMar,
+    photo: &[f32],
+    recalled: &[u32],
+    tokens: &[u32],
+    context: &[f32],
+) -> Vec<Vec<f32>> {
     let fused = model.fuse(&model.encode_photo(photo).expect("a photo"), &[]).expect("one photo");
     let recalled: Vec<RecalledCaption> = (!recalled.is_empty())
         .then(|| RecalledCaption { tokens: recalled.to_vec(), corrected: false })
         .into_iter()
         .collect();
     let mut states = [model.prefill(&fused, &recalled, context).expect("a prefix")];
-    tokens.iter().map(|&token| model.step(&mut states, &[token]).expect("a step").remove(0)).collect()
+    tokens
+        .iter()
+        .map(|&token| model.step(&mut states, &[token]).expect("a step").remove(0))
+        .collect()
 }
 
 fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {

@@ -1,5 +1,7 @@
 //! Whatever bytes come in, an `Err` or an `Ok` comes out: never a panic.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
+
 use bitmar::captioner::Captioner;
 use bitmar::checkpoint::{sha256, ModelFile, Provenance};
 use bitmar::config::Config;

@@ -1,5 +1,7 @@
 //! Photos from strangers: whatever the bytes, `decode` returns, and it returns a photo or an error.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
+
 use std::io::Cursor;
 
 use bitmar::preprocess::{decode, from_rgba, to_pixels, PhotoError, MAX_PIXELS};

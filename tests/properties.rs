@@ -1,5 +1,7 @@
 //! What holds for every input.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
+
 use std::convert::Infallible;
 
 use bitmar::config::{Config, MemoryConfig};

@@ -48,8 +48,13 @@ struct Arguments {
 
 impl Default for Arguments {
     fn default() -> Self {
-        let options =
-            RunOptions { steps: 2000, photos_per_shard: 10, shards: 2, learning_rate: 1.5e-3, seed: 1 };
+        let options = RunOptions {
+            steps: 2000,
+            photos_per_shard: 10,
+            shards: 2,
+            learning_rate: 1.5e-3,
+            seed: 1,
+        };
         Self {
             data: "data".into(),
             out: "runs".into(),
@@ -83,9 +88,13 @@ fn run() -> Outcome {
     let init = arguments.init.as_deref();
     match command.as_str() {
         "tokenizer" => write_tokenizer(data, out),
-        "captions" => {
-            commands::captions(data, out, (tokenizer, init), arguments.options.clone(), arguments.resume)
-        }
+        "captions" => commands::captions(
+            data,
+            out,
+            (tokenizer, init),
+            arguments.options.clone(),
+            arguments.resume,
+        ),
         "export" => commands::export(data, checkpoint, (tokenizer, init), &arguments.trained, out),
         "eval" => {
             let (photos, beams) = (arguments.photos, arguments.beams);
@@ -125,7 +134,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
 }
 
 fn write_tokenizer(data: &Path, out: &Path) -> Outcome {
-    let tokenizer = train_tokenizer(training_texts(data)?.into_iter(), VOCAB_SIZE).map_err(|e| e.to_string())?;
+    let tokenizer = train_tokenizer(training_texts(data)?.into_iter(), VOCAB_SIZE)
+        .map_err(|e| e.to_string())?;
     tokenizer.save(out, false).map_err(|e| e.to_string())?;
     Ok(())
 }

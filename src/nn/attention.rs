@@ -86,7 +86,12 @@ impl Attention {
     }
 
     /// Queries from `rows`, keys and values from `context`, both normalised.
-    pub fn forward(&self, rows: &Tensor, context: &Tensor, layout: &AttentionLayout) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        rows: &Tensor,
+        context: &Tensor,
+        layout: &AttentionLayout,
+    ) -> Result<Tensor> {
         let query = self.q_proj.forward(rows)?;
         let (key, value) = self.keys_and_values(context)?;
         let op = AttendOp { layout: layout.clone(), heads: self.heads };
@@ -122,8 +127,13 @@ struct AttendOp {
 impl FusedOp<3> for AttendOp {
     const NAME: &'static str = "attend";
 
-    fn forward(&self, [q, k, v]: [&[f32]; 3], [shape, ..]: [&Shape; 3]) -> Result<(Vec<f32>, Shape)> {
-        let (q, k) = (self.rotated(q, self.heads.queries, 1.0), self.rotated(k, self.heads.keys, 1.0));
+    fn forward(
+        &self,
+        [q, k, v]: [&[f32]; 3],
+        [shape, ..]: [&Shape; 3],
+    ) -> Result<(Vec<f32>, Shape)> {
+        let (q, k) =
+            (self.rotated(q, self.heads.queries, 1.0), self.rotated(k, self.heads.keys, 1.0));
         let mut out = vec![0.0; q.len()];
         let mut weights = Vec::new();
         self.each_query(|head, key_head, row, rows| {
@@ -193,7 +203,14 @@ impl AttendOp {
         }
     }
 
-    fn weights(&self, query: &[f32], k: &[f32], key_head: usize, rows: &[usize], out: &mut Vec<f32>) {
+    fn weights(
+        &self,
+        query: &[f32],
+        k: &[f32],
+        key_head: usize,
+        rows: &[usize],
+        out: &mut Vec<f32>,
+    ) {
         let Heads { keys, dim, .. } = self.heads;
         out.clear();
         out.extend(rows.iter().map(|&row| dot(query, at(k, row, key_head, keys, dim))));

@@ -74,7 +74,11 @@ struct LatentOp;
 impl FusedOp<2> for LatentOp {
     const NAME: &'static str = "bit_linear_latent";
 
-    fn forward(&self, [x, w]: [&[f32]; 2], [x_shape, w_shape]: [&Shape; 2]) -> Result<(Vec<f32>, Shape)> {
+    fn forward(
+        &self,
+        [x, w]: [&[f32]; 2],
+        [x_shape, w_shape]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
         let (outputs, inputs) = w_shape.dims2()?;
         let mut codes = vec![0i8; w.len()];
         let scale = ternarize(w, &mut codes);

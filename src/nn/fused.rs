@@ -4,7 +4,9 @@
 //! each. The operations of a BitMar block are few, so each is one pass forward and one pass back,
 //! written on slices: [`FusedOp`]. The adapter below makes it one of candle's custom operations.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor,
+};
 
 /// A function of `N` contiguous f32 tensors with its gradient.
 pub(crate) trait FusedOp<const N: usize>: Send + Sync + 'static {

@@ -148,7 +148,8 @@ mod tests {
             let out = cache.attend(&mut query, keys[t].clone(), values[t].clone());
             let first = (t + 1).saturating_sub(window).max(fixed);
             let held: Vec<usize> = (0..fixed).chain(first..=t).collect();
-            let pick = |rows: &[Vec<f32>]| held.iter().map(|&i| rows[i].clone()).collect::<Vec<_>>();
+            let pick =
+                |rows: &[Vec<f32>]| held.iter().map(|&i| rows[i].clone()).collect::<Vec<_>>();
             let expected = reference(&pick(&keys), &pick(&values), &expected_query);
             let error = out.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error < 1e-4, "token {t}: {error}");

@@ -34,7 +34,11 @@ pub struct ScaleChannels {
 
 impl ScaleChannels {
     /// The scale of rows `size` wide, `initial` in every channel when fresh.
-    pub fn new(weights: &Weights, size: usize, initial: f32) -> std::result::Result<Self, ModelError> {
+    pub fn new(
+        weights: &Weights,
+        size: usize,
+        initial: f32,
+    ) -> std::result::Result<Self, ModelError> {
         Ok(Self { gain: weights.tensor("gamma", &[size], Init::Constant(initial))? })
     }
 
@@ -49,7 +53,11 @@ struct RmsNormOp;
 impl FusedOp<2> for RmsNormOp {
     const NAME: &'static str = "rms_norm";
 
-    fn forward(&self, [x, gain]: [&[f32]; 2], [shape, _]: [&Shape; 2]) -> Result<(Vec<f32>, Shape)> {
+    fn forward(
+        &self,
+        [x, gain]: [&[f32]; 2],
+        [shape, _]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
         let mut y = vec![0.0; x.len()];
         for (x, y) in x.chunks_exact(gain.len()).zip(y.chunks_exact_mut(gain.len())) {
             let inverse = inverse_rms(x);
@@ -114,7 +122,11 @@ struct ScaleOp;
 impl FusedOp<2> for ScaleOp {
     const NAME: &'static str = "scale_channels";
 
-    fn forward(&self, [x, gain]: [&[f32]; 2], [shape, _]: [&Shape; 2]) -> Result<(Vec<f32>, Shape)> {
+    fn forward(
+        &self,
+        [x, gain]: [&[f32]; 2],
+        [shape, _]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
         let rows = x.chunks_exact(gain.len());
         let y = rows.flat_map(|row| row.iter().zip(gain).map(|(x, g)| x * g)).collect();
         Ok((y, shape.clone()))

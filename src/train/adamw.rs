@@ -87,7 +87,9 @@ mod tests {
         let variables = BTreeMap::from([("vision.x".to_owned(), var)]);
         let gradients = BTreeMap::from([("vision.x".to_owned(), vec![1.0f32])]);
         let mut adamw = AdamW::default();
-        adamw.update(&variables, &gradients, 0.1, 0.0, |n| n.starts_with("vision.")).expect("same shapes");
+        adamw
+            .update(&variables, &gradients, 0.1, 0.0, |n| n.starts_with("vision."))
+            .expect("same shapes");
         assert_eq!(variables["vision.x"].to_vec1::<f32>().expect("a vector"), [1.0]);
     }
 }

@@ -71,7 +71,13 @@ pub struct ShardOptions {
 
 impl Default for ShardOptions {
     fn default() -> Self {
-        Self { empty_memory: 0.3, corrected: 0.25, forced_recall: 0.5, hinted: 0.08, max_tokens: 30 }
+        Self {
+            empty_memory: 0.3,
+            corrected: 0.25,
+            forced_recall: 0.5,
+            hinted: 0.08,
+            max_tokens: 30,
+        }
     }
 }
 
@@ -124,7 +130,8 @@ impl Shard {
             remembered.tokens = encode(tokenizer, &remembered.text);
         }
         if supported {
-            let other = (view + 1 + random.below(sample.views.len().max(2) - 1)) % sample.views.len();
+            let other =
+                (view + 1 + random.below(sample.views.len().max(2) - 1)) % sample.views.len();
             self.support.push((photo, sample.views[other].clone()));
             if corrected || random.uniform() < options.forced_recall {
                 let marker = if corrected { special::CORRECTED } else { special::RECALLED };
@@ -138,7 +145,8 @@ impl Shard {
         let targets: Vec<&CaptionTokens> = if corrected {
             vec![&remembered]
         } else {
-            let others = sample.captions.iter().enumerate().filter(|(i, _)| !(supported && *i == support));
+            let others =
+                sample.captions.iter().enumerate().filter(|(i, _)| !(supported && *i == support));
             others.map(|(_, c)| c).filter(|c| !(mirrored && names_a_side(&c.text))).collect()
         };
         let hint = targets
@@ -150,7 +158,8 @@ impl Shard {
         }));
         for caption in targets {
             let body = &caption.tokens[..caption.tokens.len().min(options.max_tokens)];
-            let tokens: Vec<u32> = std::iter::once(caption.start).chain(body.iter().copied()).collect();
+            let tokens: Vec<u32> =
+                std::iter::once(caption.start).chain(body.iter().copied()).collect();
             self.targets.extend_from_slice(body);
             self.targets.push(special::EOS);
             self.weights.resize(self.targets.len(), sample.weight);
@@ -172,7 +181,8 @@ fn names_a_side(text: &str) -> bool {
 /// A word that says what is in the photo: longer than the common small words.
 fn content_word(text: &str, random: &mut Random) -> Option<String> {
     const SMALL: [&str; 12] = [
-        "with", "that", "from", "their", "while", "into", "near", "over", "through", "next", "some", "front",
+        "with", "that", "from", "their", "while", "into", "near", "over", "through", "next",
+        "some", "front",
     ];
     let words: Vec<&str> =
         text.split_whitespace().filter(|w| w.len() > 3 && !SMALL.contains(w)).collect();

@@ -113,7 +113,12 @@ impl TrainedModel {
         let photos = shard.photos.len();
         if shard.support.is_empty() {
             let context = model.null_context(photos)?;
-            return Ok(MemoryRead { context, recalled: Vec::new(), consistency: None, own_slot: 0.0 });
+            return Ok(MemoryRead {
+                context,
+                recalled: Vec::new(),
+                consistency: None,
+                own_slot: 0.0,
+            });
         }
         let views: Vec<_> = shard.support.iter().map(|(_, view)| view.clone()).collect();
         let channels = model.config().stem.output_channels();
@@ -132,7 +137,8 @@ impl TrainedModel {
         let read = context.index_select(&owner_rows, 0)?;
         let consistency = consistency_loss(&read, &again, &values)?;
         let weights = weights.to_vec2::<f32>()?;
-        let own = shard.support.iter().enumerate().map(|(slot, (photo, _))| weights[*photo][1 + slot]);
+        let own =
+            shard.support.iter().enumerate().map(|(slot, (photo, _))| weights[*photo][1 + slot]);
         let own_slot = own.sum::<f32>() / views.len() as f32;
         let recalled = strongly_read(shard, &weights);
         Ok(MemoryRead { context, recalled, consistency: Some(consistency), own_slot })
@@ -153,7 +159,8 @@ fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
         let strong = row[1..].iter().enumerate().filter(|(_, &w)| w > RECALL_THRESHOLD);
         for (slot, _) in strong.take(2) {
             let caption = &shard.aligned[shard.support[slot].0];
-            let tokens = std::iter::once(crate::model::special::RECALLED).chain(caption.iter().copied());
+            let tokens =
+                std::iter::once(crate::model::special::RECALLED).chain(caption.iter().copied());
             recalled.push(PlacedText { photo, tokens: tokens.take(25).collect() });
         }
     }
@@ -172,7 +179,10 @@ pub(crate) fn features(
     Tensor::from_vec(values, (rows, channels), &Device::Cpu)
 }
 
-/// Gradients by variable name, summed over the shards, each shard on a core of its own.
+/// Gradients by variable name.
+pub type Gradients = BTreeMap<String, Vec<f32>>;
+
+/// The gradients summed over the shards, each shard on a core of its own.
 pub fn gradients(
     trained: &TrainedModel,
     variables: &BTreeMap<String, candle_core::Var>,
@@ -180,9 +190,9 @@ pub fn gradients(
     stem_scale: f32,
     queue: &mut PairQueue,
     alignment_weight: f64,
-) -> Result<(BTreeMap<String, Vec<f32>>, Measures)> {
+) -> Result<(Gradients, Measures)> {
     let shared = &*queue;
-    let results: Vec<Result<(BTreeMap<String, Vec<f32>>, ShardLoss)>> = std::thread::scope(|scope| {
+    let results: Vec<Result<(Gradients, ShardLoss)>> = std::thread::scope(|scope| {
         let workers: Vec<_> = shards
             .iter()
             .map(|shard| {
@@ -193,9 +203,12 @@ pub fn gradients(
                 })
             })
             .collect();
-        workers.into_iter().map(|worker| worker.join().expect("a shard's thread panicked")).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a shard's thread panicked"))
+            .collect()
     });
-    let mut total: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    let mut total: Gradients = BTreeMap::new();
     let mut mean = Measures::default();
     let share = 1.0 / shards.len() as f32;
     for result in results {
@@ -218,7 +231,7 @@ pub fn gradients(
 pub(crate) fn by_name(
     variables: &BTreeMap<String, candle_core::Var>,
     store: &candle_core::backprop::GradStore,
-) -> Result<BTreeMap<String, Vec<f32>>> {
+) -> Result<Gradients> {
     let mut out = BTreeMap::new();
     for (name, var) in variables {
         if let Some(gradient) = store.get(var) {

@@ -21,7 +21,8 @@ use crate::weights::Weights;
 type AnyError = Box<dyn std::error::Error>;
 
 /// Views a training photo is cached in.
-const TRAIN_VIEWS: [View; 4] = [View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)];
+const TRAIN_VIEWS: [View; 4] =
+    [View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)];
 /// Every 30th training photo, about 200, calibrates the stem's activations.
 const CALIBRATION_STRIDE: usize = 30;
 
@@ -40,7 +41,8 @@ pub fn stem(data: &Path, config: &StemConfig, model: Option<&Path>) -> Result<St
     let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
     let archive = PhotoArchive::open(data, PhotoSet::Flickr8k)?;
     let mut calibration = Vec::new();
-    let train = load_index(data, PhotoSet::Flickr8k)?.into_iter().filter(|p| p.split == Split::Train);
+    let train =
+        load_index(data, PhotoSet::Flickr8k)?.into_iter().filter(|p| p.split == Split::Train);
     for photo in train.step_by(CALIBRATION_STRIDE) {
         let photo = preprocess::decode(&archive.read(&photo.name)?)?;
         calibration.push(preprocess::to_pixels(&photo, config.input_size));
@@ -86,7 +88,10 @@ pub fn captions(
     let parameters: usize = run.variables.values().map(|v| v.elem_count()).sum();
     eprintln!("{} photos, {parameters} parameters, from step {}", samples.len(), run.step());
     run.train(&samples, stem.output_scale(), &tokenizer, &checkpoint)?;
-    eprintln!("interventions of the modality balance: {}", serde_json::to_string(run.balance().log())?);
+    eprintln!(
+        "interventions of the modality balance: {}",
+        serde_json::to_string(run.balance().log())?
+    );
     Ok(())
 }
 
@@ -135,13 +140,27 @@ pub fn eval(
     let loaded = ModelFile::read(&std::fs::read(model)?)?;
     loaded.check_tokenizer(&sha)?;
     std::fs::create_dir_all(cache)?;
-    let train: Vec<Sample> =
-        load(data, cache, &loaded.stem, (PhotoSet::Flickr8k, Split::Train), &[View::Original], &tokenizer)?
-            .into_iter()
-            .map(|(_, sample)| sample)
-            .collect();
-    let dev = load(data, cache, &loaded.stem, (PhotoSet::Flickr8k, Split::Dev), &[View::Original], &tokenizer)?;
-    let (names, dev): (Vec<_>, Vec<_>) = dev.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
+    let train: Vec<Sample> = load(
+        data,
+        cache,
+        &loaded.stem,
+        (PhotoSet::Flickr8k, Split::Train),
+        &[View::Original],
+        &tokenizer,
+    )?
+    .into_iter()
+    .map(|(_, sample)| sample)
+    .collect();
+    let dev = load(
+        data,
+        cache,
+        &loaded.stem,
+        (PhotoSet::Flickr8k, Split::Dev),
+        &[View::Original],
+        &tokenizer,
+    )?;
+    let (names, dev): (Vec<_>, Vec<_>) =
+        dev.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
     let (evaluation, captioned) = evaluate(&loaded, &tokenizer, &train, &dev, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {

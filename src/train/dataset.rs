@@ -47,7 +47,11 @@ impl View {
             Self::Mirrored => mirrored(photo),
             Self::Jittered(n) => {
                 let jittered = jitter(photo, &mut Random::named(u64::from(n), name));
-                if self.is_mirrored() { mirrored(&jittered) } else { jittered }
+                if self.is_mirrored() {
+                    mirrored(&jittered)
+                } else {
+                    jittered
+                }
             }
         }
     }
@@ -67,7 +71,11 @@ fn jitter(photo: &RgbImage, random: &mut Random) -> RgbImage {
     let (gain, shift) = (0.8 + 0.4 * random.uniform(), 30.0 * (random.uniform() - 0.5));
     let mut out = cropped;
     for value in out.iter_mut() {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates"
+        )]
         {
             *value = ((f32::from(*value) - 127.0) * gain + 127.0 + shift) as u8;
         }
@@ -115,7 +123,8 @@ fn weight(set: PhotoSet) -> f32 {
 }
 
 fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
-    let mut texts: Vec<String> = photo.captions.iter().map(|text| normalize_caption(text)).collect();
+    let mut texts: Vec<String> =
+        photo.captions.iter().map(|text| normalize_caption(text)).collect();
     if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
         texts.push(format!("a photo of a {}", label.replace('_', " ")));
     }

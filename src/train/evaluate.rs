@@ -61,7 +61,10 @@ pub fn caption_samples(
     beams: usize,
 ) -> Result<Vec<Captioned>, AnyError> {
     let work = |samples: &[Sample]| -> Result<Vec<Captioned>, String> {
-        samples.iter().map(|s| caption_one(loaded, tokenizer, s, beams).map_err(|e| e.to_string())).collect()
+        samples
+            .iter()
+            .map(|s| caption_one(loaded, tokenizer, s, beams).map_err(|e| e.to_string()))
+            .collect()
     };
     let parts = std::thread::scope(|scope| {
         let parts = samples.chunks(samples.len().div_ceil(2).max(1));

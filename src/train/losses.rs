@@ -36,7 +36,9 @@ impl FusedOp<1> for CrossEntropyOp {
     fn forward(&self, [logits]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
         let (_, vocab) = shape.dims2()?;
         let mut sum = 0.0;
-        for ((row, &target), &weight) in logits.chunks_exact(vocab).zip(&self.targets).zip(&self.weights) {
+        for ((row, &target), &weight) in
+            logits.chunks_exact(vocab).zip(&self.targets).zip(&self.weights)
+        {
             let mean = row.iter().sum::<f32>() / vocab as f32;
             let expected = (1.0 - self.smoothing) * row[target as usize] + self.smoothing * mean;
             sum += weight * (log_sum_exp(row) - expected);

@@ -3,18 +3,54 @@
 use crate::random::Random;
 
 const NAMES: [&str; 40] = [
-    "Rex", "Mia", "Bella", "Max", "Luna", "Anna", "Tom", "Oma", "Uncle Joe", "Grandpa", "Lena", "Buddy",
-    "Charlie", "Emil", "Sofia", "Noah", "Rosie", "Milo", "Zoe", "Hannah", "Ali", "Yuki", "Priya", "Diego",
-    "Fatima", "Ivan", "Chen", "Kofi", "Ingrid", "Pablo", "Nala", "Simba", "Aunt May", "Dad", "Mum", "Leo",
-    "Oscar", "Ruby", "Theo", "Finn",
+    "Rex",
+    "Mia",
+    "Bella",
+    "Max",
+    "Luna",
+    "Anna",
+    "Tom",
+    "Oma",
+    "Uncle Joe",
+    "Grandpa",
+    "Lena",
+    "Buddy",
+    "Charlie",
+    "Emil",
+    "Sofia",
+    "Noah",
+    "Rosie",
+    "Milo",
+    "Zoe",
+    "Hannah",
+    "Ali",
+    "Yuki",
+    "Priya",
+    "Diego",
+    "Fatima",
+    "Ivan",
+    "Chen",
+    "Kofi",
+    "Ingrid",
+    "Pablo",
+    "Nala",
+    "Simba",
+    "Aunt May",
+    "Dad",
+    "Mum",
+    "Leo",
+    "Oscar",
+    "Ruby",
+    "Theo",
+    "Finn",
 ];
 const SYLLABLES: [&str; 24] = [
-    "ba", "ko", "ri", "mel", "tas", "vin", "zu", "lo", "den", "shi", "mar", "pe", "qua", "fi", "nor", "gal",
-    "wu", "ter", "jas", "ny", "ol", "bra", "ske", "dro",
+    "ba", "ko", "ri", "mel", "tas", "vin", "zu", "lo", "den", "shi", "mar", "pe", "qua", "fi",
+    "nor", "gal", "wu", "ter", "jas", "ny", "ol", "bra", "ske", "dro",
 ];
 const NOUNS: [&str; 16] = [
-    "dog", "man", "woman", "boy", "girl", "child", "person", "puppy", "cat", "lady", "guy", "kid", "baby",
-    "toddler", "horse", "bird",
+    "dog", "man", "woman", "boy", "girl", "child", "person", "puppy", "cat", "lady", "guy", "kid",
+    "baby", "toddler", "horse", "bird",
 ];
 
 /// `caption` with its first "a .. dog" (or man, girl, ..) replaced by a name; without one, unchanged.
@@ -22,7 +58,8 @@ pub fn personalize(caption: &str, random: &mut Random) -> String {
     let words: Vec<&str> = caption.split_whitespace().collect();
     let noun = words.iter().position(|word| NOUNS.contains(&word.trim_end_matches(',')));
     let Some(noun) = noun else { return caption.to_owned() };
-    let article = words[..noun].iter().rposition(|word| matches!(*word, "a" | "the" | "an" | "one"));
+    let article =
+        words[..noun].iter().rposition(|word| matches!(*word, "a" | "the" | "an" | "one"));
     let start = article.filter(|&start| noun - start <= 4).unwrap_or(noun);
     let name = if random.uniform() < 0.5 {
         NAMES[random.below(NAMES.len())].to_owned()
@@ -30,7 +67,13 @@ pub fn personalize(caption: &str, random: &mut Random) -> String {
         invented(random)
     };
     let (before, after) = (&words[..start], &words[noun + 1..]);
-    before.iter().copied().chain([name.as_str()]).chain(after.iter().copied()).collect::<Vec<_>>().join(" ")
+    before
+        .iter()
+        .copied()
+        .chain([name.as_str()])
+        .chain(after.iter().copied())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn invented(random: &mut Random) -> String {

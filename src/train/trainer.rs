@@ -160,7 +160,8 @@ impl Run {
             global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
         };
         let step = u64::try_from(self.step)?;
-        let seen = self.balance.observe(step, measures.signal, norm_of("vision."), norm_of("text."));
+        let seen =
+            self.balance.observe(step, measures.signal, norm_of("vision."), norm_of("text."));
         let frozen = match self.intervention.frozen {
             Some(Modality::Vision) => "vision.",
             Some(Modality::Text) => "text.",
@@ -194,7 +195,11 @@ impl Run {
 
     /// 0.1 in the first half, where latent weights settle; then none, so that they can cross over.
     fn weight_decay(&self) -> f32 {
-        if self.progress() < 0.5 { 0.1 } else { 0.0 }
+        if self.progress() < 0.5 {
+            0.1
+        } else {
+            0.0
+        }
     }
 
     /// 1.5 in the first fifth, cosine down to 0.3 at three fifths.
@@ -238,7 +243,9 @@ impl Run {
     /// A run as [`save`](Self::save) left it: the next step is the one it would have been.
     pub fn resume(file: &Path) -> Result<Self, AnyError> {
         let tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
-        let find = |name: &str| tensors.get(name).ok_or_else(|| format!("{name} is not in the checkpoint"));
+        let find = |name: &str| {
+            tensors.get(name).ok_or_else(|| format!("{name} is not in the checkpoint"))
+        };
         let state: State = serde_json::from_slice(&find("state")?.to_vec1::<u8>()?)?;
         let mut run = Self::new(&state.config, state.options)?;
         for (name, var) in &run.variables {

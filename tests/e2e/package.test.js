@@ -115,7 +115,9 @@ test('every kind of photo source is taken', async () => {
       VideoFrame: new VideoFrame(canvas, { timestamp: 0 }),
     };
     /** @type {Record<string, string>} */ const texts = {};
-    for (const [kind, source] of Object.entries(sources)) texts[kind] = (await bitmar.caption(source)).text;
+    for (const [kind, source] of Object.entries(sources)) {
+      texts[kind] = (await bitmar.caption(source, { remember: false })).text;
+    }
     return texts;
   }, await photoBytes('cat'));
   assert.equal(new Set(Object.values(kinds)).size, 1, JSON.stringify(kinds, null, 1));
@@ -191,7 +193,7 @@ test('a stream yields growing texts and returns the caption; leaving it cancels'
   const { texts, last, next } = await page.evaluate(async (bytes) => {
     const bitmar = await BitMar.load();
     const texts = [];
-    const stream = bitmar.captionStream(toBlob(bytes));
+    const stream = bitmar.captionStream(toBlob(bytes), { remember: false });
     let step = await stream.next();
     for (; !step.done; step = await stream.next()) texts.push(step.value);
     for await (const _ of bitmar.captionStream(toBlob(bytes))) break;
