@@ -81,8 +81,9 @@ build_wasm() { # simd128 | relaxed
   local build=$1 out=pkg/wasm/$1 module
   module=$(wasm_target "$build")/wasm32-unknown-unknown/release/bitmar.wasm
   with_build "$build" cargo build --release --target wasm32-unknown-unknown --lib
-  [[ $out/bitmar_bg.wasm -nt $module && $out/bitmar_bg.wasm -nt build.sh ]] && return
+  [[ $out/bitmar_bg.wasm -nt $module ]] && return
   say "wasm-bindgen and wasm-opt: $build"
+  rm -rf "$out.new"
   wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name bitmar "$module"
   # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
   tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
@@ -158,7 +159,7 @@ test_in_browser() { # simd128 | relaxed
     with_build "$1" cargo test --target wasm32-unknown-unknown --lib
 }
 
-test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-reporter=spec ./*.test.js); }
+test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-exit --test-timeout=600000 --test-reporter=spec ./*.test.js); }
 
 run_tests() {
   trap closing_line EXIT
@@ -191,12 +192,14 @@ case $command in
   caption)
     build_cli
     cd "$caller"
-    exec "$root/target/release/bitmar" caption "$@"
+    BITMAR_MODEL_DIR=${BITMAR_MODEL_DIR-$root/pkg/model} exec "$root/target/release/bitmar" caption "$@"
     ;;
   test) run_tests ;;
   bench)
     need_rust
-    cargo bench --features cli -- "$@"
+    for file in benches/*.rs; do
+      cargo bench --features cli --bench "$(basename "$file" .rs)" -- "$@"
+    done
     ;;
   *) usage >&2; exit 2 ;;
 esac

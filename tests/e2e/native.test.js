@@ -43,9 +43,11 @@ test('simd128 in node', async () => {
 });
 
 for (const build of ['simd128', 'relaxed']) {
-  test(`${build} in Chromium`, async () => {
+  test(`${build} in Chromium`, async (t) => {
     const server = await serve(`${root}/www`);
+    t.after(() => server.close());
     const browser = await launch();
+    t.after(() => browser.close());
     const page = await browser.newPage();
     await page.goto(`${server.url}manifest.webmanifest`);
     const contents = await Promise.all(photos.map(async (name) => [...(await file(name))]));
@@ -61,7 +63,5 @@ for (const build of ['simd128', 'relaxed']) {
       { build, contents, captionAll: String(captionAll) },
     );
     assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, texts[i]])), native);
-    await browser.close();
-    await server.close();
   });
 }

@@ -31,6 +31,7 @@ test('the page is installable, works with the server dead, and takes an update w
   /** @type {string[]} */
   const asked = [];
   let server = await serve(join(folder, 'site'), { onRequest: (path) => asked.push(path) });
+  t.after(() => server.close());
   const port = Number(new URL(server.url).port);
   const address = `${server.url}captions/`;
   const page = await context.newPage();
@@ -78,14 +79,14 @@ test('the page is installable, works with the server dead, and takes an update w
     const stored = await page.evaluate(() => caches.keys());
     assert.deepEqual(stored.map((name) => name.split(' ').at(-1)), ['newer'], 'the old version is gone');
   });
-  await server.close();
 });
 
-test('a first visit while the server dies says so, and can be tried again', async () => {
+test('a first visit while the server dies says so, and can be tried again', async (t) => {
   const site = join(folder, 'broken');
   await cp(SITE, site, { recursive: true });
   await rm(join(site, 'pkg/model/model.safetensors'));
   const server = await serve(site);
+  t.after(() => server.close());
   const page = await context.newPage();
   await page.goto(server.url);
   await upload(page, photo('cat'));
@@ -97,5 +98,4 @@ test('a first visit while the server dies says so, and can be tried again', asyn
   await page.locator('#status[data-state=ready]').waitFor({ timeout: PATIENCE });
   await page.getByRole('button', { name: 'Again', exact: true }).click();
   await page.locator('.card[data-state=done]').waitFor({ timeout: PATIENCE });
-  await server.close();
 });
