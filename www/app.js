@@ -39,7 +39,9 @@ async function caption(card) {
     const captioner = await Promise.race([ready(), cancelled]);
     card.showWorking();
     const onToken = (/** @type {string} */ text) => card.showText(text);
-    card.showCaption(await captioner.caption(card.file, { length: chosenLength(), signal, onToken }));
+    // The memory learns from corrections only: the model's own guesses would echo in later captions.
+    const options = { length: chosenLength(), remember: false, signal, onToken };
+    card.showCaption(await captioner.caption(card.file, options));
   } catch (error) {
     signal.aborted ? card.showCancelled() : card.showError(error);
   }

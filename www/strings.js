@@ -33,14 +33,14 @@ export const strings = {
   memorySetAside: 'The stored memory belongs to another version and was set aside.',
   /** What the memory had to do with a caption, if it is worth a word. */
   recalled: (/** @type {import('./pkg/index.js').Caption} */ { text, recalled: [memory] }) => {
-    if (!memory || memory.weight < 0.3) return undefined;
+    if (!memory || memory.weight < 0.5) return undefined;
     if (memory.text !== text) return `Reminded of: “${memory.text}”`;
     return memory.corrected ? 'Remembered from your correction' : undefined;
   },
   seconds: (/** @type {number} */ ms) => `${number(ms / 1000, 2)} s`,
   /** A confidence of 0 to 1 in words. */
   sureness: (/** @type {number} */ confidence) =>
-    confidence >= 0.6 ? 'confident' : confidence >= 0.35 ? 'fairly sure' : 'unsure',
+    confidence >= 0.45 ? 'confident' : confidence >= 0.28 ? 'fairly sure' : 'unsure',
 
   /** What a person can do about an error, by its code. */
   error: (/** @type {{ code?: string, message?: string }} */ { code, message }) =>
