@@ -1,6 +1,8 @@
 //! What any BitMar must satisfy, trained or not (architecture.md, "Conformance"): a tiny model with random
 //! weights, full-precision and packed.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 use std::collections::BTreeMap;
 
 use bitmar::config::Config;
