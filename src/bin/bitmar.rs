@@ -108,6 +108,8 @@ fn parse() -> Result<Arguments, Failure> {
             _ => return Err(argument.unexpected().into()),
         }
     }
+    // Without a memory file one photo's caption must not depend on the photos before it.
+    arguments.options.remember &= arguments.memory.is_some();
     Ok(arguments)
 }
 

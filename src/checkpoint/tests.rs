@@ -135,7 +135,7 @@ fn metadata_that_is_not_ours_is_refused() {
         changed(&bytes, |_, metadata| drop(metadata.insert("format_version".into(), "2".into())));
     let error = ModelFile::read(&version).err().unwrap();
     assert!(matches!(error, ModelError::InvalidMetadata { name: "format_version", .. }), "{error}");
-    let wide = Config { memory: MemoryConfig { num_slots: 8, width: 1 << 40 }, ..config() };
+    let wide = Config { memory: MemoryConfig { num_slots: 8, width: 1 << 30 }, ..config() };
     let wide = serde_json::to_string(&wide).unwrap();
     let wide = changed(&bytes, |_, metadata| drop(metadata.insert("config".into(), wide)));
     assert!(matches!(ModelFile::read(&wide).err().unwrap(), ModelError::Config(_)));
