@@ -27,7 +27,7 @@ export const strings = {
   undo: 'Undo',
   copied: 'Copied as alt text',
   notCopied: 'The browser did not let the page copy',
-  corrected: 'Corrected, and remembered for this photo',
+  corrected: 'Corrected, and stored in the memory',
   notCorrected: 'That could not be remembered',
   memoryLost: 'This browser does not store the memory: corrections last until the page is closed.',
   memorySetAside: 'The stored memory belongs to another version and was set aside.',
