@@ -137,7 +137,7 @@ test('a corrected caption is in the memory, after a reload too', async () => {
   await shot(page, 'correcting');
   assert.deepEqual(await accessibilityFaults(page), []);
   await page.getByRole('button', { name: 'Save' }).click();
-  await page.getByText('remembered for this photo').waitFor();
+  await page.getByText('stored in the memory').waitFor();
   assert.deepEqual(await captions(page), ['Chelsea the cat looks past the camera']);
   await page.reload();
   await upload(page, photo('cat'));
