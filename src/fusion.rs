@@ -27,18 +27,19 @@ impl CrossModalFusion {
         })
     }
 
-    /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says.
+    /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows and the
+    /// normalised patches.
     pub fn forward(
         &self,
         queries: &Tensor,
         patches: &Tensor,
         layout: &AttentionLayout,
-    ) -> Result<Tensor> {
+    ) -> Result<(Tensor, Tensor)> {
         let patches = self.patch_norm.forward(patches)?;
         let mut rows = queries.clone();
         for block in &self.blocks {
             rows = block.forward_cross(&rows, &patches, layout)?;
         }
-        self.norm.forward(&rows)
+        Ok((self.norm.forward(&rows)?, patches))
     }
 }

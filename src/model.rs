@@ -4,7 +4,7 @@
 //! stem features -> VisionEncoder -> patch rows ----.
 //! query tokens, hint -> TextEncoder -> queries -> CrossModalFusion -> fused rows F
 //! pool(F) -> episode query q -> memory READ -> context m_r, recalled captions
-//! [sinks | F | recalled captions | start, y_1 .. y_t] -> Decoder (conditioned on m_r) -> logits
+//! [sinks | F | patch rows | recalled captions | start, y_1 .. y_t] -> Decoder (conditioned on m_r) -> logits
 //! ```
 
 use std::ops::Range;
@@ -75,10 +75,11 @@ pub struct EncodedTexts {
 
 /// Photos after the fusion.
 pub struct FusedPhotos {
-    /// `[photos * num_queries + hint tokens, hidden_size]`.
+    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused rows, then
+    /// the patch rows they were fused with.
     pub rows: Tensor,
-    /// The rows of each photo: its queries, then its hint.
-    pub ranges: Vec<[Range<usize>; 2]>,
+    /// The rows of each photo: its queries, its hint, its patches and its CLS row.
+    pub ranges: Vec<[Range<usize>; 4]>,
     /// Episode queries q, `[photos, C]`.
     pub query: Tensor,
 }
@@ -176,15 +177,21 @@ impl BitMar {
         }
         for (photo, ranges) in ranges.iter().enumerate() {
             for queries in ranges.iter().filter(|range| !range.is_empty()) {
-                let (queries, keys) = (queries.clone(), photos.rows_of(photo));
+                let (queries, keys) = (queries.clone(), photos.rows_of(photo).to_vec());
                 segments.push(Segment { queries, keys, causal: false });
             }
         }
         let queries = prompts.index_select(&indices(&gather)?, 0)?;
         let layout = AttentionLayout::new(segments);
-        let rows = self.fusion.forward(&queries, &photos.rows, &layout)?;
-        let query = self.episode_query(&rows, hints.len())?;
-        Ok(FusedPhotos { rows, ranges, query })
+        let (fused, patches) = self.fusion.forward(&queries, &photos.rows, &layout)?;
+        let query = self.episode_query(&fused, hints.len())?;
+        let first = fused.dim(0)?;
+        let ranges = ranges.into_iter().enumerate().map(|(photo, [queries, hint])| {
+            let [patches, cls] = photos.rows_of(photo).map(|r| first + r.start..first + r.end);
+            [queries, hint, patches, cls]
+        });
+        let ranges = ranges.collect();
+        Ok(FusedPhotos { rows: Tensor::cat(&[fused, patches], 0)?, ranges, query })
     }
 
     /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share one.
@@ -285,7 +292,7 @@ impl BitMar {
         self.embedding.head(table, &rows)
     }
 
-    /// Decoder rows: every photo's sinks, fused rows and recalled captions, then the captions.
+    /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the captions.
     fn place(
         &self,
         table: &QuantizedTable,

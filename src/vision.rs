@@ -40,14 +40,15 @@ pub struct EncodedPhotos {
 
 impl EncodedPhotos {
     /// The rows that belong to a photo.
-    pub(crate) fn rows_of(&self, photo: usize) -> Vec<Range<usize>> {
+    pub(crate) fn rows_of(&self, photo: usize) -> [Range<usize>; 2] {
         photo_rows(photo, self.num_photos, self.num_patches)
     }
 }
 
-fn photo_rows(photo: usize, photos: usize, patches: usize) -> Vec<Range<usize>> {
+/// The patch rows and the CLS row of a photo.
+fn photo_rows(photo: usize, photos: usize, patches: usize) -> [Range<usize>; 2] {
     let cls = photos * patches + photo;
-    vec![photo * patches..(photo + 1) * patches, cls..cls + 1]
+    [photo * patches..(photo + 1) * patches, cls..cls + 1]
 }
 
 impl VisionEncoder {
@@ -107,7 +108,7 @@ impl VisionEncoder {
             let keys = photo_rows(photo, photos, self.num_patches);
             keys.clone().into_iter().map(move |queries| Segment {
                 queries,
-                keys: keys.clone(),
+                keys: keys.to_vec(),
                 causal: false,
             })
         });

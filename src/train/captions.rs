@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::model::{BitMar, PlacedText};
 use crate::train::batch::Shard;
-use crate::train::losses::{alignment_loss, caption_loss, consistency_loss, Alignment, PairQueue};
+use crate::train::losses::{alignment_loss, caption_loss, consistency_loss};
 use crate::weights::{Init, ModelError, Weights};
 
 /// Label smoothing of the caption loss.
@@ -59,8 +59,6 @@ pub struct ShardLoss {
     pub loss: Tensor,
     /// Its parts.
     pub measures: Measures,
-    /// The pairs for the queue.
-    pub alignment: Alignment,
 }
 
 impl TrainedModel {
@@ -69,7 +67,6 @@ impl TrainedModel {
         &self,
         shard: &Shard,
         stem_scale: f32,
-        queue: &PairQueue,
         alignment_weight: f64,
     ) -> Result<ShardLoss> {
         let model = &self.model;
@@ -79,7 +76,7 @@ impl TrainedModel {
         let fused = model.fuse_photos(&table, &photos, &shard.hints)?;
         let texts: Vec<&[u32]> = shard.aligned.iter().map(Vec::as_slice).collect();
         let captions = model.caption_vectors(&model.encode_texts(&table, &texts)?)?;
-        let alignment = alignment_loss(&fused.query, &captions, &self.log_scale, queue)?;
+        let alignment = alignment_loss(&fused.query, &captions, &self.log_scale)?;
         let memory = self.read_memory(shard, &fused.query, &captions, stem_scale, &table)?;
         let mut recalled = shard.forced.clone();
         recalled.extend(memory.recalled);
@@ -98,7 +95,7 @@ impl TrainedModel {
             signal: alignment.signal,
             own_slot: memory.own_slot,
         };
-        Ok(ShardLoss { loss, measures, alignment })
+        Ok(ShardLoss { loss, measures })
     }
 
     fn read_memory(
@@ -188,16 +185,14 @@ pub fn gradients(
     variables: &BTreeMap<String, candle_core::Var>,
     shards: &[Shard],
     stem_scale: f32,
-    queue: &mut PairQueue,
     alignment_weight: f64,
 ) -> Result<(Gradients, Measures)> {
-    let shared = &*queue;
     let results: Vec<Result<(Gradients, ShardLoss)>> = std::thread::scope(|scope| {
         let workers: Vec<_> = shards
             .iter()
             .map(|shard| {
                 scope.spawn(move || {
-                    let loss = trained.shard_loss(shard, stem_scale, shared, alignment_weight)?;
+                    let loss = trained.shard_loss(shard, stem_scale, alignment_weight)?;
                     let store = loss.loss.backward()?;
                     Ok((by_name(variables, &store)?, loss))
                 })
@@ -223,7 +218,6 @@ pub fn gradients(
         mean.consistency += share * m.consistency;
         mean.signal += share * m.signal;
         mean.own_slot += share * m.own_slot;
-        queue.push(&loss.alignment.photos, &loss.alignment.captions)?;
     }
     Ok((total, mean))
 }

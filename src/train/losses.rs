@@ -71,47 +71,12 @@ fn log_sum_exp(row: &[f32]) -> f32 {
     largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
 }
 
-/// Past pairs, detached, that serve as further negatives: small batches alone hold too few.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct PairQueue {
-    photos: std::collections::VecDeque<Vec<f32>>,
-    captions: std::collections::VecDeque<Vec<f32>>,
-}
-
-impl PairQueue {
-    const LEN: usize = 0;
-
-    /// Adds unit vectors of a batch, `[pairs, C]` both.
-    pub fn push(&mut self, photos: &Tensor, captions: &Tensor) -> Result<()> {
-        for (queue, rows) in [(&mut self.photos, photos), (&mut self.captions, captions)] {
-            queue.extend(rows.to_vec2::<f32>()?);
-            while queue.len() > Self::LEN {
-                queue.pop_front();
-            }
-        }
-        Ok(())
-    }
-
-    fn rows(queue: &std::collections::VecDeque<Vec<f32>>, with: &Tensor) -> Result<Tensor> {
-        if queue.is_empty() {
-            return Ok(with.clone());
-        }
-        let values: Vec<f32> = queue.iter().flatten().copied().collect();
-        let past = Tensor::from_vec(values, (queue.len(), with.dim(1)?), &Device::Cpu)?;
-        Tensor::cat(&[with, &past], 0)
-    }
-}
-
 /// Symmetric InfoNCE between photos and captions, and what the balance controller watches.
 pub struct Alignment {
     /// Scalar loss.
     pub loss: Tensor,
     /// Mean cosine of the pairs minus that of all other combinations in the batch.
     pub signal: f32,
-    /// Unit photo vectors, detached.
-    pub photos: Tensor,
-    /// Unit caption vectors, detached.
-    pub captions: Tensor,
 }
 
 /// Row i of `photos` belongs to row i of `captions`, `[pairs, C]` both; `log_scale` is the logarithm of
@@ -120,7 +85,6 @@ pub fn alignment_loss(
     photos: &Tensor,
     captions: &Tensor,
     log_scale: &Tensor,
-    queue: &PairQueue,
 ) -> Result<Alignment> {
     let (photos, captions) = (unit_rows(photos)?, unit_rows(captions)?);
     let scale = log_scale.clamp(0.0, 100f32.ln())?.exp()?;
@@ -130,15 +94,9 @@ pub fn alignment_loss(
         let logits = queries.matmul(&keys.t()?)?.broadcast_mul(&scale)?;
         caption_loss(&logits, targets.clone(), vec![1.0; pairs], 0.0)
     };
-    let to_captions = one_way(&photos, &PairQueue::rows(&queue.captions, &captions)?)?;
-    let to_photos = one_way(&captions, &PairQueue::rows(&queue.photos, &photos)?)?;
+    let (to_captions, to_photos) = (one_way(&photos, &captions)?, one_way(&captions, &photos)?);
     let cosines = photos.matmul(&captions.t()?)?.to_vec2::<f32>()?;
-    Ok(Alignment {
-        loss: ((to_captions + to_photos)? * 0.5)?,
-        signal: signal(&cosines),
-        photos: photos.detach(),
-        captions: captions.detach(),
-    })
+    Ok(Alignment { loss: ((to_captions + to_photos)? * 0.5)?, signal: signal(&cosines) })
 }
 
 fn signal(cosines: &[Vec<f32>]) -> f32 {

@@ -13,7 +13,6 @@ use crate::train::adamw::{global_norm, AdamW};
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
 use crate::train::batch::{Sample, Shard, ShardOptions};
 use crate::train::captions::{gradients, Measures, TrainedModel};
-use crate::train::losses::PairQueue;
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -44,7 +43,6 @@ pub struct Run {
     balance: ModalityBalance,
     intervention: Intervention,
     random: Random,
-    queue: PairQueue,
     order: Vec<usize>,
     position: usize,
     step: usize,
@@ -62,7 +60,6 @@ impl Run {
             balance: ModalityBalance::new(),
             intervention: Intervention::NONE,
             random: Random::new(options.seed),
-            queue: PairQueue::default(),
             order: Vec::new(),
             position: 0,
             step: 0,
@@ -153,7 +150,6 @@ impl Run {
             &self.variables,
             shards,
             stem_scale,
-            &mut self.queue,
             alignment,
         )?;
         let norm_of = |prefix: &str| {
@@ -227,7 +223,6 @@ impl Run {
             balance: self.balance.clone(),
             intervention: self.intervention,
             random: self.random.clone(),
-            queue: self.queue.clone(),
             order: self.order.clone(),
             position: self.position,
             step: self.step,
@@ -259,7 +254,7 @@ impl Run {
         }
         run.optimizer.step = state.updates;
         (run.balance, run.intervention) = (state.balance, state.intervention);
-        (run.random, run.queue) = (state.random, state.queue);
+        run.random = state.random;
         (run.order, run.position, run.step) = (state.order, state.position, state.step);
         Ok(run)
     }
@@ -294,7 +289,6 @@ struct State {
     balance: ModalityBalance,
     intervention: Intervention,
     random: Random,
-    queue: PairQueue,
     order: Vec<usize>,
     position: usize,
     step: usize,
