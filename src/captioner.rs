@@ -134,11 +134,17 @@ pub struct Timings {
     pub decode: f64,
     /// Stem and vision encoder.
     pub vision: f64,
+    /// Of `vision`, the stem.
+    pub stem: f64,
     /// Reading and writing the memory.
     pub memory: f64,
     /// Fusion and decoder.
     pub text: f64,
-    /// The sum of these.
+    /// Of `text`, the fusion.
+    pub fusion: f64,
+    /// Of `text`, the decoder's run over the prefix.
+    pub prefill: f64,
+    /// The sum of `decode`, `vision`, `memory` and `text`.
     pub total: f64,
 }
 
@@ -333,7 +339,9 @@ impl Captioner {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let thumbnail = thumbnail(photo);
         let decoded = (self.now)();
-        let encoded = self.model.encode_photo(&self.features(&pixels))?;
+        let features = self.features(&pixels);
+        let convolved = (self.now)();
+        let encoded = self.model.encode_photo(&features)?;
         let seen = (self.now)();
         let fused = self.model.fuse(&encoded, hint)?;
         let understood = (self.now)();
@@ -354,8 +362,11 @@ impl Captioner {
             ms: Timings {
                 decode: decoded - start,
                 vision: seen - decoded,
+                stem: convolved - decoded,
                 memory: remembered - understood,
                 text: understood - seen + prefilled - remembered,
+                fusion: understood - seen,
+                prefill: prefilled - remembered,
                 total: 0.0,
             },
         })

@@ -194,6 +194,7 @@ fn a_hint_in_control_tokens_is_text() {
 #[test]
 fn times_add_up() {
     let caption = captioner().caption(&photo(1), &quick()).unwrap();
-    let Timings { decode, vision, memory, text, total } = caption.ms;
+    let Timings { decode, vision, stem, memory, text, fusion, prefill, total } = caption.ms;
     assert_eq!(total, decode + vision + memory + text);
+    assert!(stem <= vision && fusion + prefill <= text);
 }

@@ -1,0 +1,132 @@
+//! Speed of whole captions with the shipped model, natively: stage by stage, and a token of one candidate.
+//!
+//! ```text
+//! cargo bench --bench captions [-- --json [--photo FILE]]
+//! ```
+//!
+//! The photo is a JPEG of 1024 x 768 pixels made from `tests/photos/coffee.jpg`; `--photo` leaves it in a
+//! file for the runs in WebAssembly. With `--json` every line is an object, see docs/kernels.md.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up should fail")]
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bitmar::captioner::{Caption, CaptionOptions, Captioner};
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{resize, FilterType};
+use serde_json::json;
+
+const MODEL: &[u8] = include_bytes!("../pkg/model/model.safetensors");
+const TOKENIZER: &[u8] = include_bytes!("../pkg/model/tokenizer.json");
+/// Captions of each kind.
+const ROUNDS: usize = 25;
+
+/// A stage's name and its milliseconds.
+type Stage = (&'static str, fn(&Caption) -> f64);
+
+const STAGES: [Stage; 7] = [
+    ("decode", |caption| caption.ms.decode),
+    ("stem", |caption| caption.ms.stem),
+    ("blocks", |caption| caption.ms.vision - caption.ms.stem),
+    ("fusion", |caption| caption.ms.fusion),
+    ("memory", |caption| caption.ms.memory),
+    ("prefill", |caption| caption.ms.prefill),
+    ("tokens", |caption| caption.ms.text - caption.ms.fusion - caption.ms.prefill),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_json = arguments.iter().any(|argument| argument == "--json");
+    let photo = photo();
+    if let Some(index) = arguments.iter().position(|argument| argument == "--photo") {
+        std::fs::write(&arguments[index + 1], &photo).unwrap();
+    }
+    let print = |case: &str, mut times: Vec<f64>, parts: serde_json::Value| {
+        times.sort_by(f64::total_cmp);
+        let (median, min) = (rounded(times[times.len() / 2]), rounded(times[0]));
+        if is_json {
+            let build = bitmar::kernels::active().name;
+            println!(
+                "{}",
+                json!({ "case": case, "runtime": "native", "build": build, "median_ms": median,
+                    "min_ms": min, "gops": null, "ratio": {}, "parts_ms": parts })
+            );
+        } else {
+            println!("{case:<13} median {median:>8.3} ms   min {min:>8.3} ms   {parts}");
+        }
+    };
+    let mut started = Vec::new();
+    let mut captioner = None;
+    for _ in 0..5 {
+        let start = Instant::now();
+        captioner = Some(Captioner::new(MODEL, TOKENIZER, now).unwrap());
+        started.push(milliseconds_since(start));
+    }
+    print("startup", started, json!({}));
+    let mut captioner = captioner.unwrap();
+    let options = |beams| CaptionOptions { beams, remember: false, ..CaptionOptions::default() };
+    let captions = captions(&mut captioner, &photo, &options(3));
+    let parts: serde_json::Map<_, _> = STAGES
+        .iter()
+        .map(|(name, stage)| ((*name).into(), json!(rounded(median(captions.iter().map(stage))))))
+        .collect();
+    print("caption", captions.iter().map(|caption| caption.ms.total).collect(), parts.into());
+    print("vision", captions.iter().map(|caption| caption.ms.vision).collect(), json!({}));
+    let tokens = (0..ROUNDS).flat_map(|_| token_times(&captioner, &photo, &options(1)));
+    print("decode_token", tokens.collect(), json!({}));
+}
+
+/// A JPEG as a camera might send it, 1024 x 768.
+fn photo() -> Vec<u8> {
+    let photo = image::load_from_memory(include_bytes!("../tests/photos/coffee.jpg")).unwrap();
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, 90);
+    let large = resize(&photo.into_rgb8(), 1024, 768, FilterType::CatmullRom);
+    large.write_with_encoder(encoder).unwrap();
+    jpeg
+}
+
+/// Captions of a warm model, all of which must say the same.
+fn captions(captioner: &mut Captioner, photo: &[u8], options: &CaptionOptions) -> Vec<Caption> {
+    let first = captioner.caption(photo, options).unwrap();
+    assert!(first.tokens > 3, "no caption: {first:?}");
+    let mut again = || {
+        let caption = captioner.caption(photo, options).unwrap();
+        assert_eq!(caption.text, first.text, "the same photo was captioned otherwise");
+        caption
+    };
+    (0..ROUNDS).map(|_| again()).collect()
+}
+
+/// Milliseconds of every token of a caption.
+fn token_times(captioner: &Captioner, photo: &[u8], options: &CaptionOptions) -> Vec<f64> {
+    let mut generation = captioner.begin(photo, options).unwrap();
+    let mut times = Vec::new();
+    loop {
+        let start = Instant::now();
+        let has_more = captioner.step(&mut generation).unwrap();
+        times.push(milliseconds_since(start));
+        if !has_more {
+            return times;
+        }
+    }
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn milliseconds_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// To microseconds.
+fn rounded(milliseconds: f64) -> f64 {
+    (milliseconds * 1e3).round() / 1e3
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1e3
+}

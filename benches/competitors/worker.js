@@ -1,0 +1,19 @@
+// @ts-check
+/** The package's engine with the build that is asked for, rather than the one the browser runs best. */
+import { Engine } from '../../pkg/engine.js';
+
+/** @type {Engine} */
+let engine;
+
+self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams } }) => {
+  if (!photo) {
+    const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
+    await glue.default({ module_or_path: wasm });
+    engine = new Engine(new glue.Captioner(model, tokenizer), () => {});
+    self.postMessage('ready');
+    return;
+  }
+  const options = { beams, remember: false };
+  const { text, tokens, timings } = await engine.caption(photo, options, () => {}, async () => false);
+  self.postMessage({ text, tokens, ms: timings });
+};
