@@ -3,11 +3,15 @@
 //! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm becomes
 //! `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result, Tensor, D};
 
 use crate::config::Config;
 use crate::nn::fused::with_values;
-use crate::nn::{AttentionLayout, BitLinear, Block, KvCache, Modulation, RmsNorm};
+use crate::nn::{
+    AttentionLayout, BitLinear, Block, KvCache, Modulation, RmsNorm, RowModulation, Workspace,
+};
 use crate::text::text_sizes;
 use crate::weights::{Init, ModelError, Weights};
 
@@ -26,11 +30,11 @@ struct ConditionedBlock {
     block: Block,
 }
 
-/// One text being decoded: a cache for each layer and the modulation of its photo. Cloning forks it.
+/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks it.
 #[derive(Clone)]
 pub struct DecoderState {
     caches: Vec<KvCache>,
-    context: Tensor,
+    modulations: Arc<Vec<RowModulation>>,
 }
 
 impl Decoder {
@@ -91,8 +95,11 @@ impl Decoder {
         let photos = Tensor::zeros(prefix.dim(0)?, candle_core::DType::U32, &Device::Cpu)?;
         let mut rows = prefix.clone();
         let mut caches = Vec::with_capacity(self.layers.len());
+        let mut modulations = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
+            let modulation = layer.modulation(&context, &photos)?;
+            let normed = layer.block.modulated(&rows, &modulation)?;
+            modulations.push(modulation.of_first_row()?);
             let attn = layer.block.attn();
             let (keys, values) = attn.keys_and_values(&normed)?;
             let (keys, values) =
@@ -100,31 +107,20 @@ impl Decoder {
             caches.push(KvCache::new(keys, values, self.window, attn.heads()));
             rows = layer.block.finish(&rows, &attn.forward(&normed, &normed, layout)?)?;
         }
-        Ok(DecoderState { caches, context })
+        Ok(DecoderState { caches, modulations: Arc::new(modulations) })
     }
 
     /// One more token for each of the texts of one photo: `rows` `[texts, hidden_size]`.
     pub fn step(&self, states: &mut [DecoderState], rows: &Tensor) -> Result<Tensor> {
         let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
-        let context = first.context.clone();
-        let photos = Tensor::zeros(states.len(), candle_core::DType::U32, &Device::Cpu)?;
-        let mut rows = rows.clone();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let normed = layer.block.modulated(&rows, &layer.modulation(&context, &photos)?)?;
-            let attn = layer.block.attn();
-            let (keys, values) = attn.keys_and_values(&normed)?;
-            let mut queries = attn.queries(&normed)?.to_vec2::<f32>()?;
-            let keys_values = keys.to_vec2::<f32>()?.into_iter().zip(values.to_vec2::<f32>()?);
-            let mut attended = Vec::with_capacity(rows.elem_count());
-            for ((state, query), (key, value)) in
-                states.iter_mut().zip(&mut queries).zip(keys_values)
-            {
-                attended.extend(state.caches[index].attend(query, key, value));
-            }
-            let attended = Tensor::from_vec(attended, rows.shape(), &Device::Cpu)?;
-            rows = layer.block.finish(&rows, &attn.output(&attended)?)?;
+        let modulations = first.modulations.clone();
+        let mut values = with_values(rows, <[f32]>::to_vec)?;
+        let mut room = Workspace::default();
+        for (index, (layer, modulation)) in self.layers.iter().zip(&*modulations).enumerate() {
+            let caches = states.iter_mut().map(|state| &mut state.caches[index]);
+            layer.block.step(&mut values, modulation, caches, &mut room)?;
         }
-        self.norm.forward(&rows)
+        self.norm.forward(&Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)
     }
 
     fn conditioning(&self, context: &Tensor) -> Result<Tensor> {

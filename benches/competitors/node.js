@@ -9,8 +9,8 @@ const file = (/** @type {string} */ path) => readFile(new URL(path, import.meta.
 const where = { runtime: 'node', build: 'simd128' };
 const report = (/** @type {object} */ line) => console.log(JSON.stringify(line));
 
-const competitors = await import('./wasm/simd128/competitors.js');
-await competitors.default({ module_or_path: await file('wasm/simd128/competitors_bg.wasm') });
+const competitors = await import('../../target/bench/wasm/simd128/competitors.js');
+await competitors.default({ module_or_path: await file('../../target/bench/wasm/simd128/competitors_bg.wasm') });
 await contest(competitors, ort, where, report);
 
 const [wasm, model, tokenizer] = await Promise.all(

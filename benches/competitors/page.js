@@ -19,7 +19,7 @@ const asked = (worker, message) =>
 export async function run(build, photoPath, report) {
   const where = { runtime: 'chromium', build };
   ort.env.wasm.wasmPaths = new URL('./node_modules/onnxruntime-web/dist/', import.meta.url).href;
-  const competitors = await import(`./wasm/${build}/competitors.js`);
+  const competitors = await import(`../../target/bench/wasm/${build}/competitors.js`);
   await competitors.default();
   await contest(competitors, ort, where, report);
 

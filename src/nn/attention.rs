@@ -59,11 +59,11 @@ pub struct Heads {
 
 /// Attention between BitLinear projections, with BitNet's sub-norm before the output.
 pub struct Attention {
-    q_proj: BitLinear,
-    k_proj: BitLinear,
-    v_proj: BitLinear,
-    sub_norm: RmsNorm,
-    o_proj: BitLinear,
+    pub(super) q_proj: BitLinear,
+    pub(super) k_proj: BitLinear,
+    pub(super) v_proj: BitLinear,
+    pub(super) sub_norm: RmsNorm,
+    pub(super) o_proj: BitLinear,
     heads: Heads,
 }
 
@@ -101,11 +101,6 @@ impl Attention {
     /// The keys (not rotated) and values of `context`, each `[rows, keys * dim]`.
     pub fn keys_and_values(&self, context: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok((self.k_proj.forward(context)?, self.v_proj.forward(context)?))
-    }
-
-    /// The queries (not rotated) of `rows`.
-    pub fn queries(&self, rows: &Tensor) -> Result<Tensor> {
-        self.q_proj.forward(rows)
     }
 
     /// What the attended values become.

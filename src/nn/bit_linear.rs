@@ -52,6 +52,53 @@ impl BitLinear {
             Weight::Packed(packed) => apply1(rows, PackedOp(packed.clone())),
         }
     }
+
+    /// [`forward`](Self::forward) of rows that were quantised already, `[rows, outputs]` into `out`.
+    pub(super) fn multiply(&self, rows: &mut QuantizedRows, out: &mut Vec<f32>) -> Result<()> {
+        match &self.weight {
+            Weight::Packed(packed) => rows.multiply(&packed.matrix, packed.scale, out),
+            Weight::Latent(latent) => {
+                let (outputs, inputs) = latent.dims2()?;
+                let mut codes = vec![0; outputs * inputs];
+                let scale = with_values(latent, |latent| ternarize(latent, &mut codes))?;
+                let matrix = TernaryMatrix::from_weights(outputs, inputs, &codes);
+                rows.multiply(&matrix, scale, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows quantised once for all layers that read them. Kept from one token to the next, it allocates nothing.
+#[derive(Default)]
+pub(super) struct QuantizedRows {
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+}
+
+impl QuantizedRows {
+    /// Takes other rows, each `width` wide.
+    pub(super) fn quantize(&mut self, rows: &[f32], width: usize) {
+        self.values.resize(rows.len(), 0);
+        self.scales.clear();
+        let rows = rows.chunks_exact(width).zip(self.values.chunks_exact_mut(width));
+        self.scales.extend(rows.map(|(row, values)| quantize_row(row, values)));
+    }
+
+    fn multiply(&mut self, matrix: &TernaryMatrix, weight_scale: f32, out: &mut Vec<f32>) {
+        let outputs = matrix.rows();
+        self.sums.resize(self.scales.len() * outputs, 0);
+        ternary_matmul(matrix, &self.values, &mut self.sums);
+        out.resize(self.sums.len(), 0.0);
+        let rows = out.chunks_exact_mut(outputs).zip(self.sums.chunks_exact(outputs));
+        for ((out, sums), scale) in rows.zip(&self.scales) {
+            let scale = scale * weight_scale;
+            for (out, &sum) in out.iter_mut().zip(sums) {
+                *out = sum as f32 * scale;
+            }
+        }
+    }
 }
 
 struct PackedOp(std::sync::Arc<Packed>);

@@ -3,6 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::attention::Heads;
+use super::fused::with_values;
+use super::step::RowModulation;
 use super::{Attention, AttentionLayout, Mlp, RmsNorm, ScaleChannels};
 use crate::weights::{ModelError, Weights};
 
@@ -32,16 +34,24 @@ impl Modulation {
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         rows.mul(&self.scale)?.add(&self.shift)
     }
+
+    /// That of the first row, as plain numbers.
+    pub(crate) fn of_first_row(&self) -> Result<RowModulation> {
+        let width = self.scale.dim(1)?;
+        let first = |values: &[f32]| values[..width].to_vec();
+        let (scale, shift) = (with_values(&self.scale, first)?, with_values(&self.shift, first)?);
+        Ok(RowModulation { scale, shift })
+    }
 }
 
 /// `x += ls1(attn(norm1(x)))`, `x += ls2(mlp(norm2(x)))`.
 pub struct Block {
-    norm1: RmsNorm,
-    attn: Attention,
-    ls1: Option<ScaleChannels>,
-    norm2: RmsNorm,
-    mlp: Mlp,
-    ls2: Option<ScaleChannels>,
+    pub(super) norm1: RmsNorm,
+    pub(super) attn: Attention,
+    pub(super) ls1: Option<ScaleChannels>,
+    pub(super) norm2: RmsNorm,
+    pub(super) mlp: Mlp,
+    pub(super) ls2: Option<ScaleChannels>,
 }
 
 impl Block {

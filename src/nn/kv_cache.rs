@@ -6,19 +6,19 @@
 //! keys stay rotated at their true position t and the fixed keys are re-rotated by the number of evicted
 //! tokens, which leaves every difference of positions as it would be in a cache counted from 0.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::attention::{add_scaled, dot, rotate, softmax, Heads};
 
-/// Keys and values of one layer.
+/// Keys and values of one layer. Clones share the fixed part.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     fixed: Arc<Fixed>,
     /// The fixed keys rotated to where they stand now.
     fixed_keys: Arc<Vec<f32>>,
-    ring_keys: VecDeque<Vec<f32>>,
-    ring_values: VecDeque<Vec<f32>>,
+    /// The most recent tokens, one row each; once full, the oldest is row `evicted % window`.
+    ring_keys: Vec<f32>,
+    ring_values: Vec<f32>,
     window: usize,
     evicted: usize,
     heads: Heads,
@@ -33,14 +33,19 @@ struct Fixed {
 impl KvCache {
     /// A cache whose fixed part holds `keys` (not rotated) and `values`, `[rows, heads.keys * dim]`
     /// each, at positions 0, 1, ..; at most `window` tokens follow.
+    ///
+    /// # Panics
+    ///
+    /// If keys and values differ in number, or `window` is 0.
     pub fn new(keys: Vec<f32>, values: Vec<f32>, window: usize, heads: Heads) -> Self {
         assert_eq!(keys.len(), values.len(), "one value a key");
+        assert!(window > 0, "a token sees itself");
         let fixed_keys = Arc::new(rotated_from(&keys, heads, 0));
         Self {
             fixed: Arc::new(Fixed { keys, values }),
             fixed_keys,
-            ring_keys: VecDeque::with_capacity(window),
-            ring_values: VecDeque::with_capacity(window),
+            ring_keys: Vec::new(),
+            ring_values: Vec::new(),
             window,
             evicted: 0,
             heads,
@@ -49,7 +54,7 @@ impl KvCache {
 
     /// Rows held, fixed and recent.
     pub fn len(&self) -> usize {
-        self.fixed.keys.len() / self.key_width() + self.ring_keys.len()
+        (self.fixed.keys.len() + self.ring_keys.len()) / self.key_width()
     }
 
     /// Whether nothing is held.
@@ -62,43 +67,56 @@ impl KvCache {
         self.len() + self.evicted
     }
 
-    /// Adds a token and returns what `query` (`[heads.queries * dim]`, not rotated) reads, itself seen.
-    pub fn attend(&mut self, query: &mut [f32], mut key: Vec<f32>, value: Vec<f32>) -> Vec<f32> {
-        if self.ring_keys.len() == self.window {
-            self.ring_keys.pop_front();
-            self.ring_values.pop_front();
-            self.evicted += 1;
-            self.fixed_keys = Arc::new(rotated_from(&self.fixed.keys, self.heads, self.evicted));
-        }
+    /// Adds a token and writes what `query` reads, itself seen, to `out`: `query` and `out` are
+    /// `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. Query and key come not rotated
+    /// and are. `weights` is room for one head's.
+    pub fn attend(
+        &mut self,
+        query: &mut [f32],
+        key: &mut [f32],
+        value: &[f32],
+        weights: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
         let position = self.next_position() as f32;
-        rotate(&mut key, self.heads.dim, position);
+        rotate(key, self.heads.dim, position);
         rotate(query, self.heads.dim, position);
-        self.ring_keys.push_back(key);
-        self.ring_values.push_back(value);
-        self.read(query)
+        self.push(key, value);
+        self.read(query, weights, out);
     }
 
-    fn read(&self, query: &[f32]) -> Vec<f32> {
+    fn push(&mut self, key: &[f32], value: &[f32]) {
+        let width = self.key_width();
+        if self.ring_keys.len() < self.window * width {
+            self.ring_keys.extend_from_slice(key);
+            self.ring_values.extend_from_slice(value);
+            return;
+        }
+        let oldest = self.evicted % self.window * width;
+        self.ring_keys[oldest..][..width].copy_from_slice(key);
+        self.ring_values[oldest..][..width].copy_from_slice(value);
+        self.evicted += 1;
+        self.fixed_keys = Arc::new(rotated_from(&self.fixed.keys, self.heads, self.evicted));
+    }
+
+    fn read(&self, query: &[f32], weights: &mut Vec<f32>, out: &mut [f32]) {
         let Heads { queries, keys, dim } = self.heads;
         let width = self.key_width();
-        let mut out = vec![0.0; queries * dim];
-        let mut weights = Vec::with_capacity(self.len());
-        for head in 0..queries {
+        let heads = query.chunks_exact(dim).zip(out.chunks_exact_mut(dim));
+        for (head, (query, out)) in heads.enumerate() {
             let offset = head / (queries / keys) * dim;
-            let query = &query[head * dim..][..dim];
             let key_rows = self.fixed_keys.chunks_exact(width);
-            let key_rows = key_rows.chain(self.ring_keys.iter().map(Vec::as_slice));
+            let key_rows = key_rows.chain(self.ring_keys.chunks_exact(width));
             weights.clear();
             weights.extend(key_rows.map(|key| dot(query, &key[offset..][..dim])));
-            softmax(&mut weights, (dim as f32).sqrt().recip());
-            let out = &mut out[head * dim..][..dim];
+            softmax(weights, (dim as f32).sqrt().recip());
             let value_rows = self.fixed.values.chunks_exact(width);
-            let value_rows = value_rows.chain(self.ring_values.iter().map(Vec::as_slice));
+            let value_rows = value_rows.chain(self.ring_values.chunks_exact(width));
+            out.fill(0.0);
             for (weight, value) in weights.iter().zip(value_rows) {
                 add_scaled(out, *weight, &value[offset..][..dim]);
             }
         }
-        out
     }
 
     fn key_width(&self) -> usize {
@@ -125,14 +143,54 @@ mod tests {
         (0..len).map(|_| random.normal()).collect()
     }
 
-    /// Attention over the rows a cache must hold, counted from position 0.
+    /// What a query reads of rows that all stand in the fixed part, counted from position 0.
     fn reference(keys: &[Vec<f32>], values: &[Vec<f32>], query: &[f32]) -> Vec<f32> {
-        let keys = keys.concat();
-        let mut cache = KvCache::new(keys, values.concat(), 1, HEADS);
+        let cache = KvCache::new(keys.concat(), values.concat(), 1, HEADS);
         let mut query = query.to_vec();
         rotate(&mut query, HEADS.dim, (cache.len() - 1) as f32);
-        cache.window = 0;
-        cache.read(&query)
+        let mut out = vec![0.0; query.len()];
+        cache.read(&query, &mut Vec::new(), &mut out);
+        out
+    }
+
+    fn attend(cache: &mut KvCache, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; query.len()];
+        let (mut query, mut key) = (query.to_vec(), key.to_vec());
+        cache.attend(&mut query, &mut key, value, &mut Vec::new(), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_query_reads_the_softmax_weighted_mean_of_the_values() {
+        let (keys, values, query) = (numbers(1, 5 * 32), numbers(2, 5 * 32), numbers(3, 64));
+        let cache = KvCache::new(keys, values.clone(), 1, HEADS);
+        let mut found = vec![0.0; 64];
+        cache.read(&query, &mut Vec::new(), &mut found);
+        for (head, query) in query.chunks_exact(32).enumerate() {
+            let score = |key: &[f32]| -> f64 {
+                let products = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k));
+                (products.sum::<f64>() / 32f64.sqrt()).exp()
+            };
+            let scores: Vec<f64> = cache.fixed_keys.chunks_exact(32).map(score).collect();
+            for channel in 0..32 {
+                let weighted = scores.iter().zip(values.chunks_exact(32));
+                let weighted: f64 = weighted.map(|(s, v)| s * f64::from(v[channel])).sum();
+                let expected = weighted / scores.iter().sum::<f64>();
+                assert!((f64::from(found[head * 32 + channel]) - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn clones_share_the_fixed_part_and_nothing_else() {
+        let mut cache = KvCache::new(numbers(0, 32 * 4), numbers(1, 32 * 4), 8, HEADS);
+        let mut other = cache.clone();
+        attend(&mut cache, &numbers(2, 64), &numbers(3, 32), &numbers(4, 32));
+        assert_eq!((cache.len(), other.len()), (5, 4));
+        attend(&mut other, &numbers(2, 64), &numbers(5, 32), &numbers(6, 32));
+        assert!(Arc::ptr_eq(&cache.fixed, &other.fixed));
+        assert!(Arc::ptr_eq(&cache.fixed_keys, &other.fixed_keys));
+        assert_ne!(cache.ring_keys, other.ring_keys);
     }
 
     #[test]
@@ -143,14 +201,13 @@ mod tests {
         let mut cache =
             KvCache::new(keys[..fixed].concat(), values[..fixed].concat(), window, HEADS);
         for t in fixed..40 {
-            let mut query = numbers(200 + t as u64, 64);
-            let expected_query = query.clone();
-            let out = cache.attend(&mut query, keys[t].clone(), values[t].clone());
+            let query = numbers(200 + t as u64, 64);
+            let out = attend(&mut cache, &query, &keys[t], &values[t]);
             let first = (t + 1).saturating_sub(window).max(fixed);
             let held: Vec<usize> = (0..fixed).chain(first..=t).collect();
             let pick =
                 |rows: &[Vec<f32>]| held.iter().map(|&i| rows[i].clone()).collect::<Vec<_>>();
-            let expected = reference(&pick(&keys), &pick(&values), &expected_query);
+            let expected = reference(&pick(&keys), &pick(&values), &query);
             let error = out.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error < 1e-4, "token {t}: {error}");
         }
@@ -160,8 +217,7 @@ mod tests {
     fn the_cache_keeps_its_size_over_ten_thousand_tokens() {
         let mut cache = KvCache::new(numbers(0, 32 * 4), numbers(1, 32 * 4), 8, HEADS);
         for t in 0..10_000 {
-            let mut query = numbers(t, 64);
-            let out = cache.attend(&mut query, numbers(t + 1, 32), numbers(t + 2, 32));
+            let out = attend(&mut cache, &numbers(t, 64), &numbers(t + 1, 32), &numbers(t + 2, 32));
             assert!(out.iter().all(|v| v.is_finite()));
             assert!(cache.len() <= 12);
         }

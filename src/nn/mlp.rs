@@ -8,10 +8,10 @@ use crate::weights::{ModelError, Weights};
 
 /// `[rows, size]` to the same shape through `hidden` gated channels.
 pub struct Mlp {
-    gate: BitLinear,
-    up: BitLinear,
-    sub_norm: RmsNorm,
-    down: BitLinear,
+    pub(super) gate: BitLinear,
+    pub(super) up: BitLinear,
+    pub(super) sub_norm: RmsNorm,
+    pub(super) down: BitLinear,
 }
 
 impl Mlp {
@@ -36,6 +36,14 @@ impl Mlp {
     }
 }
 
+/// `g = relu(g)^2 * u`.
+pub(super) fn gate(g: &mut [f32], u: &[f32]) {
+    for (g, u) in g.iter_mut().zip(u) {
+        let open = g.max(0.0);
+        *g = open * open * u;
+    }
+}
+
 /// `relu(g)^2 * u`.
 struct GatedReluOp;
 
@@ -43,11 +51,9 @@ impl FusedOp<2> for GatedReluOp {
     const NAME: &'static str = "gated_relu";
 
     fn forward(&self, [g, u]: [&[f32]; 2], [shape, _]: [&Shape; 2]) -> Result<(Vec<f32>, Shape)> {
-        let gated = g.iter().zip(u).map(|(g, u)| {
-            let open = g.max(0.0);
-            open * open * u
-        });
-        Ok((gated.collect(), shape.clone()))
+        let mut gated = g.to_vec();
+        gate(&mut gated, u);
+        Ok((gated, shape.clone()))
     }
 
     fn backward(&self, [g, u]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {

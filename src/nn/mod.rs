@@ -8,6 +8,7 @@ pub(crate) mod fused;
 mod kv_cache;
 mod mlp;
 mod norm;
+mod step;
 pub(crate) mod token_embedding;
 
 pub use attention::{Attention, AttentionLayout, Heads, Segment};
@@ -16,4 +17,5 @@ pub use block::{Block, BlockSizes, Modulation};
 pub use kv_cache::KvCache;
 pub use mlp::Mlp;
 pub use norm::{RmsNorm, ScaleChannels};
+pub(crate) use step::{RowModulation, Workspace};
 pub use token_embedding::TokenEmbedding;

@@ -24,6 +24,12 @@ impl RmsNorm {
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         apply2(rows, &self.gain, RmsNormOp)
     }
+
+    /// [`forward`](Self::forward) on plain numbers, into `out`.
+    pub(super) fn apply(&self, rows: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        out.resize(rows.len(), 0.0);
+        with_values(&self.gain, |gain| normalize(rows, gain, out))
+    }
 }
 
 /// `y = gain * x` with one gain a channel, starting small so that a block begins near the identity.
@@ -59,12 +65,7 @@ impl FusedOp<2> for RmsNormOp {
         [shape, _]: [&Shape; 2],
     ) -> Result<(Vec<f32>, Shape)> {
         let mut y = vec![0.0; x.len()];
-        for (x, y) in x.chunks_exact(gain.len()).zip(y.chunks_exact_mut(gain.len())) {
-            let inverse = inverse_rms(x);
-            for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
-                *y = x * inverse * gain;
-            }
-        }
+        normalize(x, gain, &mut y);
         Ok((y, shape.clone()))
     }
 
@@ -96,6 +97,15 @@ impl FusedOp<2> for RmsNormOp {
         })???;
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
         Ok([Some(dx), Some(Tensor::from_vec(dgain, gain.shape(), gain.device())?)])
+    }
+}
+
+fn normalize(x: &[f32], gain: &[f32], y: &mut [f32]) {
+    for (x, y) in x.chunks_exact(gain.len()).zip(y.chunks_exact_mut(gain.len())) {
+        let inverse = inverse_rms(x);
+        for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+            *y = x * inverse * gain;
+        }
     }
 }
 

@@ -145,13 +145,8 @@ impl Run {
 
     fn update(&mut self, shards: &[Shard], stem_scale: f32) -> Result<(Measures, f32), AnyError> {
         let alignment = self.alignment_weight() * f64::from(self.intervention.alignment_factor);
-        let (gradients, measures) = gradients(
-            &self.trained,
-            &self.variables,
-            shards,
-            stem_scale,
-            alignment,
-        )?;
+        let (gradients, measures) =
+            gradients(&self.trained, &self.variables, shards, stem_scale, alignment)?;
         let norm_of = |prefix: &str| {
             global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
         };

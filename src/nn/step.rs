@@ -1,0 +1,114 @@
+//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the same
+//! order of operations, without a tensor for every step. Rows are `[texts, width]`.
+
+use candle_core::Result;
+
+use super::bit_linear::QuantizedRows;
+use super::mlp::gate;
+use super::{Attention, Block, KvCache, Mlp};
+
+/// Scale and shift of a block's first norm, one of each a channel: a [`Modulation`](super::Modulation)
+/// of texts that belong to one photo.
+#[derive(Debug, Clone)]
+pub(crate) struct RowModulation {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
+/// Room for what lies between the layers, kept from one layer to the next.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    texts: usize,
+    quantized: QuantizedRows,
+    normed: Vec<f32>,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    attended: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    out: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Workspace {
+    fn quantize_normed(&mut self) {
+        self.quantized.quantize(&self.normed, self.normed.len() / self.texts);
+    }
+}
+
+impl RowModulation {
+    fn apply(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.scale.len()) {
+            for ((value, scale), shift) in row.iter_mut().zip(&self.scale).zip(&self.shift) {
+                *value = *value * scale + shift;
+            }
+        }
+    }
+}
+
+impl Block {
+    /// Replaces the rows of some texts, whose caches hold what came before, by the block's output.
+    pub(crate) fn step<'a>(
+        &self,
+        rows: &mut [f32],
+        modulation: &RowModulation,
+        caches: impl Iterator<Item = &'a mut KvCache>,
+        room: &mut Workspace,
+    ) -> Result<()> {
+        assert!(self.ls1.is_none() && self.ls2.is_none(), "text blocks have no layer scale");
+        room.texts = rows.len() / modulation.scale.len();
+        self.norm1.apply(rows, &mut room.normed)?;
+        modulation.apply(&mut room.normed);
+        self.attn.step(caches, room)?;
+        add(rows, &room.out);
+        self.norm2.apply(rows, &mut room.normed)?;
+        self.mlp.step(room)?;
+        add(rows, &room.out);
+        Ok(())
+    }
+}
+
+impl Attention {
+    /// `room.normed` to `room.out`.
+    fn step<'a>(
+        &self,
+        caches: impl Iterator<Item = &'a mut KvCache>,
+        room: &mut Workspace,
+    ) -> Result<()> {
+        let heads = self.heads();
+        let (width, key_width) = (heads.queries * heads.dim, heads.keys * heads.dim);
+        room.quantize_normed();
+        self.q_proj.multiply(&mut room.quantized, &mut room.query)?;
+        self.k_proj.multiply(&mut room.quantized, &mut room.key)?;
+        self.v_proj.multiply(&mut room.quantized, &mut room.value)?;
+        room.attended.resize(room.query.len(), 0.0);
+        let queries = room.query.chunks_exact_mut(width).zip(room.attended.chunks_exact_mut(width));
+        let keys = room.key.chunks_exact_mut(key_width).zip(room.value.chunks_exact(key_width));
+        for ((cache, (query, attended)), (key, value)) in caches.zip(queries).zip(keys) {
+            cache.attend(query, key, value, &mut room.weights, attended);
+        }
+        self.sub_norm.apply(&room.attended, &mut room.normed)?;
+        room.quantize_normed();
+        self.o_proj.multiply(&mut room.quantized, &mut room.out)
+    }
+}
+
+impl Mlp {
+    /// `room.normed` to `room.out`.
+    fn step(&self, room: &mut Workspace) -> Result<()> {
+        room.quantize_normed();
+        self.gate.multiply(&mut room.quantized, &mut room.gate)?;
+        self.up.multiply(&mut room.quantized, &mut room.up)?;
+        gate(&mut room.gate, &room.up);
+        self.sub_norm.apply(&room.gate, &mut room.normed)?;
+        room.quantize_normed();
+        self.down.multiply(&mut room.quantized, &mut room.out)
+    }
+}
+
+fn add(rows: &mut [f32], values: &[f32]) {
+    for (row, value) in rows.iter_mut().zip(values) {
+        *row += value;
+    }
+}
