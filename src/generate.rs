@@ -132,31 +132,22 @@ impl<S: Clone> BeamSearch<S> {
     /// The best continuations of all beams, best first: twice as many as beams, because up to half of
     /// them may end a caption.
     fn choices(&self, logits: &[Vec<f32>]) -> Vec<Choice> {
-        let wanted = 2 * self.num_beams;
-        let mut choices = Vec::new();
+        let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
-            let mut own: Vec<Choice> = (0..)
-                .zip(logits)
-                .filter(|&(token, _)| is_allowed(&hypothesis.tokens, token))
-                .map(|(token, &logit)| {
-                    let log_probability = hypothesis.log_probability + logit - log_sum;
-                    // A model that returns no number is not asked to rank.
-                    let is_number = !log_probability.is_nan();
-                    let log_probability =
-                        if is_number { log_probability } else { f32::NEG_INFINITY };
-                    Choice { beam, token, log_probability }
-                })
-                .collect();
-            if own.len() > wanted {
-                own.select_nth_unstable_by(wanted, Choice::best_first);
-                own.truncate(wanted);
+            for (token, &logit) in (0..).zip(logits) {
+                let log_probability = hypothesis.log_probability + logit - log_sum;
+                // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
+                if log_probability <= best.threshold || !is_allowed(&hypothesis.tokens, token) {
+                    continue;
+                }
+                // A model that returns no number is not asked to rank.
+                let is_number = !log_probability.is_nan();
+                let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
+                best.insert(Choice { beam, token, log_probability });
             }
-            choices.extend(own);
         }
-        choices.sort_unstable_by(Choice::best_first);
-        choices.truncate(wanted);
-        choices
+        best.choices
     }
 
     fn take(&mut self, choices: &[Choice]) {
@@ -211,10 +202,27 @@ struct Choice {
     log_probability: f32,
 }
 
-impl Choice {
-    fn best_first(a: &Self, b: &Self) -> std::cmp::Ordering {
-        let by_probability = b.log_probability.total_cmp(&a.log_probability);
-        by_probability.then(a.beam.cmp(&b.beam)).then(a.token.cmp(&b.token))
+/// The best of the choices seen, best first; of equals those seen first.
+struct Best {
+    wanted: usize,
+    choices: Vec<Choice>,
+    /// What a choice must exceed once there are enough; before that, no number.
+    threshold: f32,
+}
+
+impl Best {
+    fn new(wanted: usize) -> Self {
+        Self { wanted, choices: Vec::with_capacity(wanted + 1), threshold: f32::NAN }
+    }
+
+    fn insert(&mut self, choice: Choice) {
+        let is_as_good = |other: &Choice| other.log_probability >= choice.log_probability;
+        let rank = self.choices.partition_point(is_as_good);
+        self.choices.insert(rank, choice);
+        self.choices.truncate(self.wanted);
+        if self.choices.len() == self.wanted {
+            self.threshold = self.choices[self.wanted - 1].log_probability;
+        }
     }
 }
 
@@ -368,6 +376,26 @@ mod tests {
             _ => vec![(EOS, 1.0)],
         });
         assert_eq!(best.tokens, [20]);
+    }
+
+    #[test]
+    fn the_best_choices_are_those_of_a_sorted_list() {
+        let mut random = Random::new(7);
+        for _ in 0..200 {
+            // Few values, so that many are equal.
+            let values: Vec<f32> = (0..50).map(|_| (random.uniform() * 12.0).floor()).collect();
+            let mut best = Best::new(6);
+            for (token, &log_probability) in (0..).zip(&values) {
+                if log_probability <= best.threshold {
+                    continue;
+                }
+                best.insert(Choice { beam: 0, token, log_probability });
+            }
+            let mut sorted: Vec<(u32, f32)> = (0..).zip(values).collect();
+            sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let found = best.choices.iter().map(|choice| (choice.token, choice.log_probability));
+            assert_eq!(found.collect::<Vec<_>>(), sorted[..6]);
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ mod tests;
 
 use std::io::{Cursor, ErrorKind};
 
-use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
@@ -137,16 +136,71 @@ pub fn to_pixels(photo: &RgbImage, size: usize) -> Vec<u8> {
     if photo.dimensions() == (side, side) {
         return photo.as_raw().clone();
     }
-    let resize = |photo: &RgbImage| {
-        image::imageops::resize(photo, side, side, FilterType::Triangle).into_raw()
-    };
     let columns = boxes(photo.width(), side);
     let rows = boxes(photo.height(), side);
     if (columns, rows) == photo.dimensions() {
-        resize(photo)
+        resize(photo, side)
     } else {
-        resize(&average_boxes(photo, columns, rows))
+        resize(&average_boxes(photo, columns, rows), side)
     }
+}
+
+/// The inputs an output pixel is mixed from, along one axis.
+struct Taps {
+    first: usize,
+    /// One for each input from `first` on; their sum is 1.
+    weights: Vec<f32>,
+}
+
+/// The triangle filter from `length` to `target` pixels, as wide as an output pixel but never narrower
+/// than an input pixel.
+fn triangle(length: u32, target: u32) -> Vec<Taps> {
+    let ratio = f64::from(length) / f64::from(target);
+    let reach = ratio.max(1.0);
+    let taps = (0..target).map(|index| {
+        let centre = (f64::from(index) + 0.5) * ratio;
+        let weight = |input: u32| (1.0 - (f64::from(input) + 0.5 - centre).abs() / reach).max(0.0);
+        #[allow(clippy::cast_possible_truncation, reason = "an input's index")]
+        #[allow(clippy::cast_sign_loss, reason = "a float below 0 becomes 0")]
+        let (first, end) = ((centre - reach) as u32, ((centre + reach).ceil() as u32).min(length));
+        let sum: f64 = (first..end).map(weight).sum();
+        #[allow(clippy::cast_possible_truncation, reason = "the nearest f32 is meant")]
+        let weights = (first..end).map(|input| (weight(input) / sum) as f32).collect();
+        Taps { first: first as usize, weights }
+    });
+    taps.collect()
+}
+
+/// Resizes to `side * side` pixels with the triangle filter, down the columns and then along the rows.
+fn resize(photo: &RgbImage, side: u32) -> Vec<u8> {
+    let row_len = 3 * photo.width() as usize;
+    let (columns, rows) = (triangle(photo.width(), side), triangle(photo.height(), side));
+    // A number more, so that every pixel can be read as four.
+    let mut line = vec![0.0; row_len + 1];
+    let mut pixels = Vec::with_capacity(3 * columns.len() * rows.len());
+    for row in rows {
+        line.fill(0.0);
+        let lines = photo.as_raw()[row.first * row_len..].chunks_exact(row_len);
+        for (weight, source) in row.weights.iter().zip(lines) {
+            for (sum, &value) in line.iter_mut().zip(source) {
+                *sum += weight * f32::from(value);
+            }
+        }
+        for column in &columns {
+            // A half, so that cutting the fraction off rounds.
+            let mut sums = [0.5; 4];
+            for (input, weight) in column.weights.iter().enumerate() {
+                let pixel = &line[3 * (column.first + input)..][..4];
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += weight * value;
+                }
+            }
+            #[allow(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+            #[allow(clippy::cast_sign_loss, reason = "a mean of bytes is positive")]
+            pixels.extend([sums[0] as u8, sums[1] as u8, sums[2] as u8]);
+        }
+    }
+    pixels
 }
 
 /// The longest side of an averaging box, so that a column's sum of bytes stays inside a u32.
@@ -168,9 +222,13 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
         let edge = (2 * u64::from(index) * u64::from(length) + count) / (2 * count);
         usize::try_from(edge).expect("an edge lies inside the photo")
     };
+    let bounds: Vec<_> = (0..columns)
+        .map(|index| (edge(index, columns, width), edge(index + 1, columns, width)))
+        .collect();
     let mut column_sums = vec![0u32; row_bytes];
-    let mut averages = Vec::with_capacity(3 * columns as usize * rows as usize);
-    for row in 0..rows {
+    let mut sums = vec![[0u32; 3]; bounds.len()];
+    let mut averages = vec![0; 3 * columns as usize * rows as usize];
+    for (row, averages) in (0..rows).zip(averages.chunks_exact_mut(3 * bounds.len())) {
         let (top, bottom) = (edge(row, rows, height), edge(row + 1, rows, height));
         column_sums.fill(0);
         for line in photo.as_raw()[top * row_bytes..bottom * row_bytes].chunks_exact(row_bytes) {
@@ -178,24 +236,37 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
                 *sum += u32::from(value);
             }
         }
-        for column in 0..columns {
-            let (left, right) = (edge(column, columns, width), edge(column + 1, columns, width));
-            averages.extend(average_box(&column_sums[3 * left..3 * right], bottom - top));
+        for (sums, &(left, right)) in sums.iter_mut().zip(&bounds) {
+            *sums = [0; 3];
+            for pixel in column_sums[3 * left..3 * right].chunks_exact(3) {
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += value;
+                }
+            }
+        }
+        for ((averages, sums), (left, right)) in
+            averages.chunks_exact_mut(3).zip(&sums).zip(&bounds)
+        {
+            let pixels = (right - left) * (bottom - top);
+            for (average, &sum) in averages.iter_mut().zip(sums) {
+                *average = rounded_mean(sum, pixels);
+            }
         }
     }
     RgbImage::from_raw(columns, rows, averages).expect("three bytes were written for every box")
 }
 
-/// The mean colour of a box, from the sums over its `height` rows, `[width, 3]`.
-fn average_box(column_sums: &[u32], height: usize) -> [u8; 3] {
-    let pixels = (column_sums.len() / 3 * height) as u64;
-    let mut sums = [pixels / 2; 3];
-    for sum in column_sums.chunks_exact(3) {
-        for (total, &value) in sums.iter_mut().zip(sum) {
-            *total += u64::from(value);
-        }
-    }
-    sums.map(|sum| u8::try_from(sum / pixels).expect("the mean of bytes is a byte"))
+/// The mean of `count` bytes, rounded to the nearest.
+///
+/// Exact in f32, whose division is a fraction of an integer's cost: a box has at most `MAX_BOX` pixels and
+/// a few, because a photo that is longer than that is less than `MAX_PIXELS / MAX_BOX` wide, so the sum
+/// stays below 2^24.
+fn rounded_mean(sum: u32, count: usize) -> u8 {
+    let count = u32::try_from(count).expect("a box is a part of a photo");
+    #[allow(clippy::cast_possible_truncation, reason = "the mean of bytes is a byte")]
+    #[allow(clippy::cast_sign_loss, reason = "the mean of bytes is a byte")]
+    let mean = ((sum + count / 2) as f32 / count as f32) as u8;
+    mean
 }
 
 /// Lays a photo with transparency over a white page.

@@ -167,7 +167,7 @@ impl Stem {
         assert_eq!(pixels.len(), 3 * size * size, "expected {size} x {size} RGB pixels");
         let mut buffers = Buffers::default();
         let mut side = size.div_ceil(2);
-        let mut hidden = Vec::new();
+        let mut hidden = Vec::with_capacity(side * side * CONV_CHANNELS);
         self.conv.forward(&conv_patches(pixels, size), &mut hidden);
         for block in &self.blocks {
             side = block.forward(&mut hidden, side, &mut buffers);
@@ -238,15 +238,22 @@ impl Pointwise {
             for ((hidden, &sum), (multiplier, bias)) in hidden.iter_mut().zip(sums).zip(parameters)
             {
                 let value = sum as f32 * multiplier + bias + f32::from(*hidden) * residual_scale;
-                *hidden = round_to_int8(value.max(low).min(high));
+                *hidden = round_to_int8(value, low, high);
             }
         }
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the caller clamped to the range of i8")]
-fn round_to_int8(value: f32) -> i8 {
-    value.round_ties_even() as i8
+/// Rounds to the nearest integer, ties to even, and clamps to integers `low..=high` inside `i8`; written so
+/// that it becomes vector instructions.
+fn round_to_int8(value: f32, low: f32, high: f32) -> i8 {
+    /// `1.5 * 2^23`: floats of this size are integers, so the addition rounds, and the lowest byte of the
+    /// sum is the integer's.
+    const ROUND: f32 = 12_582_912.0;
+    // Not `max` and `min`: WebAssembly has no instruction for what they do with NaN.
+    let value = if value > low { value } else { low };
+    let value = if value < high { value } else { high };
+    (value + ROUND).to_bits().to_le_bytes()[0].cast_signed()
 }
 
 fn requantize(layer: &StemLayer, (low, high): (i8, i8)) -> Requantize {
@@ -289,15 +296,18 @@ impl Block {
 /// The 3 x 3 neighbourhoods the first convolution sees, `[size/2 * size/2, 27]`. Stride 2 on an even
 /// side pads behind only, TensorFlow's "SAME"; what lies outside is 0.
 fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
-    let out_side = size / 2;
+    let (out_side, row_len) = (size / 2, 3 * (size + 1));
+    let mut padded = vec![0; row_len * (size + 1)];
+    for (padded, row) in padded.chunks_exact_mut(row_len).zip(pixels.chunks_exact(3 * size)) {
+        for (padded, &pixel) in padded.iter_mut().zip(row) {
+            *padded = centre(pixel);
+        }
+    }
     let mut patches = vec![0; out_side * out_side * CONV_INPUTS];
-    let values: Vec<i8> = pixels.iter().map(|&pixel| centre(pixel)).collect();
     for (index, patch) in patches.chunks_exact_mut(CONV_INPUTS).enumerate() {
-        let (top, left) = (index / out_side * 2, index % out_side * 2);
-        let columns = 3.min(size - left);
-        for (y, row) in patch.chunks_exact_mut(9).enumerate().take(size - top) {
-            let start = 3 * ((top + y) * size + left);
-            row[..3 * columns].copy_from_slice(&values[start..start + 3 * columns]);
+        let start = index / out_side * 2 * row_len + index % out_side * 6;
+        for (y, row) in patch.chunks_exact_mut(9).enumerate() {
+            row.copy_from_slice(&padded[start + y * row_len..][..9]);
         }
     }
     patches
@@ -305,5 +315,5 @@ fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
 
 /// Lite0's input `(pixel - 127) / 128` in steps of 1/128; 255 loses its last step.
 fn centre(pixel: u8) -> i8 {
-    i8::try_from(i16::from(pixel) - 127).unwrap_or(i8::MAX)
+    pixel.min(254).wrapping_sub(127).cast_signed()
 }

@@ -102,18 +102,35 @@ impl TernaryMatrix {
         }
         let mut matrix = Self::zeros(rows, cols);
         for (r, bytes) in packed.chunks_exact(cols).enumerate() {
-            for (col, byte) in bytes.iter().enumerate() {
-                for part in 0..4 {
-                    let row = r + part * quarter;
-                    let code = byte >> (2 * part) & 3;
-                    if code == 3 {
-                        return Err(PackError::InvalidCode { row, col });
-                    }
-                    matrix.set_code(row, col, code);
-                }
+            for part in 0..4 {
+                let row = r + part * quarter;
+                matrix
+                    .set_row(row, bytes, 2 * part)
+                    .map_err(|col| PackError::InvalidCode { row, col })?;
             }
         }
         Ok(matrix)
+    }
+
+    /// Takes the codes of a row from bit `from` of every byte of `bytes`, `[cols]`; returns the column of
+    /// a code that stands for no weight.
+    fn set_row(&mut self, row: usize, bytes: &[u8], from: usize) -> Result<(), usize> {
+        /// A code in each byte: four columns at once, because a module that just started runs slowly.
+        const CODES: u32 = 0x0303_0303;
+        let (first, to) = self.position(row, 0);
+        let steps = self.steps[first..].chunks_mut(STEP_BYTES);
+        for (step, (bytes, place)) in bytes.chunks_exact(STEP_COLS).zip(steps).enumerate() {
+            let codes =
+                u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) >> from & CODES;
+            let invalid = codes & codes >> 1;
+            if invalid != 0 {
+                return Err(STEP_COLS * step + invalid.trailing_zeros() as usize / 8);
+            }
+            let others = u32::from_le_bytes([place[0], place[1], place[2], place[3]]);
+            let all = others & !(CODES << to) | codes << to;
+            place[..STEP_COLS].copy_from_slice(&all.to_le_bytes());
+        }
+        Ok(())
     }
 
     /// The bytes of a model file, as `from_packed` takes them.
@@ -143,6 +160,15 @@ impl TernaryMatrix {
     /// Number of inputs.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// All blocks, one after the other.
+    #[cfg_attr(
+        not(all(target_arch = "wasm32", target_feature = "simd128")),
+        allow(dead_code, reason = "only simd128.rs takes two blocks at once")
+    )]
+    pub(super) fn steps(&self) -> &[u8] {
+        &self.steps
     }
 
     /// Blocks of 16 rows, each `[cols / 4, 16]` bytes; the last one may have rows beyond `rows`.

@@ -39,7 +39,8 @@ impl Mlp {
 /// `g = relu(g)^2 * u`.
 pub(super) fn gate(g: &mut [f32], u: &[f32]) {
     for (g, u) in g.iter_mut().zip(u) {
-        let open = g.max(0.0);
+        // Not `max`, for which WebAssembly calls a function.
+        let open = if *g > 0.0 { *g } else { 0.0 };
         *g = open * open * u;
     }
 }

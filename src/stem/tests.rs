@@ -41,7 +41,10 @@ impl Numbers {
 
 /// The stem as its definition says, one output at a time.
 fn reference(config: &StemConfig, layers: &StemLayers, pixels: &[u8]) -> Vec<i8> {
-    let input: Vec<i8> = pixels.iter().map(|&pixel| centre(pixel)).collect();
+    let input: Vec<i8> = pixels
+        .iter()
+        .map(|&pixel| i8::try_from(i16::from(pixel) - 127).unwrap_or(i8::MAX))
+        .collect();
     let size = config.input_size;
     let weight = |o: usize, tap: usize, c: usize| layers.conv.weight[o * 27 + tap * 3 + c];
     let mut side = size / 2;
@@ -100,7 +103,10 @@ fn reference_pointwise(
 
 fn requantized(layer: &StemLayer, o: usize, sum: i32, residual: f32, limits: (i8, i8)) -> i8 {
     let value = sum as f32 * layer.multiplier[o] + layer.bias[o] + residual;
-    round_to_int8(value.max(f32::from(limits.0)).min(f32::from(limits.1)))
+    let clamped = value.clamp(f32::from(limits.0), f32::from(limits.1));
+    #[allow(clippy::cast_possible_truncation, reason = "clamped to the range of i8")]
+    let rounded = clamped.round_ties_even() as i8;
+    rounded
 }
 
 /// The taps of an output pixel that lie in the map, with the pixel each sees.

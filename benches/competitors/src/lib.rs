@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Module, Tensor};
 use kernels::TernaryMatrix;
 use wasm_bindgen::prelude::*;
 
-#[allow(dead_code, unreachable_pub, reason = "the product's kernels, of which two are compared")]
+#[allow(dead_code, unused_imports, reason = "the product's kernels, of which two are compared")]
 #[path = "../../../src/kernels/mod.rs"]
 mod kernels;
 
