@@ -11,7 +11,8 @@ usage() {
 ./build.sh serve [--port N]          builds, then serves the page on localhost (port 8080)
 ./build.sh caption [--json] PHOTO... captions photos on the command line
 ./build.sh test                      formats, lints, tests everything, as CI does
-./build.sh bench [--json]            measures kernels and captions
+./build.sh bench                     measures kernels and captions natively
+./build.sh bench --json              the same in node and Chromium, too, beside other engines: a JSON object a line
 END
 }
 
@@ -42,11 +43,11 @@ need_rust() { # rust-toolchain.toml names the target and the components
   [[ $installed == *clippy* && $installed == *rustfmt* ]] || rustup component add clippy rustfmt
 }
 
-need_npm_packages() { # wasm-opt and the end-to-end tests' tools
+need_npm_packages() { # FOLDER
   need_node
-  [[ tests/e2e/node_modules/.package-lock.json -nt tests/e2e/package-lock.json ]] && return
-  say 'installing npm packages'
-  (cd tests/e2e && npm ci --no-progress >&2 && touch node_modules/.package-lock.json)
+  [[ $1/node_modules/.package-lock.json -nt $1/package-lock.json ]] && return
+  say "installing npm packages: $1"
+  (cd "$1" && npm ci --no-progress >&2 && touch node_modules/.package-lock.json)
 }
 
 need_wasm_bindgen() { # the command line tool must be of the library's version
@@ -60,7 +61,7 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
 
 need_build_tools() {
   need_rust
-  need_npm_packages
+  need_npm_packages tests/e2e # has wasm-opt
   need_wasm_bindgen
 }
 
@@ -78,18 +79,22 @@ with_build() { # BUILD COMMAND...: runs cargo for one of the two wasm builds
 }
 
 build_wasm() { # simd128 | relaxed
-  local build=$1 out=pkg/wasm/$1 module
-  module=$(wasm_target "$build")/wasm32-unknown-unknown/release/bitmar.wasm
-  with_build "$build" cargo build --release --target wasm32-unknown-unknown --lib
-  [[ $out/bitmar_bg.wasm -nt $module ]] && return
-  say "wasm-bindgen and wasm-opt: $build"
+  # As a cdylib alone: beside an rlib, cargo leaves link-time optimisation out.
+  with_build "$1" cargo rustc --release --target wasm32-unknown-unknown --lib --crate-type cdylib
+  optimize "$(wasm_target "$1")/wasm32-unknown-unknown/release/bitmar.wasm" "pkg/wasm/$1" bitmar
+}
+
+optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module smaller and faster
+  local module=$1 out=$2 name=$3
+  [[ $out/${name}_bg.wasm -nt $module ]] && return
+  say "wasm-bindgen and wasm-opt: $out"
   rm -rf "$out.new"
-  wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name bitmar "$module"
+  wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name "$name" "$module"
   # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
   tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
     --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
     --enable-mutable-globals --enable-reference-types --enable-multivalue \
-    "$out.new/bitmar_bg.wasm" -o "$out.new/bitmar_bg.wasm"
+    "$out.new/${name}_bg.wasm" -o "$out.new/${name}_bg.wasm"
   rm -rf "$out"
   mv "$out.new" "$out"
 }
@@ -177,6 +182,34 @@ run_tests() {
   stage 'end to end' test_pages
 }
 
+# --- measuring ----------------------------------------------------------------------------------
+
+bench_natively() {
+  local file
+  for file in benches/*.rs; do
+    cargo bench --features cli --bench "$(basename "$file" .rs)" -- "$@"
+  done
+}
+
+bench_everywhere() { # natively, in one run of node, in one run of Chromium; only results on standard output
+  local build photo=$root/target/bench/photo.jpg
+  mkdir -p target/bench
+  {
+    need_browser
+    need_npm_packages benches/competitors
+    build
+    for build in simd128 relaxed; do
+      with_build "$build" cargo build --release --target wasm32-unknown-unknown \
+        --manifest-path benches/competitors/Cargo.toml
+      optimize "$(wasm_target "$build")/wasm32-unknown-unknown/release/bitmar_competitors.wasm" \
+        "target/bench/wasm/$build" competitors
+    done
+  } >&2
+  bench_natively --json --photo "$photo"
+  node benches/competitors/node.js "$photo"
+  node benches/competitors/chromium.js "$photo"
+}
+
 # --- commands -----------------------------------------------------------------------------------
 
 command=${1-build}
@@ -197,9 +230,7 @@ case $command in
   test) run_tests ;;
   bench)
     need_rust
-    for file in benches/*.rs; do
-      cargo bench --features cli --bench "$(basename "$file" .rs)" -- "$@"
-    done
+    if [[ ${1-} == --json ]]; then bench_everywhere; else bench_natively; fi
     ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -1,12 +1,13 @@
 //! Speed of every kernel on every backend, beside the scalar reference of the same run.
 //!
 //! ```text
-//! cargo bench --bench kernels [-- filter]
+//! cargo bench --bench kernels [-- filter | --json]
 //! cargo bench --bench kernels --target wasm32-unknown-unknown     in node; see docs/kernels.md for Chromium
 //! ```
 //!
 //! Each answer is compared with the reference first. Times are those of windows of about a millisecond:
-//! the minimum says what the code can do, the median what it did on this machine at that hour.
+//! the minimum says what the code can do, the median what it did on this machine at that hour. `--json`
+//! prints the cases that `benches/competitors` compares with other engines, as it does.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
@@ -25,8 +26,27 @@ const WINDOW: f64 = 1.0;
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {
+    if std::env::args().any(|argument| argument == "--json") {
+        return run_stacks();
+    }
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     run(&filter.unwrap_or_default(), |line| println!("{line}"));
+}
+
+/// The stack of layers of `benches/competitors/contest.js`, on the backend in use.
+#[cfg(not(target_arch = "wasm32"))]
+fn run_stacks() {
+    for (name, rows) in [("gemv_18m", 1), ("gemm64_18m", 64)] {
+        let mut stack = stack_case(name, rows);
+        let (mut expected, mut out) = (Output::default(), Output::default());
+        (stack.run)(available()[0], &mut expected);
+        let active = bitmar::kernels::active();
+        let [min, median] = measure(|| (stack.run)(active, &mut out));
+        assert!(out == expected, "{name}: {} differs from scalar", active.name);
+        let line = serde_json::json!({ "case": name, "runtime": "native", "build": active.name,
+            "median_ms": median, "min_ms": min, "gops": stack.operations as f64 / min / 1e6, "ratio": {} });
+        println!("{line}");
+    }
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -52,6 +72,7 @@ type Run = Box<dyn FnMut(&Kernels, &mut Output)>;
 struct Output {
     sums: Vec<i32>,
     bytes: Vec<i8>,
+    floats: Vec<f32>,
 }
 
 fn run(filter: &str, print: impl Fn(&str)) {
@@ -139,6 +160,41 @@ fn ternary_case(rows: usize, cols: usize, tokens: usize) -> Case {
         run: Box::new(move |kernels, out| {
             out.sums.resize(rows * tokens, 0);
             (kernels.ternary_matmul)(&matrix, &values, &mut out.sums);
+        }),
+    }
+}
+
+/// 8 layers `[3072, 768]` of `rows` activations each, quantized for every layer; the sum of their outputs.
+#[cfg(not(target_arch = "wasm32"))]
+fn stack_case(name: &str, rows: usize) -> Case {
+    const OUTPUTS: usize = 3072;
+    const INPUTS: usize = 768;
+    const LAYERS: usize = 8;
+    let mut random = Random(6);
+    let mut layer =
+        || TernaryMatrix::from_weights(OUTPUTS, INPUTS, &random.integers(OUTPUTS * INPUTS, 1));
+    let layers: [TernaryMatrix; LAYERS] = std::array::from_fn(|_| layer());
+    let x: Vec<f32> = random.integers(rows * INPUTS, 127).into_iter().map(f32::from).collect();
+    Case {
+        name: name.into(),
+        operations: 2 * LAYERS * OUTPUTS * INPUTS * rows,
+        run: Box::new(move |kernels, out| {
+            out.bytes.resize(x.len(), 0);
+            out.sums.resize(rows * OUTPUTS, 0);
+            out.floats.clear();
+            out.floats.resize(rows * OUTPUTS, 0.0);
+            for layer in &layers {
+                let quantized = x.chunks_exact(INPUTS).zip(out.bytes.chunks_exact_mut(INPUTS));
+                let scales: Vec<f32> =
+                    quantized.map(|(x, values)| (kernels.quantize_row)(x, values)).collect();
+                (kernels.ternary_matmul)(layer, &out.bytes, &mut out.sums);
+                let rows = out.floats.chunks_exact_mut(OUTPUTS).zip(out.sums.chunks_exact(OUTPUTS));
+                for ((floats, sums), scale) in rows.zip(scales) {
+                    for (float, &sum) in floats.iter_mut().zip(sums) {
+                        *float += sum as f32 * scale;
+                    }
+                }
+            }
         }),
     }
 }

@@ -58,8 +58,17 @@ pub struct Captioner {
 /// What it takes to correct a caption.
 struct Recent {
     id: u64,
-    query: Vec<f32>,
+    seen: Seen,
     thumbnail: Vec<u8>,
+}
+
+/// What the memory wants to know of a photo.
+#[derive(Clone)]
+struct Seen {
+    /// What it is found by, unit length, `[C]`.
+    key: Vec<f32>,
+    /// The episode e, `[C]`.
+    episode: Vec<f32>,
 }
 
 /// What a caption should be like.
@@ -89,7 +98,7 @@ impl Default for CaptionOptions {
 /// A caption being written.
 pub struct Generation {
     search: BeamSearch<DecoderState>,
-    query: Vec<f32>,
+    seen: Seen,
     recall: Recall,
     recalled: Vec<(Recalled, Vec<u32>)>,
     thumbnail: Vec<u8>,
@@ -231,20 +240,19 @@ impl Captioner {
     pub fn finish(&mut self, generation: Generation) -> Result<Caption, Error> {
         let start = (self.now)();
         let text = self.text(&generation)?;
-        let Generation { search, query, recall, recalled, thumbnail, remember, mut ms } =
-            generation;
+        let Generation { search, seen, recall, recalled, thumbnail, remember, mut ms } = generation;
         let best = search.best();
         if remember && !text.is_empty() {
             self.memory.touch(&recall);
             let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
-            self.remember(&query, &text, tokens, false, thumbnail.clone())?;
+            self.remember(&seen, &text, tokens, false, thumbnail.clone())?;
         }
         let id = self.next_id;
         self.next_id += 1;
         if self.recent.len() == NUM_RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { id, query, thumbnail });
+        self.recent.push_back(Recent { id, seen, thumbnail });
         ms.memory += (self.now)() - start;
         ms.total = ms.decode + ms.vision + ms.memory + ms.text;
         let recalled = recalled.into_iter().map(|(recalled, _)| recalled).collect();
@@ -263,14 +271,14 @@ impl Captioner {
     pub fn correct(&mut self, id: u64, text: &str) -> Result<SlotIndex, Error> {
         let recent = self.recent.iter().find(|recent| recent.id == id);
         let recent = recent.ok_or(MemoryError::NoSuchCaption { id })?;
-        let (query, thumbnail) = (recent.query.clone(), recent.thumbnail.clone());
-        self.teach_query(&query, text, thumbnail)
+        let (seen, thumbnail) = (recent.seen.clone(), recent.thumbnail.clone());
+        self.teach_seen(&seen, text, thumbnail)
     }
 
     /// Teaches what a photo shows, without captioning it.
     pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
-        let Generation { query, thumbnail, .. } = self.begin(photo, &CaptionOptions::default())?;
-        self.teach_query(&query, text, thumbnail)
+        let Generation { seen, thumbnail, .. } = self.begin(photo, &CaptionOptions::default())?;
+        self.teach_seen(&seen, text, thumbnail)
     }
 
     /// What is remembered.
@@ -342,11 +350,11 @@ impl Captioner {
         let features = self.features(&pixels);
         let convolved = (self.now)();
         let encoded = self.model.encode_photo(&features)?;
-        let seen = (self.now)();
+        let encoded_at = (self.now)();
         let fused = self.model.fuse(&encoded, hint)?;
         let understood = (self.now)();
-        let read_query = self.model.read_query(&fused.query)?;
-        let recall = self.memory.read(&read_query, &self.read_parameters);
+        let key = self.model.photo_key(&features)?;
+        let recall = self.memory.read(&key, &self.read_parameters);
         let recalled = self.recalled(&recall);
         let remembered = (self.now)();
         let lent: Vec<RecalledCaption> = recalled.iter().map(lent).collect();
@@ -354,18 +362,18 @@ impl Captioner {
         let prefilled = (self.now)();
         Ok(Generation {
             search: BeamSearch::new(state, options.length.start_token(), options.beams),
-            query: fused.query,
+            seen: Seen { key, episode: fused.episode },
             recall,
             recalled,
             thumbnail,
             remember: options.remember,
             ms: Timings {
                 decode: decoded - start,
-                vision: seen - decoded,
+                vision: encoded_at - decoded,
                 stem: convolved - decoded,
                 memory: remembered - understood,
-                text: understood - seen + prefilled - remembered,
-                fusion: understood - seen,
+                text: understood - encoded_at + prefilled - remembered,
+                fusion: understood - encoded_at,
                 prefill: prefilled - remembered,
                 total: 0.0,
             },
@@ -387,9 +395,9 @@ impl Captioner {
         recalled.collect()
     }
 
-    fn teach_query(
+    fn teach_seen(
         &mut self,
-        query: &[f32],
+        seen: &Seen,
         text: &str,
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
@@ -401,12 +409,12 @@ impl Captioner {
             let (found, limit) = (tokens.len(), MAX_CAPTION_TOKENS);
             return Err(MemoryError::CaptionTooLong { found, limit }.into());
         }
-        self.remember(query, text.trim(), tokens, true, thumbnail)
+        self.remember(seen, text.trim(), tokens, true, thumbnail)
     }
 
     fn remember(
         &mut self,
-        query: &[f32],
+        seen: &Seen,
         text: &str,
         tokens: Vec<u32>,
         corrected: bool,
@@ -415,8 +423,8 @@ impl Captioner {
         #[allow(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
         #[allow(clippy::cast_sign_loss, reason = "a float cast to an integer saturates")]
         let written_at = (self.now)() as u64;
-        let key = self.model.episode_key(query)?;
-        let value = self.model.episode_value(query, &tokens)?;
+        let key = seen.key.clone();
+        let value = self.model.episode_value(&seen.episode, &tokens)?;
         let record =
             SlotRecord { caption: text.to_owned(), tokens, corrected, written_at, thumbnail };
         Ok(self.memory.write(Episode { key, value, record })?)

@@ -96,16 +96,20 @@ impl Decoder {
         let mut rows = prefix.clone();
         let mut caches = Vec::with_capacity(self.layers.len());
         let mut modulations = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             let modulation = layer.modulation(&context, &photos)?;
             let normed = layer.block.modulated(&rows, &modulation)?;
             modulations.push(modulation.of_first_row()?);
             let attn = layer.block.attn();
             let (keys, values) = attn.keys_and_values(&normed)?;
-            let (keys, values) =
+            let (fixed_keys, fixed_values) =
                 (with_values(&keys, <[f32]>::to_vec)?, with_values(&values, <[f32]>::to_vec)?);
-            caches.push(KvCache::new(keys, values, self.window, attn.heads()));
-            rows = layer.block.finish(&rows, &attn.forward(&normed, &normed, layout)?)?;
+            caches.push(KvCache::new(fixed_keys, fixed_values, self.window, attn.heads()));
+            // Nothing reads what the last layer makes of the prefix.
+            if index + 1 < self.layers.len() {
+                let attended = attn.attend(&normed, &keys, &values, layout)?;
+                rows = layer.block.finish(&rows, &attended)?;
+            }
         }
         Ok(DecoderState { caches, modulations: Arc::new(modulations) })
     }
@@ -115,7 +119,7 @@ impl Decoder {
         let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
         let modulations = first.modulations.clone();
         let mut values = with_values(rows, <[f32]>::to_vec)?;
-        let mut room = Workspace::default();
+        let mut room = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
         for (index, (layer, modulation)) in self.layers.iter().zip(&*modulations).enumerate() {
             let caches = states.iter_mut().map(|state| &mut state.caches[index]);
             layer.block.step(&mut values, modulation, caches, &mut room)?;

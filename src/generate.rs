@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::special::EOS;
+use crate::nn::attention::{exp, largest, sum};
 use crate::random::Random;
 
 /// Most tokens of a caption.
@@ -235,9 +236,11 @@ fn is_allowed(tokens: &[u32], token: u32) -> bool {
     !tokens.windows(3).any(|trigram| trigram == [first, second, token])
 }
 
+/// `ln(sum of e^logit)`.
 fn log_sum_exp(logits: &[f32]) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    largest + logits.iter().map(|logit| (logit - largest).exp()).sum::<f32>().ln()
+    let largest = largest(logits);
+    let exponentials: Vec<f32> = logits.iter().map(|logit| exp(logit - largest)).collect();
+    largest + sum(&exponentials).ln()
 }
 
 /// Draws tokens at random, repeatably.

@@ -141,10 +141,10 @@ fn photos_of_a_batch_do_not_see_each_other() {
     let hint = vec![7, 60, 61];
     let fused = model.fuse_photos(&table, &photos, &[Vec::new(), hint]).expect("two photos");
     let alone = model.fuse(&model.encode_photo(&photo(1)).expect("a photo"), &[]).expect("a photo");
-    let query = fused.query.to_vec2::<f32>().expect("a matrix");
-    assert!(largest_difference(&query[..1], &[alone.query]) < 1e-4);
+    let query = fused.episodes.to_vec2::<f32>().expect("a matrix");
+    assert!(largest_difference(&query[..1], &[alone.episode]) < 1e-4);
     let hinted = model.fuse(&model.encode_photo(&photo(2)).expect("a photo"), &[60, 61]);
-    assert!(largest_difference(&query[1..], &[hinted.expect("a photo").query]) < 1e-4);
+    assert!(largest_difference(&query[1..], &[hinted.expect("a photo").episode]) < 1e-4);
 }
 
 #[test]

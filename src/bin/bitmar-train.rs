@@ -3,17 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bitmar::train::commands;
+use bitmar::train::commands::{self, Places};
 use bitmar::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train captions  --data DIR --out DIR [--steps N] [--photos N] [--cores N] [--rate R]
-                              [--seed N] [--init MODEL] [--resume]
-       bitmar-train export    --data DIR --checkpoint FILE --out MODEL [--init MODEL] [--trained JSON]
-       bitmar-train eval      --data DIR --cache DIR [--model FILE] [--photos N] [--beams N] [--list]
+       bitmar-train vision    --data DIR --out DIR [training]   distils the vision encoder
+       bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
+       bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
+       bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
+       bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--list]
+   training: [--steps N] [--examples N] [--cores N] [--rate R] [--seed N] [--resume]
+             [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
    all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -31,15 +34,12 @@ fn main() -> ExitCode {
 }
 
 struct Arguments {
-    data: PathBuf,
-    out: PathBuf,
-    cache: PathBuf,
+    places: Places,
     checkpoint: PathBuf,
     model: PathBuf,
-    tokenizer: PathBuf,
-    init: Option<PathBuf>,
     trained: String,
     options: RunOptions,
+    /// Photos of an evaluation.
     photos: usize,
     beams: usize,
     resume: bool,
@@ -50,19 +50,21 @@ impl Default for Arguments {
     fn default() -> Self {
         let options = RunOptions {
             steps: 2000,
-            photos_per_shard: 10,
+            examples_per_shard: 12,
             shards: 2,
             learning_rate: 1.5e-3,
             seed: 1,
         };
         Self {
-            data: "data".into(),
-            out: "runs".into(),
-            cache: "runs".into(),
+            places: Places {
+                data: "data".into(),
+                out: "runs".into(),
+                tokenizer: "pkg/model/tokenizer.json".into(),
+                init: None,
+                from: Vec::new(),
+            },
             checkpoint: "runs/captions.safetensors".into(),
             model: "pkg/model/model.safetensors".into(),
-            tokenizer: "pkg/model/tokenizer.json".into(),
-            init: None,
             trained: "{}".into(),
             options,
             photos: 1000,
@@ -84,21 +86,19 @@ fn run() -> Outcome {
         _ => return Err(USAGE.into()),
     };
     let arguments = parse(parser)?;
-    let Arguments { data, out, cache, checkpoint, model, tokenizer, .. } = &arguments;
-    let init = arguments.init.as_deref();
+    let Arguments { places, options, resume, .. } = &arguments;
     match command.as_str() {
-        "tokenizer" => write_tokenizer(data, out),
-        "captions" => commands::captions(
-            data,
-            out,
-            (tokenizer, init),
-            arguments.options.clone(),
-            arguments.resume,
-        ),
-        "export" => commands::export(data, checkpoint, (tokenizer, init), &arguments.trained, out),
+        "tokenizer" => write_tokenizer(&places.data, &places.out),
+        "vision" => commands::vision(places, options.clone(), *resume),
+        "text" => commands::text(places, options.clone(), *resume),
+        "captions" => commands::captions(places, options.clone(), *resume),
+        "export" => {
+            let Arguments { checkpoint, model, trained, .. } = &arguments;
+            commands::export(places, checkpoint, trained, model)
+        }
         "eval" => {
-            let (photos, beams) = (arguments.photos, arguments.beams);
-            commands::eval(data, cache, (tokenizer, model), (photos, beams), arguments.list)
+            let Arguments { model, photos, beams, list, .. } = &arguments;
+            commands::eval(places, model, (*photos, *beams), *list)
         }
         _ => Err(USAGE.into()),
     }
@@ -108,18 +108,18 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
     let mut a = Arguments::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("data") => a.data = parser.value()?.into(),
-            Long("out") => a.out = parser.value()?.into(),
-            Long("cache") => a.cache = parser.value()?.into(),
+            Long("data") => a.places.data = parser.value()?.into(),
+            Long("out") => a.places.out = parser.value()?.into(),
+            Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
+            Long("init") => a.places.init = Some(parser.value()?.into()),
+            Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoint = parser.value()?.into(),
             Long("model") => a.model = parser.value()?.into(),
-            Long("tokenizer") => a.tokenizer = parser.value()?.into(),
-            Long("init") => a.init = Some(parser.value()?.into()),
             Long("trained") => a.trained = parser.value()?.string()?,
             Long("steps") => a.options.steps = parser.value()?.parse()?,
-            Long("photos") => {
+            Long("examples") => {
                 a.photos = parser.value()?.parse()?;
-                a.options.photos_per_shard = a.photos;
+                a.options.examples_per_shard = a.photos;
             }
             Long("cores") => a.options.shards = parser.value()?.parse()?,
             Long("rate") => a.options.learning_rate = parser.value()?.parse()?,

@@ -12,8 +12,8 @@ mod snapshot;
 
 pub use snapshot::{Snapshot, SnapshotError};
 
-/// Cosine from which two keys are one episode (architecture, section 6).
-pub const MERGE_COSINE: f32 = 0.95;
+/// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos never.
+pub const MERGE_COSINE: f32 = 0.75;
 /// Rate at which an episode enters the slot it is merged with: the paper's alpha.
 pub const MERGE_RATE: f32 = 0.2;
 /// What is left of a slot's strength after it was idle for ever.

@@ -122,7 +122,7 @@ fn a_similar_episode_is_merged_at_the_papers_rate() {
 fn an_episode_below_the_merging_cosine_takes_its_own_slot() {
     let mut memory = EpisodicMemory::new(4, WIDTH);
     memory.write(episode(1)).unwrap();
-    memory.write(Episode { key: near(1, 0.93), ..episode(1) }).unwrap();
+    memory.write(Episode { key: near(1, 0.73), ..episode(1) }).unwrap();
     assert_eq!(memory.len(), 2);
 }
 
@@ -130,10 +130,10 @@ fn an_episode_below_the_merging_cosine_takes_its_own_slot() {
 fn a_correction_replaces_the_caption_and_drops_its_likes() {
     let mut memory = EpisodicMemory::new(4, WIDTH);
     let first = memory.write(episode(1)).unwrap();
-    memory.write(Episode { key: near(1, 0.94), ..episode(1) }).unwrap();
+    memory.write(Episode { key: near(1, 0.74), ..episode(1) }).unwrap();
     assert_eq!(memory.len(), 2);
     // Between the two, within the merging cosine of both.
-    let middle: Vec<f32> = unit(1).iter().zip(near(1, 0.94)).map(|(a, b)| a + b).collect();
+    let middle: Vec<f32> = unit(1).iter().zip(near(1, 0.74)).map(|(a, b)| a + b).collect();
     let middle: Vec<f32> = middle.iter().map(|v| v / length(&middle)).collect();
     let index = memory.write(Episode { key: middle, ..corrected(1, "Rex") }).unwrap();
     assert!(index == first || index == 1);

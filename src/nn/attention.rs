@@ -5,7 +5,7 @@
 //! inside the one fused operation. Rows are `[rows, heads * head_dim]`.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Shape, Tensor};
 
@@ -32,17 +32,33 @@ pub struct AttentionLayout(Arc<LayoutData>);
 struct LayoutData {
     segments: Vec<Segment>,
     positions: Option<Vec<u32>>,
+    /// Turns of the positions, made when an operation first asks: every layer shares them.
+    rotations: OnceLock<Rotations>,
 }
 
 impl AttentionLayout {
     /// Attention without positions: between modalities, or where positions are learned.
     pub fn new(segments: Vec<Segment>) -> Self {
-        Self(Arc::new(LayoutData { segments, positions: None }))
+        Self::of(segments, None)
     }
 
     /// Self-attention with rotary positions, one a row.
     pub fn with_positions(segments: Vec<Segment>, positions: Vec<u32>) -> Self {
-        Self(Arc::new(LayoutData { segments, positions: Some(positions) }))
+        Self::of(segments, Some(positions))
+    }
+
+    fn of(segments: Vec<Segment>, positions: Option<Vec<u32>>) -> Self {
+        Self(Arc::new(LayoutData { segments, positions, rotations: OnceLock::new() }))
+    }
+
+    /// `values` `[rows, heads * dim]` with every head turned to its row's position, or back to zero.
+    fn rotated(&self, values: &[f32], dim: usize, direction: Direction) -> Vec<f32> {
+        let mut values = values.to_vec();
+        if let Some(positions) = &self.0.positions {
+            let rotations = self.0.rotations.get_or_init(|| Rotations::new(positions, dim));
+            rotations.apply(&mut values, dim, direction);
+        }
+        values
     }
 }
 
@@ -92,10 +108,21 @@ impl Attention {
         context: &Tensor,
         layout: &AttentionLayout,
     ) -> Result<Tensor> {
-        let query = self.q_proj.forward(rows)?;
         let (key, value) = self.keys_and_values(context)?;
+        self.attend(rows, &key, &value, layout)
+    }
+
+    /// [`forward`](Self::forward) where the keys and values are known.
+    pub(crate) fn attend(
+        &self,
+        rows: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        layout: &AttentionLayout,
+    ) -> Result<Tensor> {
+        let query = self.q_proj.forward(rows)?;
         let op = AttendOp { layout: layout.clone(), heads: self.heads };
-        self.output(&apply3(&query, &key, &value, op)?)
+        self.o_proj.forward(&self.sub_norm.forward(&apply3(&query, key, value, op)?)?)
     }
 
     /// The keys (not rotated) and values of `context`, each `[rows, keys * dim]`.
@@ -103,16 +130,16 @@ impl Attention {
         Ok((self.k_proj.forward(context)?, self.v_proj.forward(context)?))
     }
 
-    /// What the attended values become.
-    pub fn output(&self, attended: &Tensor) -> Result<Tensor> {
-        self.o_proj.forward(&self.sub_norm.forward(attended)?)
-    }
-
     /// The sizes of the heads.
     pub fn heads(&self) -> Heads {
         self.heads
     }
 }
+
+/// Width of a head, fixed so that its loops have no remainder; `Config` takes no other.
+const DIM: usize = 32;
+/// Keys whose products are summed at once, in registers.
+const KEYS: usize = 16;
 
 struct AttendOp {
     layout: AttentionLayout,
@@ -127,18 +154,20 @@ impl FusedOp<3> for AttendOp {
         [q, k, v]: [&[f32]; 3],
         [shape, ..]: [&Shape; 3],
     ) -> Result<(Vec<f32>, Shape)> {
-        let (q, k) =
-            (self.rotated(q, self.heads.queries, 1.0), self.rotated(k, self.heads.keys, 1.0));
+        let q = self.layout.rotated(q, DIM, Direction::Forth);
+        let k = self.layout.rotated(k, DIM, Direction::Forth);
         let mut out = vec![0.0; q.len()];
+        let mut gathered = Gathered::default();
         let mut weights = Vec::new();
-        self.each_query(|head, key_head, row, rows| {
-            let query = at(&q, row, head, self.heads.queries, self.heads.dim);
-            self.weights(query, &k, key_head, rows, &mut weights);
-            let out = at_mut(&mut out, row, head, self.heads.queries, self.heads.dim);
-            for (&weight, key_row) in weights.iter().zip(rows) {
-                let value = at(v, *key_row, key_head, self.heads.keys, self.heads.dim);
-                add_scaled(out, weight, value);
-            }
+        self.each_key_head(|segment, rows, key_head| {
+            gathered.fill(&k, v, rows, key_head, self.heads);
+            self.each_query(segment, rows.len(), key_head, |head, seen| {
+                gathered.weights(&heads_of(&q)[head], seen, &mut weights);
+                let out = &mut heads_of_mut(&mut out)[head];
+                for (value, &weight) in gathered.values.iter().zip(&weights) {
+                    add_head(out, weight, value);
+                }
+            });
         });
         Ok((out, shape.clone()))
     }
@@ -146,127 +175,279 @@ impl FusedOp<3> for AttendOp {
     /// With p = softmax(s): dv = p dy, ds = p (dy.v - sum p dy.v), dq = ds k, dk = ds q, and the
     /// rotations undone at the end.
     fn backward(&self, [q, k, v]: [&Tensor; 3], dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let Heads { queries, keys, dim } = self.heads;
-        let rotated_q = with_values(q, |q| self.rotated(q, queries, 1.0))?;
-        let rotated_k = with_values(k, |k| self.rotated(k, keys, 1.0))?;
+        let rotated = |rows: &[f32]| self.layout.rotated(rows, DIM, Direction::Forth);
+        let (rotated_q, rotated_k) = (with_values(q, rotated)?, with_values(k, rotated)?);
         let mut dq = vec![0.0; rotated_q.len()];
         let mut dk = vec![0.0; rotated_k.len()];
         let mut dv = vec![0.0; rotated_k.len()];
-        let scale = (dim as f32).sqrt().recip();
         let (mut weights, mut slopes) = (Vec::new(), Vec::new());
+        let mut gathered = Gathered::default();
+        let (mut d_keys, mut d_values) = (Vec::new(), Vec::new());
         with_values(v, |v| {
             with_values(dy, |dy| {
-                self.each_query(|head, key_head, row, rows| {
-                    let query = at(&rotated_q, row, head, queries, dim);
-                    let dy = at(dy, row, head, queries, dim);
-                    self.weights(query, &rotated_k, key_head, rows, &mut weights);
-                    slopes.clear();
-                    slopes.extend(rows.iter().map(|&r| dot(dy, at(v, r, key_head, keys, dim))));
-                    let mean: f32 = weights.iter().zip(&slopes).map(|(w, s)| w * s).sum();
-                    let dq = at_mut(&mut dq, row, head, queries, dim);
-                    for ((&weight, slope), &key_row) in weights.iter().zip(&slopes).zip(rows) {
-                        let ds = weight * (slope - mean) * scale;
-                        add_scaled(at_mut(&mut dv, key_row, key_head, keys, dim), weight, dy);
-                        add_scaled(at_mut(&mut dk, key_row, key_head, keys, dim), ds, query);
-                        add_scaled(dq, ds, at(&rotated_k, key_row, key_head, keys, dim));
+                self.each_key_head(|segment, rows, key_head| {
+                    gathered.fill(&rotated_k, v, rows, key_head, self.heads);
+                    for sums in [&mut d_keys, &mut d_values] {
+                        sums.clear();
+                        sums.resize(rows.len(), [0.0; DIM]);
+                    }
+                    self.each_query(segment, rows.len(), key_head, |head, seen| {
+                        let (query, dy) = (&heads_of(&rotated_q)[head], &heads_of(dy)[head]);
+                        gathered.weights(query, seen, &mut weights);
+                        products(dy, &gathered.values_by_channel, seen, &mut slopes);
+                        let mean = dot(&weights, &slopes);
+                        let mut d_query = [0.0; DIM];
+                        let sums = d_keys.iter_mut().zip(&mut d_values).zip(&gathered.keys);
+                        let each = weights.iter().zip(&slopes).zip(sums);
+                        for ((&weight, slope), ((d_key, d_value), key)) in each {
+                            let ds = weight * (slope - mean) * SCALE;
+                            add_head(d_value, weight, dy);
+                            add_head(d_key, ds, query);
+                            add_head(&mut d_query, ds, key);
+                        }
+                        heads_of_mut(&mut dq)[head] = d_query;
+                    });
+                    for (&row, (d_key, d_value)) in rows.iter().zip(d_keys.iter().zip(&d_values)) {
+                        let head = row * self.heads.keys + key_head;
+                        add_head(&mut heads_of_mut(&mut dk)[head], 1.0, d_key);
+                        add_head(&mut heads_of_mut(&mut dv)[head], 1.0, d_value);
                     }
                 })
             })
         })??;
-        let dq = Tensor::from_vec(self.rotated(&dq, queries, -1.0), q.shape(), q.device())?;
-        let dk = Tensor::from_vec(self.rotated(&dk, keys, -1.0), k.shape(), k.device())?;
-        Ok([Some(dq), Some(dk), Some(Tensor::from_vec(dv, v.shape(), v.device())?)])
+        let back = |d: &[f32], like: &Tensor| {
+            Tensor::from_vec(self.layout.rotated(d, DIM, Direction::Back), like.shape(), q.device())
+        };
+        let dv = Tensor::from_vec(dv, v.shape(), v.device())?;
+        Ok([Some(back(&dq, q)?), Some(back(&dk, k)?), Some(dv)])
     }
 }
 
+/// 1 / sqrt(DIM).
+const SCALE: f32 = 0.176_776_7;
+
+/// Rows of heads as heads.
+fn heads_of(rows: &[f32]) -> &[[f32; DIM]] {
+    rows.as_chunks().0
+}
+
+fn heads_of_mut(rows: &mut [f32]) -> &mut [[f32; DIM]] {
+    rows.as_chunks_mut().0
+}
+
+fn add_head(out: &mut [f32; DIM], factor: f32, values: &[f32; DIM]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out += factor * value;
+    }
+}
+
+/// The keys and values that a segment's queries see in one head, each also channel by channel: sums over
+/// channels then run along the keys, in vector registers.
+#[derive(Default)]
+struct Gathered {
+    /// Rotated.
+    keys: Vec<[f32; DIM]>,
+    values: Vec<[f32; DIM]>,
+    keys_by_channel: Vec<Channels>,
+    values_by_channel: Vec<Channels>,
+}
+
+/// Some vectors, channel by channel.
+type Channels = [[f32; KEYS]; DIM];
+
+impl Gathered {
+    fn fill(&mut self, k: &[f32], v: &[f32], rows: &[usize], key_head: usize, heads: Heads) {
+        let copies = [
+            (k, &mut self.keys, &mut self.keys_by_channel),
+            (v, &mut self.values, &mut self.values_by_channel),
+        ];
+        for (from, by_row, by_channel) in copies {
+            by_row.clear();
+            by_row.extend(rows.iter().map(|row| heads_of(from)[row * heads.keys + key_head]));
+            by_channel.clear();
+            by_channel.extend(by_row.chunks(KEYS).map(|rows| {
+                let mut channels = [[0.0; KEYS]; DIM];
+                for (i, row) in rows.iter().enumerate() {
+                    for (channel, &value) in channels.iter_mut().zip(row) {
+                        channel[i] = value;
+                    }
+                }
+                channels
+            }));
+        }
+    }
+
+    /// What `query` weighs each of the first `seen` keys with.
+    fn weights(&self, query: &[f32; DIM], seen: usize, out: &mut Vec<f32>) {
+        products(query, &self.keys_by_channel, seen, out);
+        softmax(out, SCALE);
+    }
+}
+
+/// Products of `vector` with the first `count` vectors that lie channel by channel.
+fn products(vector: &[f32; DIM], by_channel: &[Channels], count: usize, out: &mut Vec<f32>) {
+    out.clear();
+    for channels in &by_channel[..count.div_ceil(KEYS)] {
+        let mut sums = [0.0; KEYS];
+        for (&factor, channel) in vector.iter().zip(channels) {
+            for (sum, value) in sums.iter_mut().zip(channel) {
+                *sum += factor * value;
+            }
+        }
+        out.extend_from_slice(&sums);
+    }
+    out.truncate(count);
+}
+
 impl AttendOp {
-    /// Calls `body(head, key_head, query_row, key_rows)` for every query row and head.
-    fn each_query(&self, mut body: impl FnMut(usize, usize, usize, &[usize])) {
-        let group = self.heads.queries / self.heads.keys;
+    /// Calls `body(segment, key_rows, key_head)` for every segment and key head; the rows are all that
+    /// the segment's last query sees.
+    fn each_key_head(&self, mut body: impl FnMut(&Segment, &[usize], usize)) {
+        assert_eq!(self.heads.dim, DIM, "the width of a head is fixed");
         let mut rows = Vec::new();
         for segment in &self.layout.0.segments {
             rows.clear();
             rows.extend(segment.keys.iter().cloned().flatten());
-            for row in segment.queries.clone() {
-                if segment.causal {
-                    rows.push(row);
-                }
-                for head in 0..self.heads.queries {
-                    body(head, head / group, row, &rows);
-                }
+            if segment.causal {
+                rows.extend(segment.queries.clone());
+            }
+            for key_head in 0..self.heads.keys {
+                body(segment, &rows, key_head);
             }
         }
     }
 
-    fn weights(
+    /// Calls `body(head, seen)` for every head of every query of `segment` that shares `key_head`; heads are
+    /// counted through all rows. The query sees the first `seen` of the segment's `all` key rows.
+    fn each_query(
         &self,
-        query: &[f32],
-        k: &[f32],
+        segment: &Segment,
+        all: usize,
         key_head: usize,
-        rows: &[usize],
-        out: &mut Vec<f32>,
+        mut body: impl FnMut(usize, usize),
     ) {
-        let Heads { keys, dim, .. } = self.heads;
-        out.clear();
-        out.extend(rows.iter().map(|&row| dot(query, at(k, row, key_head, keys, dim))));
-        softmax(out, (dim as f32).sqrt().recip());
-    }
-
-    fn rotated(&self, values: &[f32], heads: usize, direction: f32) -> Vec<f32> {
-        let mut values = values.to_vec();
-        if let Some(positions) = &self.layout.0.positions {
-            let width = heads * self.heads.dim;
-            for (row, &position) in values.chunks_exact_mut(width).zip(positions) {
-                rotate(row, self.heads.dim, direction * position as f32);
+        let group = self.heads.queries / self.heads.keys;
+        for (index, row) in segment.queries.clone().enumerate() {
+            let unseen = if segment.causal { segment.queries.len() - 1 - index } else { 0 };
+            for head in key_head * group..(key_head + 1) * group {
+                body(row * self.heads.queries + head, all - unseen);
             }
         }
-        values
     }
 }
 
-fn at(values: &[f32], row: usize, head: usize, heads: usize, dim: usize) -> &[f32] {
-    &values[(row * heads + head) * dim..][..dim]
+/// Which way to turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Direction {
+    Forth,
+    Back,
 }
 
-fn at_mut(values: &mut [f32], row: usize, head: usize, heads: usize, dim: usize) -> &mut [f32] {
-    &mut values[(row * heads + head) * dim..][..dim]
+/// Cosines and sines of rotary positions, one row of `dim / 2` angles for each.
+#[derive(Debug)]
+pub(super) struct Rotations {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
 }
 
-/// Rotates every head of `row` to `position`: channel i turns with channel i + dim/2 by
-/// `position * 10000^(-2i/dim)`.
-pub(crate) fn rotate(row: &mut [f32], dim: usize, position: f32) {
-    const BASE: f32 = 10_000.0;
-    let half = dim / 2;
-    for i in 0..half {
-        let angle = position * BASE.powf(-2.0 * i as f32 / dim as f32);
-        let (sin, cos) = angle.sin_cos();
-        for head in row.chunks_exact_mut(dim) {
-            let (a, b) = (head[i], head[i + half]);
-            (head[i], head[i + half]) = (a * cos - b * sin, b * cos + a * sin);
+impl Rotations {
+    pub(super) fn new(positions: &[u32], dim: usize) -> Self {
+        let frequencies = frequencies(dim);
+        let angles = positions
+            .iter()
+            .flat_map(|&position| frequencies.iter().map(move |f| position as f32 * f));
+        let (sines, cosines) = angles.map(f32::sin_cos).unzip();
+        Self { cosines, sines }
+    }
+
+    pub(super) fn apply(&self, values: &mut [f32], dim: usize, direction: Direction) {
+        let half = dim / 2;
+        let rows = self.cosines.len() / half;
+        let sign = if direction == Direction::Forth { 1.0 } else { -1.0 };
+        let turns = self.cosines.chunks_exact(half).zip(self.sines.chunks_exact(half));
+        for (row, (cosines, sines)) in values.chunks_exact_mut(values.len() / rows).zip(turns) {
+            for head in row.chunks_exact_mut(dim) {
+                let (first, second) = head.split_at_mut(half);
+                for i in 0..half {
+                    let (a, b, sine) = (first[i], second[i], sign * sines[i]);
+                    (first[i], second[i]) = (a * cosines[i] - b * sine, b * cosines[i] + a * sine);
+                }
+            }
         }
     }
+}
+
+/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position.
+fn frequencies(dim: usize) -> Vec<f32> {
+    const BASE: f32 = 10_000.0;
+    (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f32 / dim as f32)).collect()
 }
 
 /// `softmax(scale * scores)`, in place.
 pub(crate) fn softmax(scores: &mut [f32], scale: f32) {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
+    let largest = largest(scores);
     for score in scores.iter_mut() {
-        *score = ((*score - largest) * scale).exp();
-        sum += *score;
+        *score = exp((*score - largest) * scale);
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    let factor = sum(scores).recip();
+    scores.iter_mut().for_each(|score| *score *= factor);
+}
+
+/// e^x to within 2e-7 of its value, in plain arithmetic that compilers turn into vector instructions and
+/// that gives the same bits on every machine; the system's `exp` does neither. Below -87 the result is
+/// that of -87, 1.6e-38: as good as nothing beside a largest term of 1.
+pub(crate) fn exp(x: f32) -> f32 {
+    /// ln 2 in two parts, the first short enough that its multiples are exact (Cody and Waite 1980).
+    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    /// Adding and subtracting it rounds to the nearest whole number.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let powers = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = x - powers * LN2_HIGH - powers * LN2_LOW;
+    // Taylor's polynomial, its high coefficients fitted to |r| <= ln(2) / 2 (Cephes, expf).
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_2e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let value = p * r * r + r + 1.0;
+    #[allow(clippy::cast_possible_truncation, reason = "a whole number between -126 and 127")]
+    #[allow(clippy::cast_sign_loss, reason = "the biased exponent is positive")]
+    let scale = f32::from_bits(((powers as i32 + 127) as u32) << 23);
+    value * scale
+}
+
+/// The largest number among the values; not by `f32::max`, for which WebAssembly calls a function.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(f32::NEG_INFINITY, |largest, &v| if v > largest { v } else { largest })
+}
+
+/// The sum of all values, by [`dot`]'s partial sums.
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for values in chunks {
+        for i in 0..8 {
+            lanes[i] += values[i];
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
 }
 
 /// Eight partial sums, so that the compiler may use vector registers.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
         for i in 0..8 {
             lanes[i] += a[i] * b[i];
         }
     }
-    lanes.iter().sum()
+    lanes.iter().sum::<f32>() + rest
 }
 
 pub(crate) fn add_scaled(out: &mut [f32], factor: f32, values: &[f32]) {

@@ -9,7 +9,7 @@
 use candle_core::{Device, Result, Shape, Tensor};
 
 use super::fused::{apply1, apply2, with_values, FusedOp};
-use crate::kernels::{quantize_row, ternarize, ternary_matmul, TernaryMatrix};
+use crate::kernels::{quantize_row, ternarize, ternary_matmul, ScaledIntegers, TernaryMatrix};
 use crate::weights::{ModelError, Ternary, Weights};
 
 /// A ternary linear layer without bias.
@@ -134,52 +134,67 @@ impl FusedOp<2> for LatentOp {
     }
 
     fn backward(&self, [x, w]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let (weight, rows) = (quantized_weight(w)?, quantized_rows(x)?);
-        let dx = dy.matmul(&weight)?;
-        let dw = dy.t()?.matmul(&rows)?;
-        Ok([Some(dx), Some(dw)])
+        let weights = with_values(w, |latent| {
+            let mut values = vec![0i8; latent.len()];
+            let scale = ternarize(latent, &mut values);
+            Int8Rows { values, scales: vec![scale; w.dims()[0]] }
+        })?;
+        let rows = with_values(x, |x| Int8Rows::new(x, w.dims()[1]))?;
+        straight_through([x, w], [&rows, &weights], dy)
     }
+}
+
+/// Integers with one scale a row.
+pub(crate) struct Int8Rows {
+    pub(crate) values: Vec<i8>,
+    pub(crate) scales: Vec<f32>,
+}
+
+impl Int8Rows {
+    /// Quantises every row of `width` numbers.
+    pub(crate) fn new(rows: &[f32], width: usize) -> Self {
+        let mut values = vec![0i8; rows.len()];
+        let pairs = rows.chunks_exact(width).zip(values.chunks_exact_mut(width));
+        let scales = pairs.map(|(row, values)| quantize_row(row, values)).collect();
+        Self { values, scales }
+    }
+
+    /// The numbers the integers stand for.
+    pub(crate) fn dequantized(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.values.len()];
+        let width = self.values.len() / self.scales.len().max(1);
+        let rows = out.chunks_exact_mut(width.max(1)).zip(self.values.chunks_exact(width.max(1)));
+        for ((out, values), scale) in rows.zip(&self.scales) {
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = f32::from(value) * scale;
+            }
+        }
+        out
+    }
+
+    fn integers(&self) -> ScaledIntegers<'_> {
+        ScaledIntegers { values: &self.values, scales: &self.scales }
+    }
+}
+
+/// The straight-through gradients of `y = x . w^T`, both quantised: `dx = dy . What`, `dw = dy^T . xhat`.
+pub(crate) fn straight_through(
+    [x, w]: [&Tensor; 2],
+    [rows, weights]: [&Int8Rows; 2],
+    dy: &Tensor,
+) -> Result<[Option<Tensor>; 2]> {
+    let dx = with_values(dy, |dy| weights.integers().left_multiplied(dy))?;
+    let dw = with_values(dy, |dy| rows.integers().left_multiplied_transposed(dy))?;
+    let dx = Tensor::from_vec(dx, x.shape(), &Device::Cpu)?;
+    Ok([Some(dx), Some(Tensor::from_vec(dw, w.shape(), &Device::Cpu)?)])
 }
 
 /// `[tokens, inputs]` by a matrix `[outputs, inputs]`, quantising each row on the way.
 fn product(matrix: &TernaryMatrix, weight_scale: f32, x: &[f32]) -> Vec<f32> {
-    let (inputs, outputs) = (matrix.cols(), matrix.rows());
-    let tokens = x.len() / inputs;
-    let mut values = vec![0i8; x.len()];
-    let scales: Vec<f32> = x
-        .chunks_exact(inputs)
-        .zip(values.chunks_exact_mut(inputs))
-        .map(|(row, values)| quantize_row(row, values) * weight_scale)
-        .collect();
-    let mut sums = vec![0i32; tokens * outputs];
-    ternary_matmul(matrix, &values, &mut sums);
-    let rows = sums.chunks_exact(outputs).zip(&scales);
-    rows.flat_map(|(row, scale)| row.iter().map(move |&sum| sum as f32 * scale)).collect()
-}
-
-/// `weight_scale * T` of latent weights.
-pub(crate) fn quantized_weight(latent: &Tensor) -> Result<Tensor> {
-    let values = with_values(latent, |latent| {
-        let mut codes = vec![0i8; latent.len()];
-        let scale = ternarize(latent, &mut codes);
-        codes.into_iter().map(|code| f32::from(code) * scale).collect::<Vec<f32>>()
-    })?;
-    Tensor::from_vec(values, latent.shape(), &Device::Cpu)
-}
-
-/// Every row as its int8 quantisation reads it.
-pub(crate) fn quantized_rows(rows: &Tensor) -> Result<Tensor> {
-    let width = rows.dim(candle_core::D::Minus1)?;
-    let values = with_values(rows, |rows| {
-        let mut values = vec![0i8; width];
-        let mut out = Vec::with_capacity(rows.len());
-        for row in rows.chunks_exact(width) {
-            let scale = quantize_row(row, &mut values);
-            out.extend(values.iter().map(|&v| f32::from(v) * scale));
-        }
-        out
-    })?;
-    Tensor::from_vec(values, rows.shape(), &Device::Cpu)
+    let (mut rows, mut out) = (QuantizedRows::default(), Vec::new());
+    rows.quantize(x, matrix.cols());
+    rows.multiply(matrix, weight_scale, &mut out);
+    out
 }
 
 fn shape_with_width(shape: &Shape, width: usize) -> Shape {

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::attention::{add_scaled, dot, rotate, softmax, Heads};
+use super::attention::{add_scaled, dot, softmax, Direction, Heads, Rotations};
 
 /// Keys and values of one layer. Clones share the fixed part.
 #[derive(Debug, Clone)]
@@ -67,20 +67,26 @@ impl KvCache {
         self.len() + self.evicted
     }
 
+    /// How the next token is turned: the same in every layer.
+    pub(super) fn next_rotation(&self) -> Rotations {
+        let position = u32::try_from(self.next_position()).expect("a text has few tokens");
+        Rotations::new(&[position], self.heads.dim)
+    }
+
     /// Adds a token and writes what `query` reads, itself seen, to `out`: `query` and `out` are
-    /// `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. Query and key come not rotated
-    /// and are. `weights` is room for one head's.
-    pub fn attend(
+    /// `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. Query and key are turned by
+    /// `rotation`, that of the next token. `weights` is room for one head's.
+    pub(super) fn attend(
         &mut self,
+        rotation: &Rotations,
         query: &mut [f32],
         key: &mut [f32],
         value: &[f32],
         weights: &mut Vec<f32>,
         out: &mut [f32],
     ) {
-        let position = self.next_position() as f32;
-        rotate(key, self.heads.dim, position);
-        rotate(query, self.heads.dim, position);
+        rotation.apply(key, self.heads.dim, Direction::Forth);
+        rotation.apply(query, self.heads.dim, Direction::Forth);
         self.push(key, value);
         self.read(query, weights, out);
     }
@@ -125,9 +131,12 @@ impl KvCache {
 }
 
 fn rotated_from(keys: &[f32], heads: Heads, first: usize) -> Vec<f32> {
+    let rows = keys.len() / (heads.keys * heads.dim);
+    let position = |row| u32::try_from(first + row).expect("a text has few tokens");
+    let positions: Vec<u32> = (0..rows).map(position).collect();
     let mut keys = keys.to_vec();
-    for (i, row) in keys.chunks_exact_mut(heads.keys * heads.dim).enumerate() {
-        rotate(row, heads.dim, (first + i) as f32);
+    if rows > 0 {
+        Rotations::new(&positions, heads.dim).apply(&mut keys, heads.dim, Direction::Forth);
     }
     keys
 }
@@ -147,7 +156,8 @@ mod tests {
     fn reference(keys: &[Vec<f32>], values: &[Vec<f32>], query: &[f32]) -> Vec<f32> {
         let cache = KvCache::new(keys.concat(), values.concat(), 1, HEADS);
         let mut query = query.to_vec();
-        rotate(&mut query, HEADS.dim, (cache.len() - 1) as f32);
+        let last = u32::try_from(cache.len() - 1).unwrap();
+        Rotations::new(&[last], HEADS.dim).apply(&mut query, HEADS.dim, Direction::Forth);
         let mut out = vec![0.0; query.len()];
         cache.read(&query, &mut Vec::new(), &mut out);
         out
@@ -156,7 +166,8 @@ mod tests {
     fn attend(cache: &mut KvCache, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; query.len()];
         let (mut query, mut key) = (query.to_vec(), key.to_vec());
-        cache.attend(&mut query, &mut key, value, &mut Vec::new(), &mut out);
+        let rotation = cache.next_rotation();
+        cache.attend(&rotation, &mut query, &mut key, value, &mut Vec::new(), &mut out);
         out
     }
 

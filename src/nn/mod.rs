@@ -1,7 +1,7 @@
 //! The building blocks: each `new(weights, sizes)` and `forward`. Rows are `[rows, width]`, sequences
 //! of different lengths lying one after the other; [`AttentionLayout`] says which rows see which.
 
-mod attention;
+pub(crate) mod attention;
 mod bit_linear;
 mod block;
 pub(crate) mod fused;

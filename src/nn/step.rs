@@ -3,6 +3,7 @@
 
 use candle_core::Result;
 
+use super::attention::Rotations;
 use super::bit_linear::QuantizedRows;
 use super::mlp::gate;
 use super::{Attention, Block, KvCache, Mlp};
@@ -18,7 +19,8 @@ pub(crate) struct RowModulation {
 /// Room for what lies between the layers, kept from one layer to the next.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    texts: usize,
+    /// One a text, of the token that is added.
+    rotations: Vec<Rotations>,
     quantized: QuantizedRows,
     normed: Vec<f32>,
     query: Vec<f32>,
@@ -32,8 +34,13 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// Room for the next token of the texts of which `caches` are one layer's.
+    pub(crate) fn new<'a>(caches: impl Iterator<Item = &'a KvCache>) -> Self {
+        Self { rotations: caches.map(KvCache::next_rotation).collect(), ..Self::default() }
+    }
+
     fn quantize_normed(&mut self) {
-        self.quantized.quantize(&self.normed, self.normed.len() / self.texts);
+        self.quantized.quantize(&self.normed, self.normed.len() / self.rotations.len());
     }
 }
 
@@ -57,7 +64,6 @@ impl Block {
         room: &mut Workspace,
     ) -> Result<()> {
         assert!(self.ls1.is_none() && self.ls2.is_none(), "text blocks have no layer scale");
-        room.texts = rows.len() / modulation.scale.len();
         self.norm1.apply(rows, &mut room.normed)?;
         modulation.apply(&mut room.normed);
         self.attn.step(caches, room)?;
@@ -85,8 +91,9 @@ impl Attention {
         room.attended.resize(room.query.len(), 0.0);
         let queries = room.query.chunks_exact_mut(width).zip(room.attended.chunks_exact_mut(width));
         let keys = room.key.chunks_exact_mut(key_width).zip(room.value.chunks_exact(key_width));
-        for ((cache, (query, attended)), (key, value)) in caches.zip(queries).zip(keys) {
-            cache.attend(query, key, value, &mut room.weights, attended);
+        let texts = caches.zip(&room.rotations).zip(queries).zip(keys);
+        for (((cache, rotation), (query, attended)), (key, value)) in texts {
+            cache.attend(rotation, query, key, value, &mut room.weights, attended);
         }
         self.sub_norm.apply(&room.attended, &mut room.normed)?;
         room.quantize_normed();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Shape, Tensor};
 
-use super::bit_linear::quantized_rows;
-use super::fused::{apply1, with_values, FusedOp};
-use crate::kernels::{int8_matmul, quantize_row, Int8Matrix};
+use super::bit_linear::{straight_through, Int8Rows};
+use super::fused::{apply1, apply2, with_values, FusedOp};
+use crate::kernels::{int8_matmul, Int8Matrix};
 use crate::weights::{Init, ModelError, Weights};
 
 /// The token table and output head.
@@ -87,7 +87,7 @@ impl TokenEmbedding {
     pub fn head(&self, table: &QuantizedTable, rows: &Tensor) -> Result<Tensor> {
         match (&self.table, &table.0) {
             (Table::Latent(_), Some(quantized)) => {
-                apply1(rows, QuantizeRowsOp)?.matmul(&quantized.t()?)
+                apply2(rows, quantized, LatentHeadOp)
             }
             (Table::Int8(table), _) => apply1(rows, Int8HeadOp(table.clone())),
             (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
@@ -102,14 +102,55 @@ impl FusedOp<1> for QuantizeRowsOp {
     const NAME: &'static str = "quantize_rows";
 
     fn forward(&self, [x]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
-        let rows = Tensor::from_slice(x, shape, &Device::Cpu)?;
-        let values = with_values(&quantized_rows(&rows)?, |values| values.to_vec())?;
-        Ok((values, shape.clone()))
+        let (_, width) = shape.dims2()?;
+        Ok((Int8Rows::new(x, width).dequantized(), shape.clone()))
     }
 
     fn backward(&self, _: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
         Ok([Some(gradient.clone())])
     }
+}
+
+/// The head in training: `[rows, hidden_size]` by a quantised table `[vocab_size, hidden_size]`.
+struct LatentHeadOp;
+
+impl FusedOp<2> for LatentHeadOp {
+    const NAME: &'static str = "latent_head";
+
+    fn forward(
+        &self,
+        [x, table]: [&[f32]; 2],
+        [shape, table_shape]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
+        let (vocab_size, width) = table_shape.dims2()?;
+        // A row that was quantised once has the same integers and scale when it is quantised again.
+        let table = Int8Rows::new(table, width);
+        let matrix = Int8Matrix::from_weights(vocab_size, width, &table.values);
+        Ok((logits(&matrix, &table.scales, x), Shape::from((shape.dims2()?.0, vocab_size))))
+    }
+
+    fn backward(&self, [x, table]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let width = table.dim(1)?;
+        let rows = with_values(x, |x| Int8Rows::new(x, width))?;
+        let weights = with_values(table, |table| Int8Rows::new(table, width))?;
+        straight_through([x, table], [&rows, &weights], dy)
+    }
+}
+
+/// `[tokens, width]` by an int8 table with one scale a row, quantising each token on the way.
+fn logits(table: &Int8Matrix, table_scales: &[f32], x: &[f32]) -> Vec<f32> {
+    let vocab_size = table.rows();
+    let Int8Rows { values, scales } = Int8Rows::new(x, table.cols());
+    let mut sums = vec![0i32; scales.len() * vocab_size];
+    int8_matmul(table, &values, &mut sums);
+    let mut out = vec![0.0; sums.len()];
+    let rows = out.chunks_exact_mut(vocab_size).zip(sums.chunks_exact(vocab_size));
+    for ((out, sums), scale) in rows.zip(&scales) {
+        for ((out, &sum), table_scale) in out.iter_mut().zip(sums).zip(table_scales) {
+            *out = sum as f32 * (scale * table_scale);
+        }
+    }
+    out
 }
 
 struct Int8HeadOp(Arc<Int8Table>);
@@ -118,20 +159,9 @@ impl FusedOp<1> for Int8HeadOp {
     const NAME: &'static str = "int8_head";
 
     fn forward(&self, [x]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
-        let (tokens, width) = shape.dims2()?;
-        let vocab_size = self.0.matrix.rows();
-        let mut values = vec![0i8; x.len()];
-        let scales: Vec<f32> = x
-            .chunks_exact(width)
-            .zip(values.chunks_exact_mut(width))
-            .map(|(row, values)| quantize_row(row, values))
-            .collect();
-        let mut sums = vec![0i32; tokens * vocab_size];
-        int8_matmul(&self.0.matrix, &values, &mut sums);
-        let logits = sums.chunks_exact(vocab_size).zip(&scales).flat_map(|(sums, scale)| {
-            sums.iter().zip(&self.0.scales).map(move |(&sum, row)| sum as f32 * (scale * row))
-        });
-        Ok((logits.collect(), Shape::from((tokens, vocab_size))))
+        let (tokens, _) = shape.dims2()?;
+        let out = logits(&self.0.matrix, &self.0.scales, x);
+        Ok((out, Shape::from((tokens, self.0.matrix.rows()))))
     }
 
     fn backward(&self, _: [&Tensor; 1], _: &Tensor) -> Result<[Option<Tensor>; 1]> {

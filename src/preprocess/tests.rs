@@ -2,6 +2,7 @@
 
 use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
 use image::{Frame, ImageEncoder, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
 use super::*;
@@ -251,10 +252,33 @@ fn any_shape_is_squashed_and_keeps_a_plain_colour() {
     }
 }
 
+/// The triangle filter as the image crate has it.
+fn exact(photo: &RgbImage) -> Vec<u8> {
+    image::imageops::resize(photo, 32, 32, FilterType::Triangle).into_raw()
+}
+
+#[test]
+fn resizing_is_the_triangle_filter() {
+    for (width, height) in [(1, 1), (1, 90), (31, 33), (32, 100), (63, 5), (127, 64), (300, 257)] {
+        let noise = noise(width, height);
+        let difference = largest_difference(&resize(&noise, 32), &exact(&noise));
+        assert!(difference <= 1, "{width} x {height}: {difference}");
+    }
+}
+
+#[test]
+fn averages_are_rounded_to_the_nearest() {
+    for (sum, count, mean) in [(0, 1, 0), (255, 1, 255), (5, 2, 3), (4, 3, 1), (5, 3, 2)] {
+        assert_eq!(rounded_mean(sum, count), mean);
+    }
+    let largest = MAX_BOX + 1;
+    assert_eq!(rounded_mean(255 * largest, largest as usize), 255);
+    assert_eq!(rounded_mean(254 * largest + largest / 2 - 1, largest as usize), 254);
+    assert_eq!(rounded_mean(254 * largest + largest / 2 + 1, largest as usize), 255);
+}
+
 #[test]
 fn averaging_boxes_first_changes_little() {
-    let exact =
-        |photo: &RgbImage| image::imageops::resize(photo, 32, 32, FilterType::Triangle).into_raw();
     for (width, height) in [(128, 128), (300, 257), (511, 1000)] {
         let smooth = RgbImage::from_fn(width, height, |x, y| {
             let wave = |at: u32, length: u32, turns: u32| {

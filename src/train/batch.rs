@@ -1,11 +1,18 @@
 //! What one core works on in a step: some photos, the episodes the memory holds for them, and the captions
 //! to predict.
 
+use std::sync::Arc;
+
 use tokenizers::Tokenizer;
 
-use crate::model::{special, PlacedText};
+use crate::memory::MAX_CAPTION_TOKENS;
+use crate::model::special;
 use crate::random::Random;
+use crate::train::captions::Targets;
+use crate::train::language::TextShard;
+use crate::train::data::{length_class, word_count, Length};
 use crate::train::names::personalize;
+use crate::train::tokenizer::start_token;
 
 /// A caption ready for training.
 #[derive(Debug, Clone)]
@@ -22,7 +29,7 @@ pub struct CaptionTokens {
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Stem features of each view, `[patches * channels]` int8.
-    pub views: Vec<std::sync::Arc<[i8]>>,
+    pub views: Vec<Arc<[i8]>>,
     /// Views a caption with "left" or "right" must not be paired with.
     pub mirrored: Vec<bool>,
     /// Its captions.
@@ -32,26 +39,33 @@ pub struct Sample {
 }
 
 /// One core's share of a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Shard {
     /// Features of the photos to caption.
-    pub photos: Vec<std::sync::Arc<[i8]>>,
+    pub photos: Vec<Arc<[i8]>>,
     /// Hint tokens of each, marker first, mostly empty.
     pub hints: Vec<Vec<u32>>,
-    /// A caption of each photo for the alignment; the same one is in memory where it is supported.
+    /// A caption of each photo for the alignment.
     pub aligned: Vec<Vec<u32>>,
-    /// Photos (by position) that have an episode in memory, with another view of theirs.
-    pub support: Vec<(usize, std::sync::Arc<[i8]>)>,
-    /// Recalled captions that are placed whatever the memory reads.
-    pub forced: Vec<PlacedText>,
-    /// Photos that may also get the captions of the slots they read strongly.
-    pub may_recall: Vec<bool>,
-    /// Decoder inputs: start token and caption.
-    pub inputs: Vec<PlacedText>,
-    /// The token after each input token.
-    pub targets: Vec<u32>,
-    /// Weight of each target.
-    pub weights: Vec<f32>,
+    /// What the memory holds.
+    pub support: Vec<Support>,
+    /// Captions to predict.
+    pub captions: Targets,
+    /// Texts without photos to predict.
+    pub texts: TextShard,
+}
+
+/// An episode in the memory.
+#[derive(Debug, Clone)]
+pub struct Support {
+    /// The photo it is of.
+    pub photo: usize,
+    /// Another view of that photo.
+    pub view: Arc<[i8]>,
+    /// What is remembered of it.
+    pub caption: Vec<u32>,
+    /// Whether the user wrote that: then it is to be repeated.
+    pub is_corrected: bool,
 }
 
 /// How shards are put together.
@@ -59,112 +73,141 @@ pub struct Shard {
 pub struct ShardOptions {
     /// Share of shards whose memory is empty.
     pub empty_memory: f32,
-    /// Share of supported photos whose caption counts as corrected by the user and is to be repeated.
+    /// Share of remembered photos whose caption counts as corrected by the user and is to be repeated.
     pub corrected: f32,
-    /// Share of supported photos that get their recalled caption even if the memory does not find it.
-    pub forced_recall: f32,
+    /// Weight of a caption that is to be repeated: it has one photo's caption against five.
+    pub corrected_weight: f32,
     /// Share of photos with a hint.
     pub hinted: f32,
     /// Longest caption, in tokens.
     pub max_tokens: usize,
+    /// Texts without photos.
+    pub texts: usize,
+    /// Share of them that is to be repeated.
+    pub copied_texts: f32,
 }
 
 impl Default for ShardOptions {
     fn default() -> Self {
         Self {
             empty_memory: 0.3,
-            corrected: 0.25,
-            forced_recall: 0.5,
+            corrected: 0.5,
+            corrected_weight: 2.0,
             hinted: 0.08,
             max_tokens: 30,
+            texts: 16,
+            copied_texts: 0.2,
         }
     }
 }
 
 impl Shard {
-    /// Draws views, supports, corrections and hints for `samples`.
+    /// Draws views, supports, corrections and hints for `samples`, and some of `texts`.
     pub fn draw(
         samples: &[&Sample],
+        texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
         options: &ShardOptions,
         random: &mut Random,
     ) -> Self {
-        let mut shard = Self {
-            photos: Vec::new(),
-            hints: Vec::new(),
-            aligned: Vec::new(),
-            support: Vec::new(),
-            forced: Vec::new(),
-            may_recall: Vec::new(),
-            inputs: Vec::new(),
-            targets: Vec::new(),
-            weights: Vec::new(),
-        };
+        let mut shard = Self::default();
         let uses_memory = random.uniform() >= options.empty_memory;
         for (photo, sample) in samples.iter().enumerate() {
             let view = random.below(sample.views.len());
-            let support = random.below(sample.captions.len());
             // Half of the photos have an episode of their own; the others find strangers' only.
-            let supported = uses_memory && photo % 2 == 0 && sample.captions.len() > 1;
-            shard.add(photo, sample, view, (support, supported), tokenizer, options, random);
+            let is_remembered = uses_memory && photo % 2 == 0 && sample.captions.len() > 1;
+            shard.photos.push(sample.views[view].clone());
+            let remembered = random.below(sample.captions.len());
+            shard.aligned.push(sample.captions[remembered].tokens.clone());
+            if is_remembered && random.uniform() < options.corrected {
+                shard.add_corrected(photo, sample, view, texts, tokenizer, options, random);
+            } else {
+                let remembered = is_remembered.then_some(remembered);
+                shard.add_captions(photo, sample, view, remembered, tokenizer, options, random);
+            }
         }
+        let chosen: Vec<&CaptionTokens> = (0..options.texts.min(texts.len()))
+            .map(|_| &texts[random.below(texts.len())])
+            .collect();
+        shard.texts = TextShard::new(chosen.into_iter(), options.copied_texts, tokenizer, random);
         shard
     }
 
+    /// A photo that the user corrected: any text at all, half of them about the photo, most with a name.
     #[allow(clippy::too_many_arguments, reason = "one call site, the pieces of one draw")]
-    fn add(
+    fn add_corrected(
         &mut self,
         photo: usize,
         sample: &Sample,
         view: usize,
-        (support, supported): (usize, bool),
+        texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
         options: &ShardOptions,
         random: &mut Random,
     ) {
-        self.photos.push(sample.views[view].clone());
-        let mut remembered = sample.captions[support].clone();
-        let corrected = supported && random.uniform() < options.corrected;
-        if corrected {
-            remembered.text = personalize(&remembered.text, random);
-            remembered.tokens = encode(tokenizer, &remembered.text);
+        let pool = if texts.is_empty() || random.uniform() < 0.5 { &sample.captions } else { texts };
+        let mut text = pool[random.below(pool.len())].text.clone();
+        if random.uniform() < 0.7 {
+            // The captioner sees a user's words in lower case, too.
+            text = personalize(&text, random).to_lowercase();
         }
-        if supported {
-            let other =
-                (view + 1 + random.below(sample.views.len().max(2) - 1)) % sample.views.len();
-            self.support.push((photo, sample.views[other].clone()));
-            if corrected || random.uniform() < options.forced_recall {
-                let marker = if corrected { special::CORRECTED } else { special::RECALLED };
-                let tokens = std::iter::once(marker).chain(remembered.tokens.iter().copied());
-                self.forced.push(PlacedText { photo, tokens: tokens.take(25).collect() });
-            }
-        }
-        self.may_recall.push(!self.forced.iter().any(|text| text.photo == photo));
-        self.aligned.push(remembered.tokens.clone());
-        let mirrored = sample.mirrored[view];
-        let targets: Vec<&CaptionTokens> = if corrected {
-            vec![&remembered]
-        } else {
-            let others =
-                sample.captions.iter().enumerate().filter(|(i, _)| !(supported && *i == support));
-            others.map(|(_, c)| c).filter(|c| !(mirrored && names_a_side(&c.text))).collect()
-        };
-        let hint = targets
-            .first()
-            .filter(|_| !corrected && random.uniform() < options.hinted)
-            .and_then(|_| content_word(&targets[random.below(targets.len())].text, random));
+        let mut caption = encode(tokenizer, &text);
+        caption.truncate(MAX_CAPTION_TOKENS);
+        let start = start_token(length_class(word_count(&text)));
+        // What the user wrote is repeated whatever length was asked for.
+        let start = if random.uniform() < 0.5 { start } else { start_token(Length::Medium) };
+        self.captions.push(photo, start, &caption, sample.weight * options.corrected_weight);
+        self.hints.push(Vec::new());
+        self.remember(photo, sample, view, caption, true, random);
+    }
+
+    /// A photo with its captions, but for the one that is remembered.
+    #[allow(clippy::too_many_arguments, reason = "one call site, the pieces of one draw")]
+    fn add_captions(
+        &mut self,
+        photo: usize,
+        sample: &Sample,
+        view: usize,
+        remembered: Option<usize>,
+        tokenizer: &Tokenizer,
+        options: &ShardOptions,
+        random: &mut Random,
+    ) {
+        let is_mirrored = sample.mirrored[view];
+        let others = sample.captions.iter().enumerate().filter(|&(i, _)| remembered != Some(i));
+        let targets: Vec<&CaptionTokens> =
+            others.map(|(_, c)| c).filter(|c| !(is_mirrored && names_a_side(&c.text))).collect();
+        let has_hint = !targets.is_empty() && random.uniform() < options.hinted;
+        let hint = has_hint
+            .then(|| content_word(&targets[random.below(targets.len())].text, random))
+            .flatten();
         self.hints.push(hint.map_or_else(Vec::new, |word| {
             std::iter::once(special::HINT).chain(encode(tokenizer, &word)).collect()
         }));
         for caption in targets {
             let body = &caption.tokens[..caption.tokens.len().min(options.max_tokens)];
-            let tokens: Vec<u32> =
-                std::iter::once(caption.start).chain(body.iter().copied()).collect();
-            self.targets.extend_from_slice(body);
-            self.targets.push(special::EOS);
-            self.weights.resize(self.targets.len(), sample.weight);
-            self.inputs.push(PlacedText { photo, tokens });
+            self.captions.push(photo, caption.start, body, sample.weight);
         }
+        if let Some(remembered) = remembered {
+            let caption = sample.captions[remembered].tokens.clone();
+            self.remember(photo, sample, view, caption, false, random);
+        }
+    }
+
+    /// Puts another view of the photo into the memory.
+    fn remember(
+        &mut self,
+        photo: usize,
+        sample: &Sample,
+        view: usize,
+        caption: Vec<u32>,
+        is_corrected: bool,
+        random: &mut Random,
+    ) {
+        let views = sample.views.len();
+        let other = (view + 1 + random.below(views.max(2) - 1)) % views;
+        let view = sample.views[other].clone();
+        self.support.push(Support { photo, view, caption, is_corrected });
     }
 }
 

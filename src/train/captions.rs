@@ -1,21 +1,26 @@
-//! Training of the whole model on captions: two graphs, one a core, over half the batch each, their
-//! gradients summed.
+//! Training of the whole model on captions: `L = L_lm + lambda_cm L_cm + 0.1 L_mem`, with texts that have
+//! no photo beside, for the decoder's language.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
+use tokenizers::Tokenizer;
 
-use crate::model::{BitMar, PlacedText};
-use crate::train::batch::Shard;
+use crate::config::Config;
+use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
+use crate::model::{special, BitMar, PlacedText, QuantizedTable};
+use crate::random::Random;
+use crate::train::batch::{CaptionTokens, Sample, Shard, ShardOptions};
 use crate::train::losses::{alignment_loss, caption_loss, consistency_loss};
+use crate::train::trainer::{Measures, Objective, Stage, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
 /// Label smoothing of the caption loss.
 const SMOOTHING: f32 = 0.1;
 /// Weight of the memory's consistency loss.
 const CONSISTENCY: f64 = 0.1;
-/// A slot lends its caption above this weight; the same at run time.
-pub const RECALL_THRESHOLD: f32 = 0.3;
+/// Weight of the texts without a photo beside the captions.
+const TEXTS: f64 = 0.3;
 
 /// The model and the parameters only training needs.
 pub struct TrainedModel {
@@ -26,10 +31,7 @@ pub struct TrainedModel {
 
 impl TrainedModel {
     /// Fresh variables under `weights`; the names of those only training needs start with `train.`.
-    pub fn new(
-        weights: &Weights,
-        config: &crate::config::Config,
-    ) -> std::result::Result<Self, ModelError> {
+    pub fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
         let log_scale = Init::Constant((1.0f32 / 0.07).ln());
         Ok(Self {
             model: BitMar::new(weights, config)?,
@@ -38,199 +40,189 @@ impl TrainedModel {
     }
 }
 
-/// What a shard's forward pass measured.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Measures {
-    /// Cross entropy of the captions in nats a token, smoothed labels.
-    pub caption: f32,
-    /// InfoNCE.
-    pub alignment: f32,
-    /// Memory consistency.
-    pub consistency: f32,
-    /// Mean cosine of pairs minus that of other combinations.
-    pub signal: f32,
-    /// Mean weight that supported photos give to their own slot.
-    pub own_slot: f32,
+/// Photos with captions, and texts.
+pub struct Captioning {
+    /// The model.
+    pub trained: TrainedModel,
+    /// Photos by pool, and the share of draws from each.
+    pub pools: Vec<(Vec<Sample>, f32)>,
+    /// Texts without photos.
+    pub texts: Vec<CaptionTokens>,
+    /// What a stem feature is worth.
+    pub stem_scale: f32,
+    /// For the words that are put into captions.
+    pub tokenizer: Tokenizer,
+    /// How shards are put together.
+    pub options: ShardOptions,
 }
 
-/// The loss of one shard, to be differentiated, and what it is made of.
-pub struct ShardLoss {
-    /// Scalar.
-    pub loss: Tensor,
-    /// Its parts.
-    pub measures: Measures,
-}
+impl Objective for Captioning {
+    type Shard = Shard;
 
-impl TrainedModel {
-    /// READ -> decode over a shard; `stem_scale` turns its int8 features into floats.
-    pub fn shard_loss(
-        &self,
-        shard: &Shard,
-        stem_scale: f32,
-        alignment_weight: f64,
-    ) -> Result<ShardLoss> {
-        let model = &self.model;
+    fn pools(&self) -> Vec<(usize, f32)> {
+        self.pools.iter().map(|(samples, share)| (samples.len(), *share)).collect()
+    }
+
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Shard {
+        let samples: Vec<&Sample> =
+            examples.iter().map(|&(pool, number)| &self.pools[pool].0[number]).collect();
+        Shard::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
+    }
+
+    fn loss(&self, shard: &Shard, stage: Stage) -> Result<(Tensor, Measures)> {
+        let model = &self.trained.model;
         let table = model.table()?;
-        let channels = model.config().stem.output_channels();
-        let photos = model.vision().forward(&features(&shard.photos, channels, stem_scale)?)?;
+        let stem = self.features(&shard.photos)?;
+        let photos = model.vision().forward(&stem)?;
         let fused = model.fuse_photos(&table, &photos, &shard.hints)?;
-        let texts: Vec<&[u32]> = shard.aligned.iter().map(Vec::as_slice).collect();
-        let captions = model.caption_vectors(&model.encode_texts(&table, &texts)?)?;
-        let alignment = alignment_loss(&fused.query, &captions, &self.log_scale)?;
-        let memory = self.read_memory(shard, &fused.query, &captions, stem_scale, &table)?;
-        let mut recalled = shard.forced.clone();
-        recalled.extend(memory.recalled);
-        let logits =
-            model.decode_captions(&table, &fused, &recalled, &shard.inputs, &memory.context)?;
-        let caption =
-            caption_loss(&logits, shard.targets.clone(), shard.weights.clone(), SMOOTHING)?;
-        let mut loss = (&caption + (&alignment.loss * alignment_weight)?)?;
-        if let Some(consistency) = &memory.consistency {
+        let captions = self.caption_vectors(shard, &table)?;
+        let aligned = captions.narrow(0, 0, shard.aligned.len())?;
+        let alignment = alignment_loss(&fused.episodes, &aligned, &self.trained.log_scale)?;
+        let memory = self.read_memory(shard, &stem, &fused.episodes, &captions, &table)?;
+        let logits = model.decode_captions(
+            &table,
+            &fused,
+            &memory.recalled,
+            &shard.captions.inputs,
+            &memory.context,
+        )?;
+        let caption = shard.captions.loss(&logits)?;
+        let weight = alignment_weight(stage.progress) * f64::from(stage.alignment_factor);
+        let mut loss = (&caption + (&alignment.loss * weight)?)?;
+        let mut measures = Measures::from([
+            ("caption", caption.to_scalar()?),
+            ("align", alignment.loss.to_scalar()?),
+            (SIGNAL, alignment.signal),
+        ]);
+        if let Some((consistency, own_slot)) = &memory.consistency {
             loss = (loss + (consistency * CONSISTENCY)?)?;
+            measures.insert("memory", consistency.to_scalar()?);
+            measures.insert("own_slot", *own_slot);
         }
-        let measures = Measures {
-            caption: caption.to_scalar()?,
-            alignment: alignment.loss.to_scalar()?,
-            consistency: memory.consistency.map_or(Ok(0.0), |c| c.to_scalar())?,
-            signal: alignment.signal,
-            own_slot: memory.own_slot,
-        };
-        Ok(ShardLoss { loss, measures })
+        if let Some(text) = shard.texts.loss(model, &table)? {
+            measures.insert("text", text.to_scalar()?);
+            loss = (loss + (text * TEXTS)?)?;
+        }
+        Ok((loss, measures))
+    }
+}
+
+/// Captions to predict.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    /// Decoder inputs: start token and caption.
+    pub inputs: Vec<PlacedText>,
+    /// The token after each input token.
+    pub tokens: Vec<u32>,
+    /// Weight of each of them.
+    pub weights: Vec<f32>,
+}
+
+impl Targets {
+    /// Adds a caption of a photo.
+    pub fn push(&mut self, photo: usize, start: u32, caption: &[u32], weight: f32) {
+        let tokens = std::iter::once(start).chain(caption.iter().copied()).collect();
+        self.inputs.push(PlacedText { photo, tokens });
+        self.tokens.extend_from_slice(caption);
+        self.tokens.push(special::EOS);
+        self.weights.resize(self.tokens.len(), weight);
     }
 
-    fn read_memory(
-        &self,
-        shard: &Shard,
-        query: &Tensor,
-        captions: &Tensor,
-        stem_scale: f32,
-        table: &crate::model::QuantizedTable,
-    ) -> Result<MemoryRead> {
-        let model = &self.model;
-        let photos = shard.photos.len();
-        if shard.support.is_empty() {
-            let context = model.null_context(photos)?;
-            return Ok(MemoryRead {
-                context,
-                recalled: Vec::new(),
-                consistency: None,
-                own_slot: 0.0,
-            });
-        }
-        let views: Vec<_> = shard.support.iter().map(|(_, view)| view.clone()).collect();
-        let channels = model.config().stem.output_channels();
-        let encoded = model.vision().forward(&features(&views, channels, stem_scale)?)?;
-        let stored = model.fuse_photos(table, &encoded, &vec![Vec::new(); views.len()])?;
-        let owners: Vec<u32> =
-            shard.support.iter().map(|(photo, _)| u32::try_from(*photo).expect("small")).collect();
-        let owner_rows = Tensor::from_slice(&owners, owners.len(), &Device::Cpu)?;
-        let captions = captions.index_select(&owner_rows, 0)?;
-        let keys = model.episode_keys(&stored.query)?;
-        let values = model.episode_values(&stored.query, &captions)?;
-        let mask = Tensor::zeros((photos, views.len()), DType::F32, &Device::Cpu)?;
-        let (weights, context) =
-            model.read_slots(&model.read_queries(query)?, &keys, &values, &mask)?;
-        let again = model.episode_values(&query.index_select(&owner_rows, 0)?, &captions)?;
-        let read = context.index_select(&owner_rows, 0)?;
-        let consistency = consistency_loss(&read, &again, &values)?;
-        let weights = weights.to_vec2::<f32>()?;
-        let own =
-            shard.support.iter().enumerate().map(|(slot, (photo, _))| weights[*photo][1 + slot]);
-        let own_slot = own.sum::<f32>() / views.len() as f32;
-        let recalled = strongly_read(shard, &weights);
-        Ok(MemoryRead { context, recalled, consistency: Some(consistency), own_slot })
+    /// Smoothed cross entropy of their logits.
+    pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
+        caption_loss(logits, self.tokens.clone(), self.weights.clone(), SMOOTHING)
     }
+}
+
+/// 1.5 in the first fifth, cosine down to 0.3 at three fifths.
+fn alignment_weight(progress: f32) -> f64 {
+    let along = f64::from(((progress - 0.2) / 0.4).clamp(0.0, 1.0));
+    0.3 + 0.6 * (1.0 + (std::f64::consts::PI * along).cos())
 }
 
 struct MemoryRead {
     context: Tensor,
     recalled: Vec<PlacedText>,
-    consistency: Option<Tensor>,
-    own_slot: f32,
+    /// The loss, and the mean weight that remembered photos give to their own slot.
+    consistency: Option<(Tensor, f32)>,
 }
 
-/// The captions of at most two slots a photo reads above the threshold.
+impl Captioning {
+    fn features(&self, photos: &[Arc<[i8]>]) -> Result<Tensor> {
+        let channels = self.trained.model.config().stem.output_channels();
+        features(photos, channels, self.stem_scale)
+    }
+
+    /// Vectors of the aligned captions, then of the remembered ones.
+    fn caption_vectors(&self, shard: &Shard, table: &QuantizedTable) -> Result<Tensor> {
+        let remembered = shard.support.iter().map(|support| &support.caption);
+        let texts: Vec<&[u32]> =
+            shard.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
+        let model = &self.trained.model;
+        model.caption_vectors(&model.encode_texts(table, &texts)?)
+    }
+
+    /// Writes the supports and reads with every photo.
+    fn read_memory(
+        &self,
+        shard: &Shard,
+        stem: &Tensor,
+        episodes: &Tensor,
+        captions: &Tensor,
+        table: &QuantizedTable,
+    ) -> Result<MemoryRead> {
+        let model = &self.trained.model;
+        let (photos, slots) = (shard.photos.len(), shard.support.len());
+        if slots == 0 {
+            let context = model.null_context(photos)?;
+            return Ok(MemoryRead { context, recalled: Vec::new(), consistency: None });
+        }
+        let views: Vec<_> = shard.support.iter().map(|support| support.view.clone()).collect();
+        let stored_stem = self.features(&views)?;
+        let encoded = model.vision().forward(&stored_stem)?;
+        let stored = model.fuse_photos(table, &encoded, &vec![Vec::new(); slots])?;
+        let captions = captions.narrow(0, shard.aligned.len(), slots)?;
+        let values = model.episode_values(&stored.episodes, &captions)?;
+        let mask = Tensor::zeros((photos, slots), DType::F32, &Device::Cpu)?;
+        let keys = model.photo_keys(&stored_stem)?.detach();
+        let (weights, context) =
+            model.read_slots(&model.photo_keys(stem)?.detach(), &keys, &values, &mask)?;
+        let owners: Vec<u32> = shard
+            .support
+            .iter()
+            .map(|support| u32::try_from(support.photo).expect("a batch is small"))
+            .collect();
+        let owners = Tensor::from_vec(owners, slots, &Device::Cpu)?;
+        let again = model.episode_values(&episodes.index_select(&owners, 0)?, &captions)?;
+        let read = context.index_select(&owners, 0)?;
+        let consistency = consistency_loss(&read, &again, &values)?;
+        let weights = weights.to_vec2::<f32>()?;
+        let own = shard.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
+        let own_slot = own.sum::<f32>() / slots as f32;
+        let recalled = strongly_read(shard, &weights);
+        Ok(MemoryRead { context, recalled, consistency: Some((consistency, own_slot)) })
+    }
+}
+
+/// The captions of at most two slots a photo reads above the threshold, as at run time.
 fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
     let mut recalled = Vec::new();
-    for (photo, row) in weights.iter().enumerate().filter(|(photo, _)| shard.may_recall[*photo]) {
-        let strong = row[1..].iter().enumerate().filter(|(_, &w)| w > RECALL_THRESHOLD);
-        for (slot, _) in strong.take(2) {
-            let caption = &shard.aligned[shard.support[slot].0];
-            let tokens =
-                std::iter::once(crate::model::special::RECALLED).chain(caption.iter().copied());
-            recalled.push(PlacedText { photo, tokens: tokens.take(25).collect() });
+    for (photo, row) in weights.iter().enumerate() {
+        let strong = shard.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
+        for (support, _) in strong.take(2) {
+            let marker = if support.is_corrected { special::CORRECTED } else { special::RECALLED };
+            let tokens = std::iter::once(marker).chain(support.caption.iter().copied());
+            let tokens = tokens.take(1 + MAX_CAPTION_TOKENS).collect();
+            recalled.push(PlacedText { photo, tokens });
         }
     }
     recalled
 }
 
 /// `[photos * patches, channels]` floats of int8 stem features.
-pub(crate) fn features(
-    photos: &[std::sync::Arc<[i8]>],
-    channels: usize,
-    scale: f32,
-) -> Result<Tensor> {
+pub(crate) fn features(photos: &[Arc<[i8]>], channels: usize, scale: f32) -> Result<Tensor> {
     let values: Vec<f32> =
         photos.iter().flat_map(|photo| photo.iter().map(|&v| f32::from(v) * scale)).collect();
     let rows = values.len() / channels;
     Tensor::from_vec(values, (rows, channels), &Device::Cpu)
-}
-
-/// Gradients by variable name.
-pub type Gradients = BTreeMap<String, Vec<f32>>;
-
-/// The gradients summed over the shards, each shard on a core of its own.
-pub fn gradients(
-    trained: &TrainedModel,
-    variables: &BTreeMap<String, candle_core::Var>,
-    shards: &[Shard],
-    stem_scale: f32,
-    alignment_weight: f64,
-) -> Result<(Gradients, Measures)> {
-    let results: Vec<Result<(Gradients, ShardLoss)>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = shards
-            .iter()
-            .map(|shard| {
-                scope.spawn(move || {
-                    let loss = trained.shard_loss(shard, stem_scale, alignment_weight)?;
-                    let store = loss.loss.backward()?;
-                    Ok((by_name(variables, &store)?, loss))
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a shard's thread panicked"))
-            .collect()
-    });
-    let mut total: Gradients = BTreeMap::new();
-    let mut mean = Measures::default();
-    let share = 1.0 / shards.len() as f32;
-    for result in results {
-        let (gradients, loss) = result?;
-        for (name, gradient) in gradients {
-            let sum = total.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
-            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
-        }
-        let m = loss.measures;
-        mean.caption += share * m.caption;
-        mean.alignment += share * m.alignment;
-        mean.consistency += share * m.consistency;
-        mean.signal += share * m.signal;
-        mean.own_slot += share * m.own_slot;
-    }
-    Ok((total, mean))
-}
-
-pub(crate) fn by_name(
-    variables: &BTreeMap<String, candle_core::Var>,
-    store: &candle_core::backprop::GradStore,
-) -> Result<Gradients> {
-    let mut out = BTreeMap::new();
-    for (name, var) in variables {
-        if let Some(gradient) = store.get(var) {
-            out.insert(name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?);
-        }
-    }
-    Ok(out)
 }

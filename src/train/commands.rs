@@ -1,30 +1,119 @@
 //! What each subcommand of `bitmar-train` does.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use candle_core::Var;
 use tokenizers::Tokenizer;
 
 use crate::checkpoint::{sha256, ModelFile, Provenance};
 use crate::config::Config;
-use crate::preprocess;
-use crate::stem::{Stem, StemConfig};
-use crate::train::batch::Sample;
-use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
-use crate::train::dataset::{load, View};
+use crate::stem::Stem;
+use crate::train::batch::{Sample, ShardOptions};
+use crate::train::captions::{Captioning, TrainedModel};
+use crate::train::data::{PhotoSet, Split};
+use crate::train::dataset::{load, load_texts, write_beside, View};
+use crate::train::distill::{targets, Distillation};
 use crate::train::efficientnet::EfficientNet;
 use crate::train::evaluate::evaluate;
-use crate::train::stem_builder::build_stem;
+use crate::train::keys::fit_keys;
+use crate::train::language::Language;
+use crate::train::stem_cache;
 use crate::train::tokenizer;
-use crate::train::trainer::{Run, RunOptions};
+use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Views a training photo is cached in.
-const TRAIN_VIEWS: [View; 4] =
+/// Views of photos with human captions.
+const GOLD_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)];
-/// Every 30th training photo, about 200, calibrates the stem's activations.
-const CALIBRATION_STRIDE: usize = 30;
+/// Views of photos with labels, templates or machine-made captions.
+const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
+const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
+const WEAK: [PhotoSet; 3] = [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
+/// Share of photos that come from the weak sets.
+const WEAK_SHARE: f32 = 0.15;
+/// Share of texts that the language stage asks to be repeated.
+const COPIED_TEXTS: f32 = 0.3;
+
+/// Where a stage finds what it needs, and what it starts from.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Photos, captions, teacher weights.
+    pub data: PathBuf,
+    /// Checkpoints and caches.
+    pub out: PathBuf,
+    /// tokenizer.json.
+    pub tokenizer: PathBuf,
+    /// A shipped model whose ternary weights are a start.
+    pub init: Option<PathBuf>,
+    /// Checkpoints of earlier stages whose weights are a start, later ones over earlier ones.
+    pub from: Vec<PathBuf>,
+}
+
+impl Places {
+    fn checkpoint(&self, stage: &str) -> PathBuf {
+        self.out.join(format!("{stage}.safetensors"))
+    }
+
+    fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
+        stem_cache::stem(&self.data, &self.out, &config.stem)
+    }
+
+    fn samples(
+        &self,
+        stem: &Stem,
+        sets: &[PhotoSet],
+        views: &[View],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Sample>, AnyError> {
+        let mut samples = Vec::new();
+        for &set in sets {
+            let photos =
+                load(&self.data, &self.out, stem, (set, Split::Train), views, tokenizer)?;
+            samples.extend(photos.into_iter().map(|(_, sample)| sample));
+        }
+        samples.retain(|sample| !sample.captions.is_empty());
+        Ok(samples)
+    }
+
+    fn start(&self, variables: &BTreeMap<String, Var>) -> Result<(), AnyError> {
+        if let Some(init) = &self.init {
+            let latents = ModelFile::latents(&std::fs::read(init)?)?;
+            let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
+            eprintln!("{} tensors from {}", warm_start(variables, &latents)?, init.display());
+        }
+        for file in &self.from {
+            let latents = checkpoint_latents(file)?;
+            eprintln!("{} tensors from {}", warm_start(variables, &latents)?, file.display());
+        }
+        Ok(())
+    }
+
+    /// Runs a stage to its end, from its own checkpoint if `is_resumed`.
+    fn train(
+        &self,
+        stage: &str,
+        variables: BTreeMap<String, Var>,
+        objective: &impl Objective,
+        options: RunOptions,
+        is_resumed: bool,
+    ) -> Result<(), AnyError> {
+        let file = self.checkpoint(stage);
+        let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
+        let mut run = match is_resumed {
+            true => Run::resume(variables, &file)?,
+            false => Run::new(variables, options),
+        };
+        let examples: usize = objective.pools().iter().map(|(count, _)| count).sum();
+        eprintln!("{stage}: {examples} examples, {parameters} parameters, step {}", run.step());
+        run.train(objective, &file)?;
+        let log = run.balance().log();
+        eprintln!("interventions of the modality balance: {}", serde_json::to_string(log)?);
+        Ok(())
+    }
+}
 
 /// Reads the tokenizer and its SHA-256.
 pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
@@ -33,134 +122,113 @@ pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
     Ok((tokenizer, sha256(&bytes)))
 }
 
-/// The int8 stem: from `model` if it is given, else built from Lite0's float weights in `data`.
-pub fn stem(data: &Path, config: &StemConfig, model: Option<&Path>) -> Result<Stem, AnyError> {
-    if let Some(model) = model {
-        return Ok(ModelFile::read(&std::fs::read(model)?)?.stem);
-    }
-    let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
-    let archive = PhotoArchive::open(data, PhotoSet::Flickr8k)?;
-    let mut calibration = Vec::new();
-    let train =
-        load_index(data, PhotoSet::Flickr8k)?.into_iter().filter(|p| p.split == Split::Train);
-    for photo in train.step_by(CALIBRATION_STRIDE) {
-        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
-        calibration.push(preprocess::to_pixels(&photo, config.input_size));
-    }
-    Ok(build_stem(&lite0, config, calibration.into_iter()))
-}
-
-/// The photos with human captions to train on.
-pub fn training_samples(
-    data: &Path,
-    cache: &Path,
-    stem: &Stem,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<Sample>, AnyError> {
-    let mut samples = Vec::new();
-    for set in [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain] {
-        let photos = load(data, cache, stem, (set, Split::Train), &TRAIN_VIEWS, tokenizer)?;
-        samples.extend(photos.into_iter().map(|(_, sample)| sample));
-    }
-    Ok(samples)
-}
-
-/// Trains on captions, from `init` (a shipped model) or from nothing; resumes `checkpoint` if asked to.
-pub fn captions(
-    data: &Path,
-    out: &Path,
-    (tokenizer, init): (&Path, Option<&Path>),
-    options: RunOptions,
-    resume: bool,
-) -> Result<(), AnyError> {
-    std::fs::create_dir_all(out)?;
+/// Distils the vision encoder from float Lite2 on every photo set.
+pub fn vision(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
-    let (tokenizer, _) = read_tokenizer(tokenizer)?;
-    let stem = stem(data, &config.stem, init)?;
-    let samples = training_samples(data, out, &stem, &tokenizer)?;
-    let checkpoint = out.join("captions.safetensors");
-    let mut run = if resume { Run::resume(&checkpoint)? } else { Run::new(&config, options)? };
-    if let (Some(init), false) = (init, resume) {
-        let latents = ModelFile::latents(&std::fs::read(init)?)?;
-        let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
-        eprintln!("{} tensors taken from {}", run.warm_start(&latents)?, init.display());
+    let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
+    let stem = places.stem(&config)?;
+    let teacher = std::fs::read(places.data.join("efficientnet_lite2.safetensors"))?;
+    let teacher = EfficientNet::load(&teacher)?;
+    let mut examples = Vec::new();
+    for set in GOLD.into_iter().chain(WEAK) {
+        let split = (set, Split::Train);
+        let photos = load(&places.data, &places.out, &stem, split, &WEAK_VIEWS, &tokenizer)?;
+        let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
+        let file = places.out.join(format!("{}-lite2.bin", set.file_stem()));
+        let size = config.stem.input_size;
+        let targets = targets(&teacher, &places.data, &photos, size, &file)?;
+        examples.extend(samples.into_iter().zip(targets));
     }
-    let parameters: usize = run.variables.values().map(|v| v.elem_count()).sum();
-    eprintln!("{} photos, {parameters} parameters, from step {}", samples.len(), run.step());
-    run.train(&samples, stem.output_scale(), &tokenizer, &checkpoint)?;
-    eprintln!(
-        "interventions of the modality balance: {}",
-        serde_json::to_string(run.balance().log())?
-    );
-    Ok(())
+    let weights = Weights::fresh(options.seed);
+    let objective = Distillation::new(&weights, &config, examples, stem.output_scale())?;
+    let variables = weights.variables();
+    places.start(&variables)?;
+    places.train("vision", variables, &objective, options, is_resumed)
 }
 
-/// Writes the model of a checkpoint as it ships; `init` lends its stem, else the stem is built anew.
+/// Trains the decoder and the text encoder on text alone.
+pub fn text(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&places.out)?;
+    let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
+    let weights = Weights::fresh(options.seed);
+    let trained = TrainedModel::new(&weights, &Config::small())?;
+    let texts = load_texts(&places.data, &tokenizer)?;
+    let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS };
+    let variables = weights.variables();
+    places.start(&variables)?;
+    places.train("text", variables, &objective, options, is_resumed)
+}
+
+/// Trains the whole model on captions.
+pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&places.out)?;
+    let config = Config::small();
+    let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
+    let stem = places.stem(&config)?;
+    let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
+    let weights = Weights::fresh(options.seed);
+    let trained = TrainedModel::new(&weights, &config)?;
+    let variables = weights.variables();
+    let stem_scale = stem.output_scale();
+    fit_keys(&variables, &gold, config.stem.output_channels(), stem_scale)?;
+    places.start(&variables)?;
+    let objective = Captioning {
+        trained,
+        pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
+        texts: load_texts(&places.data, &tokenizer)?,
+        stem_scale,
+        tokenizer,
+        options: ShardOptions::default(),
+    };
+    places.train("captions", variables, &objective, options, is_resumed)
+}
+
+/// Writes the model of a checkpoint as it ships.
 pub fn export(
-    data: &Path,
+    places: &Places,
     checkpoint: &Path,
-    (tokenizer, init): (&Path, Option<&Path>),
     trained: &str,
     file: &Path,
 ) -> Result<(), AnyError> {
     let config = Config::small();
-    let (_, tokenizer_sha256) = read_tokenizer(tokenizer)?;
-    let stem = stem(data, &config.stem, init)?;
+    let (_, tokenizer_sha256) = read_tokenizer(&places.tokenizer)?;
+    let stem = places.stem(&config)?;
     let weights = Weights::fresh(0);
     crate::model::BitMar::new(&weights, &config)?;
     let variables = weights.variables();
-    let latents = Run::latents(checkpoint)?;
-    for (name, variable) in &variables {
-        let values = latents.get(name).ok_or_else(|| format!("{name} is not in the checkpoint"))?;
-        variable.set(&candle_core::Tensor::from_slice(
-            values,
-            variable.shape(),
-            &candle_core::Device::Cpu,
-        )?)?;
+    let taken = warm_start(&variables, &checkpoint_latents(checkpoint)?)?;
+    if taken != variables.len() {
+        let wanted = variables.len();
+        return Err(format!("{} has {taken} of {wanted} tensors", checkpoint.display()).into());
     }
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
     let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;
-    let beside = file.with_extension("part");
-    std::fs::write(&beside, &bytes)?;
-    std::fs::rename(beside, file)?;
+    write_beside(file, &bytes)?;
     eprintln!("{} bytes into {}", bytes.len(), file.display());
     Ok(())
 }
 
 /// Prints the scores of a model file on `photos` dev photos as JSON, then every caption if `list`.
 pub fn eval(
-    data: &Path,
-    cache: &Path,
-    (tokenizer, model): (&Path, &Path),
+    places: &Places,
+    model: &Path,
     (photos, beams): (usize, usize),
     list: bool,
 ) -> Result<(), AnyError> {
-    let (tokenizer, sha) = read_tokenizer(tokenizer)?;
+    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
     let loaded = ModelFile::read(&std::fs::read(model)?)?;
     loaded.check_tokenizer(&sha)?;
-    std::fs::create_dir_all(cache)?;
-    let train: Vec<Sample> = load(
-        data,
-        cache,
-        &loaded.stem,
-        (PhotoSet::Flickr8k, Split::Train),
-        &[View::Original],
-        &tokenizer,
-    )?
-    .into_iter()
-    .map(|(_, sample)| sample)
-    .collect();
-    let dev = load(
-        data,
-        cache,
-        &loaded.stem,
-        (PhotoSet::Flickr8k, Split::Dev),
-        &[View::Original],
-        &tokenizer,
-    )?;
+    std::fs::create_dir_all(&places.out)?;
+    let of = |split: Split| {
+        let set = (PhotoSet::Flickr8k, split);
+        load(&places.data, &places.out, &loaded.stem, set, &[View::Original], &tokenizer)
+    };
+    let train: Vec<Sample> = of(Split::Train)?.into_iter().map(|(_, sample)| sample).collect();
     let (names, dev): (Vec<_>, Vec<_>) =
-        dev.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
+        of(Split::Dev)?.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
     let (evaluation, captioned) = evaluate(&loaded, &tokenizer, &train, &dev, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {

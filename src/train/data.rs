@@ -122,6 +122,10 @@ pub fn load_index(dir: &Path, set: PhotoSet) -> Result<Vec<Photo>, DataError> {
     Ok(photos)
 }
 
+/// The caption texts without photos; none of them belongs to a dev photo.
+pub const CAPTION_TEXTS: [&str; 3] =
+    ["flickr30k_captions.txt.gz", "coco_captions.txt.gz", "commongen_captions.txt.gz"];
+
 /// Reads `file` (gzip, one caption a line) in the data folder `dir`. Captions are trimmed but not
 /// normalised; blank lines are left out.
 pub fn load_caption_text(dir: &Path, file: &str) -> Result<Vec<String>, DataError> {

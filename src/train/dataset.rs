@@ -9,12 +9,15 @@ use tokenizers::Tokenizer;
 
 use crate::preprocess;
 use crate::random::Random;
-use crate::stem::Stem;
+use crate::checkpoint::sha256;
+use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
 use crate::train::data::{
-    length_class, load_index, normalize_caption, word_count, Photo, PhotoArchive, PhotoSet, Split,
+    length_class, load_caption_text, load_index, normalize_caption, word_count, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
 };
 use crate::train::tokenizer::start_token;
+
+type AnyError = Box<dyn std::error::Error>;
 
 /// How a photo is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +94,7 @@ pub fn load(
     (set, split): (PhotoSet, Split),
     views: &[View],
     tokenizer: &Tokenizer,
-) -> Result<Vec<(Photo, Sample)>, Box<dyn std::error::Error>> {
+) -> Result<Vec<(Photo, Sample)>, AnyError> {
     let photos: Vec<Photo> =
         load_index(data, set)?.into_iter().filter(|photo| photo.split == split).collect();
     let mut samples: Vec<Sample> = photos
@@ -103,15 +106,30 @@ pub fn load(
             weight: weight(set),
         })
         .collect();
+    // Features belong to one stem: another one's must not be taken for them.
+    let stem_name = &fingerprint(stem)[..12];
     for &view in views {
-        let file = format!("{}-{split:?}-{}.bin", set.file_stem(), view.name());
-        let features = view_features(data, &cache.join(file), stem, set, &photos, view)?;
+        let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.file_stem(), view.name());
+        let features = view_features(data, &cache.join(file), stem, &photos, view)?;
         let len = features.len() / photos.len();
         for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len)) {
             sample.views.push(Arc::from(features));
         }
     }
     Ok(photos.into_iter().zip(samples).collect())
+}
+
+/// SHA-256 of a stem's numbers.
+fn fingerprint(stem: &Stem) -> String {
+    let mut bytes = Vec::new();
+    for (name, _, tensor) in stem.tensors() {
+        bytes.extend_from_slice(name.as_bytes());
+        match tensor {
+            StemTensor::I8(values) => bytes.extend(values.iter().map(|v| v.to_le_bytes()[0])),
+            StemTensor::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        }
+    }
+    sha256(&bytes)
 }
 
 /// Weak captions teach words, not style.
@@ -122,6 +140,25 @@ fn weight(set: PhotoSet) -> f32 {
     }
 }
 
+/// Texts without photos, ready for training.
+pub fn load_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+    let mut texts = Vec::new();
+    for file in CAPTION_TEXTS {
+        let lines = load_caption_text(data, file)?;
+        let lines = lines.iter().map(|line| normalize_caption(line));
+        texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
+    }
+    Ok(texts)
+}
+
+fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
+    CaptionTokens {
+        tokens: encode(tokenizer, &text),
+        start: start_token(length_class(word_count(&text))),
+        text,
+    }
+}
+
 fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
@@ -129,54 +166,66 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
         texts.push(format!("a photo of a {}", label.replace('_', " ")));
     }
     let texts = texts.into_iter().filter(|text| !text.is_empty());
-    texts
-        .map(|text| CaptionTokens {
-            tokens: encode(tokenizer, &text),
-            start: start_token(length_class(word_count(&text))),
-            text,
-        })
-        .collect()
+    texts.map(|text| tokenized(text, tokenizer)).collect()
 }
 
 fn view_features(
     data: &Path,
     file: &Path,
     stem: &Stem,
-    set: PhotoSet,
     photos: &[Photo],
     view: View,
-) -> Result<Vec<i8>, Box<dyn std::error::Error>> {
+) -> Result<Vec<i8>, AnyError> {
     let config = stem.config();
     let len = config.output_grid() * config.output_grid() * config.output_channels();
+    cached(data, file, photos, len, |photo, image| {
+        let shown = view.apply(image, &photo.name);
+        stem.forward(&preprocess::to_pixels(&shown, config.input_size))
+    })
+}
+
+/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on two cores into it.
+pub(crate) fn cached(
+    data: &Path,
+    file: &Path,
+    photos: &[Photo],
+    len: usize,
+    compute: impl Fn(&Photo, &RgbImage) -> Vec<i8> + Sync,
+) -> Result<Vec<i8>, AnyError> {
     if let Ok(bytes) = std::fs::read(file) {
         if bytes.len() == len * photos.len() {
             return Ok(bytes.into_iter().map(|b| i8::from_le_bytes([b])).collect());
         }
     }
+    let Some(first) = photos.first() else { return Ok(Vec::new()) };
     eprintln!("computing {} photos into {}", photos.len(), file.display());
-    let archive = PhotoArchive::open(data, set)?;
-    let half = photos.len().div_ceil(2);
+    let archive = PhotoArchive::open(data, first.set)?;
     let work = |photos: &[Photo]| -> Result<Vec<i8>, String> {
-        let mut features = Vec::with_capacity(photos.len() * len);
+        let mut out = Vec::with_capacity(photos.len() * len);
         for photo in photos {
             let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
             let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
-            let shown = view.apply(&image, &photo.name);
-            features.extend(stem.forward(&preprocess::to_pixels(&shown, config.input_size)));
+            out.extend(compute(photo, &image));
         }
-        Ok(features)
+        Ok(out)
     };
     let parts = std::thread::scope(|scope| {
-        let workers: Vec<_> = photos.chunks(half).map(|part| scope.spawn(|| work(part))).collect();
+        let parts = photos.chunks(photos.len().div_ceil(2));
+        let workers: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
         workers
             .into_iter()
             .map(|worker| worker.join().expect("a feature thread panicked"))
             .collect::<Result<Vec<_>, String>>()
     })?;
-    let features = parts.concat();
-    let bytes: Vec<u8> = features.iter().map(|v| v.to_le_bytes()[0]).collect();
+    let out = parts.concat();
+    let bytes: Vec<u8> = out.iter().map(|v| v.to_le_bytes()[0]).collect();
+    write_beside(file, &bytes)?;
+    Ok(out)
+}
+
+/// Writes `bytes` beside `file`, then renames them onto it: a file is whole or not there.
+pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let beside = file.with_extension("part");
     std::fs::write(&beside, bytes)?;
-    std::fs::rename(beside, file)?;
-    Ok(features)
+    std::fs::rename(beside, file)
 }

@@ -3,6 +3,7 @@
 use candle_core::{Device, Result, Shape, Tensor};
 
 use crate::model::unit_rows;
+use crate::nn::attention::exp;
 use crate::nn::fused::{apply1, with_values, FusedOp};
 
 /// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
@@ -57,7 +58,7 @@ impl FusedOp<1> for CrossEntropyOp {
                 let (log_sum, factor) = (log_sum_exp(row), factor * weight);
                 let base = self.smoothing / vocab as f32;
                 let start = out.len();
-                out.extend(row.iter().map(|x| ((x - log_sum).exp() - base) * factor));
+                out.extend(row.iter().map(|x| (exp(x - log_sum) - base) * factor));
                 out[start + target as usize] -= (1.0 - self.smoothing) * factor;
             }
             out
@@ -66,11 +67,17 @@ impl FusedOp<1> for CrossEntropyOp {
     }
 }
 
-fn log_sum_exp(row: &[f32]) -> f32 {
+pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
+    // Eight partial sums, for vector registers.
+    let mut lanes = [0.0f32; 8];
+    for values in row.chunks(8) {
+        for (lane, x) in lanes.iter_mut().zip(values) {
+            *lane += exp(x - largest);
+        }
+    }
+    largest + lanes.iter().sum::<f32>().ln()
 }
-
 /// Symmetric InfoNCE between photos and captions, and what the balance controller watches.
 pub struct Alignment {
     /// Scalar loss.
@@ -81,7 +88,11 @@ pub struct Alignment {
 
 /// Row i of `photos` belongs to row i of `captions`, `[pairs, C]` both; `log_scale` is the logarithm of
 /// the inverse temperature, at most ln 100 (CLIP, Radford et al. 2021).
-pub fn alignment_loss(photos: &Tensor, captions: &Tensor, log_scale: &Tensor) -> Result<Alignment> {
+pub fn alignment_loss(
+    photos: &Tensor,
+    captions: &Tensor,
+    log_scale: &Tensor,
+) -> Result<Alignment> {
     let (photos, captions) = (unit_rows(photos)?, unit_rows(captions)?);
     let scale = log_scale.clamp(0.0, 100f32.ln())?.exp()?;
     let pairs = photos.dim(0)?;

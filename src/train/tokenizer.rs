@@ -13,6 +13,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::data::{
     load_caption_text, load_index, normalize_caption, DataError, Length, PhotoSet, Split,
+    CAPTION_TEXTS,
 };
 
 /// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
@@ -81,7 +82,7 @@ pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
     }
     let photo_captions: Vec<String> = captions.iter().map(|text| normalize_caption(text)).collect();
     let num_photo_captions = captions.len();
-    for file in ["flickr30k_captions.txt.gz", "coco_captions.txt.gz", "commongen_captions.txt.gz"] {
+    for file in CAPTION_TEXTS {
         captions.extend(load_caption_text(dir, file)?);
     }
     let mut texts = Vec::new();

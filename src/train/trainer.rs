@@ -1,29 +1,58 @@
-//! The training loop: stages, schedule, checkpoints that resume exactly.
+//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
-use tokenizers::Tokenizer;
+use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
 use crate::random::Random;
 use crate::train::adamw::{global_norm, AdamW};
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
-use crate::train::batch::{Sample, Shard, ShardOptions};
-use crate::train::captions::{gradients, Measures, TrainedModel};
-use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// What a caption run needs to know.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+/// What a run learns, from which examples.
+pub trait Objective: Sync {
+    /// One core's share of a step.
+    type Shard: Send + Sync;
+
+    /// Groups of examples that are drawn by themselves: how many there are and the share of draws.
+    fn pools(&self) -> Vec<(usize, f32)>;
+
+    /// Puts the drawn examples together; each is its pool and its number in it.
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard;
+
+    /// The loss of a shard, to be differentiated, and what there is to report of it.
+    fn loss(&self, shard: &Self::Shard, stage: Stage) -> candle_core::Result<(Tensor, Measures)>;
+}
+
+/// Where in its run a step stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage {
+    /// Share of the run that is behind, 0 to 1.
+    pub progress: f32,
+    /// What the modality balance wants the alignment loss multiplied by.
+    pub alignment_factor: f32,
+}
+
+/// Numbers to report, by name. The modality balance watches the one called [`SIGNAL`].
+pub type Measures = BTreeMap<&'static str, f32>;
+
+/// Mean cosine of pairs minus that of other combinations.
+pub const SIGNAL: &str = "signal";
+
+/// Gradients by variable name.
+pub type Gradients = BTreeMap<String, Vec<f32>>;
+
+/// How a run is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
     /// Updates in all.
     pub steps: usize,
-    /// Photos a core works on in a step.
-    pub photos_per_shard: usize,
+    /// Examples a core works on in a step.
+    pub examples_per_shard: usize,
     /// Cores, one graph each.
     pub shards: usize,
     /// Highest learning rate.
@@ -32,89 +61,68 @@ pub struct RunOptions {
     pub seed: u64,
 }
 
-/// A run: the model, the optimiser, and everything a checkpoint holds.
+/// A run: the optimiser and everything else that a checkpoint holds beside the variables.
 pub struct Run {
-    /// The model in training.
-    pub trained: TrainedModel,
-    /// Its variables.
-    pub variables: BTreeMap<String, Var>,
-    options: RunOptions,
+    variables: BTreeMap<String, Var>,
     optimizer: AdamW,
+    state: State,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct State {
+    options: RunOptions,
+    step: usize,
+    updates: i32,
+    random: Random,
+    pools: Vec<Pool>,
     balance: ModalityBalance,
     intervention: Intervention,
-    random: Random,
+}
+
+/// A random order of examples, and how far it is used up.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Pool {
     order: Vec<usize>,
     position: usize,
-    step: usize,
 }
 
 impl Run {
-    /// A fresh run.
-    pub fn new(config: &Config, options: RunOptions) -> Result<Self, AnyError> {
-        let weights = Weights::fresh(options.seed);
-        let trained = TrainedModel::new(&weights, config)?;
-        Ok(Self {
-            trained,
-            variables: weights.variables(),
-            optimizer: AdamW::default(),
+    /// A fresh run over `variables`.
+    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> Self {
+        let state = State {
+            step: 0,
+            updates: 0,
+            random: Random::new(options.seed),
+            pools: Vec::new(),
             balance: ModalityBalance::new(),
             intervention: Intervention::NONE,
-            random: Random::new(options.seed),
-            order: Vec::new(),
-            position: 0,
-            step: 0,
             options,
-        })
+        };
+        Self { variables, optimizer: AdamW::default(), state }
     }
 
-    /// Starts from these latent weights instead of random ones; names it does not know are ignored.
-    pub fn warm_start(&mut self, latents: &BTreeMap<String, Vec<f32>>) -> Result<usize, AnyError> {
-        let mut taken = 0;
-        for (name, values) in latents {
-            if let Some(var) = self.variables.get(name) {
-                if var.elem_count() == values.len() {
-                    var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu)?)?;
-                    taken += 1;
-                }
-            }
-        }
-        Ok(taken)
+    /// Updates done.
+    pub fn step(&self) -> usize {
+        self.state.step
     }
 
-    /// Trains to the last step, saving to `file` every five minutes and logging to standard error.
-    pub fn train(
-        &mut self,
-        samples: &[Sample],
-        stem_scale: f32,
-        tokenizer: &Tokenizer,
-        file: &Path,
-    ) -> Result<(), AnyError> {
-        let (mut saved, mut logged) = (Instant::now(), Instant::now());
-        let (mut sum, mut count, mut photos) = (Measures::default(), 0.0, 0);
-        while self.step < self.options.steps {
-            let shards = self.draw(samples, tokenizer);
-            let (measures, norm) = self.update(&shards, stem_scale)?;
-            photos += shards.iter().map(|shard| shard.photos.len()).sum::<usize>();
-            sum.caption += measures.caption;
-            sum.alignment += measures.alignment;
-            sum.consistency += measures.consistency;
-            sum.signal += measures.signal;
-            sum.own_slot += measures.own_slot;
-            count += 1.0;
-            if count >= 25.0 || self.step == self.options.steps {
-                eprintln!(
-                    "step {}/{} caption {:.3} align {:.3} memory {:.3} signal {:.3} own {:.3} norm {norm:.2} lr {:.5} {:.1} photos/s",
-                    self.step,
-                    self.options.steps,
-                    sum.caption / count,
-                    sum.alignment / count,
-                    sum.consistency / count,
-                    sum.signal / count,
-                    sum.own_slot / count,
-                    self.learning_rate(),
-                    photos as f32 / logged.elapsed().as_secs_f32(),
-                );
-                (sum, count, photos, logged) = (Measures::default(), 0.0, 0, Instant::now());
+    /// The modality balance and its interventions so far.
+    pub fn balance(&self) -> &ModalityBalance {
+        &self.state.balance
+    }
+
+    /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
+    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+        const STEPS_PER_LINE: usize = 25;
+        let mut saved = Instant::now();
+        let mut log = Log::new();
+        while self.state.step < self.state.options.steps {
+            let rate = self.learning_rate();
+            let (measures, norm) = self.update(objective)?;
+            log.add(&measures, norm);
+            let step = self.state.step;
+            if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
+                log.print(&self.state.options, step, rate);
             }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
@@ -124,52 +132,53 @@ impl Run {
         self.save(file)
     }
 
-    fn draw(&mut self, samples: &[Sample], tokenizer: &Tokenizer) -> Vec<Shard> {
-        let options = ShardOptions::default();
-        let mut shards = Vec::with_capacity(self.options.shards);
-        for _ in 0..self.options.shards {
-            let mut chosen = Vec::with_capacity(self.options.photos_per_shard);
-            while chosen.len() < self.options.photos_per_shard {
-                if self.position == self.order.len() {
-                    self.order = (0..samples.len()).collect();
-                    self.random.shuffle(&mut self.order);
-                    self.position = 0;
-                }
-                chosen.push(&samples[self.order[self.position]]);
-                self.position += 1;
-            }
-            shards.push(Shard::draw(&chosen, tokenizer, &options, &mut self.random));
+    /// One step: draws, differentiates on every core, updates.
+    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
+        let shards = self.draw(objective);
+        let alignment_factor = self.state.intervention.alignment_factor;
+        let stage = Stage { progress: self.progress(), alignment_factor };
+        let (gradients, measures) = differentiate(objective, &self.variables, &shards, stage)?;
+        let frozen = match self.state.intervention.frozen {
+            Some(Modality::Vision) => Some("vision."),
+            Some(Modality::Text) => Some("text."),
+            None => None,
+        };
+        if let Some(&signal) = measures.get(SIGNAL) {
+            let norm_of = |prefix: &str| {
+                global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
+            };
+            let norms = (norm_of("vision."), norm_of("text."));
+            let step = u64::try_from(self.state.step)?;
+            self.state.intervention = self.state.balance.observe(step, signal, norms.0, norms.1);
         }
-        shards
+        let (rate, decay) = (self.learning_rate(), self.weight_decay());
+        let is_frozen = |name: &str| frozen.is_some_and(|prefix| name.starts_with(prefix));
+        let norm = self.optimizer.update(&self.variables, &gradients, rate, decay, is_frozen)?;
+        self.state.step += 1;
+        Ok((measures, norm))
     }
 
-    fn update(&mut self, shards: &[Shard], stem_scale: f32) -> Result<(Measures, f32), AnyError> {
-        let alignment = self.alignment_weight() * f64::from(self.intervention.alignment_factor);
-        let (gradients, measures) =
-            gradients(&self.trained, &self.variables, shards, stem_scale, alignment)?;
-        let norm_of = |prefix: &str| {
-            global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
-        };
-        let step = u64::try_from(self.step)?;
-        let seen =
-            self.balance.observe(step, measures.signal, norm_of("vision."), norm_of("text."));
-        let frozen = match self.intervention.frozen {
-            Some(Modality::Vision) => "vision.",
-            Some(Modality::Text) => "text.",
-            None => "\0",
-        };
-        let (rate, decay) = (self.learning_rate(), self.weight_decay());
-        let norm = self
-            .optimizer
-            .update(&self.variables, &gradients, rate, decay, |name| name.starts_with(frozen))?;
-        self.intervention = seen;
-        self.step += 1;
-        Ok((measures, norm))
+    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<O::Shard> {
+        let sizes = objective.pools();
+        self.state.pools.resize_with(sizes.len(), Pool::default);
+        let RunOptions { shards, examples_per_shard, .. } = self.state.options;
+        let State { pools, random, .. } = &mut self.state;
+        (0..shards)
+            .map(|_| {
+                let examples: Vec<(usize, usize)> = (0..examples_per_shard)
+                    .map(|_| {
+                        let pool = choose(&sizes, random);
+                        (pool, pools[pool].next(sizes[pool].0, random))
+                    })
+                    .collect();
+                objective.shard(&examples, random)
+            })
+            .collect()
     }
 
     /// Share of the run that is behind us.
     fn progress(&self) -> f32 {
-        self.step as f32 / self.options.steps.max(1) as f32
+        self.state.step as f32 / self.state.options.steps.max(1) as f32
     }
 
     /// Warm-up over 2 % of the steps, then cosine to 10 %.
@@ -181,7 +190,7 @@ impl Run {
             let along = (progress - warm_up) / (1.0 - warm_up);
             0.1 + 0.45 * (1.0 + (std::f32::consts::PI * along).cos())
         };
-        self.options.learning_rate * factor
+        self.state.options.learning_rate * factor
     }
 
     /// 0.1 in the first half, where latent weights settle; then none, so that they can cross over.
@@ -191,12 +200,6 @@ impl Run {
         } else {
             0.0
         }
-    }
-
-    /// 1.5 in the first fifth, cosine down to 0.3 at three fifths.
-    fn alignment_weight(&self) -> f64 {
-        let along = f64::from(((self.progress() - 0.2) / 0.4).clamp(0.0, 1.0));
-        0.3 + 0.6 * (1.0 + (std::f64::consts::PI * along).cos())
     }
 
     /// Writes everything a run is made of, beside `file` and then renamed onto it.
@@ -211,85 +214,180 @@ impl Run {
                 tensors.insert(format!("{moment}.{name}"), tensor);
             }
         }
-        let state = State {
-            options: self.options.clone(),
-            config: self.trained.model.config().clone(),
-            updates: self.optimizer.step,
-            balance: self.balance.clone(),
-            intervention: self.intervention,
-            random: self.random.clone(),
-            order: self.order.clone(),
-            position: self.position,
-            step: self.step,
-        };
+        let state = State { updates: self.optimizer.step, ..self.state.clone() };
         let json = serde_json::to_vec(&state)?;
-        tensors.insert("state".into(), Tensor::from_vec(json.clone(), json.len(), &Device::Cpu)?);
+        let len = json.len();
+        tensors.insert("state".into(), Tensor::from_vec(json, len, &Device::Cpu)?);
         let beside = file.with_extension("part");
         candle_core::safetensors::save(&tensors, &beside)?;
         std::fs::rename(beside, file)?;
         Ok(())
     }
 
-    /// A run as [`save`](Self::save) left it: the next step is the one it would have been.
-    pub fn resume(file: &Path) -> Result<Self, AnyError> {
-        let tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
-        let find = |name: &str| {
-            tensors.get(name).ok_or_else(|| format!("{name} is not in the checkpoint"))
+    /// Goes on where [`save`](Self::save) stopped: the next step is the one it would have been. The
+    /// run's own options hold, whatever was asked for now.
+    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self, AnyError> {
+        let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+        let mut take = |name: String| {
+            let missing = || format!("{name} is not in {}", file.display());
+            tensors.remove(&name).ok_or_else(missing)
         };
-        let state: State = serde_json::from_slice(&find("state")?.to_vec1::<u8>()?)?;
-        let mut run = Self::new(&state.config, state.options)?;
-        for (name, var) in &run.variables {
-            var.set(find(&format!("latent.{name}"))?)?;
+        let state: State = serde_json::from_slice(&take("state".into())?.to_vec1::<u8>()?)?;
+        let mut optimizer = AdamW { step: state.updates, ..AdamW::default() };
+        for (name, var) in &variables {
+            var.set(&take(format!("latent.{name}"))?)?;
+            // Variables that had no gradient yet have no moments.
             if let (Ok(first), Ok(second)) =
-                (find(&format!("first.{name}")), find(&format!("second.{name}")))
+                (take(format!("first.{name}")), take(format!("second.{name}")))
             {
                 let moments = (first.to_vec1::<f32>()?, second.to_vec1::<f32>()?);
-                run.optimizer.moments.insert(name.clone(), moments);
+                optimizer.moments.insert(name.clone(), moments);
             }
         }
-        run.optimizer.step = state.updates;
-        (run.balance, run.intervention) = (state.balance, state.intervention);
-        run.random = state.random;
-        (run.order, run.position, run.step) = (state.order, state.position, state.step);
-        Ok(run)
+        Ok(Self { variables, optimizer, state })
     }
+}
 
-    /// The latent weights of a checkpoint by name, for exporting or a warm start.
-    pub fn latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
-        let mut latents = BTreeMap::new();
-        for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu)? {
-            if let Some(name) = name.strip_prefix("latent.") {
-                latents.insert(name.to_owned(), tensor.flatten_all()?.to_vec1::<f32>()?);
-            }
+/// The variables of a checkpoint by name.
+pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
+    let mut latents = BTreeMap::new();
+    for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu)? {
+        if let Some(name) = name.strip_prefix("latent.") {
+            latents.insert(name.to_owned(), tensor.flatten_all()?.to_vec1::<f32>()?);
         }
-        Ok(latents)
     }
+    Ok(latents)
+}
 
-    /// Interventions of the modality balance so far.
-    pub fn balance(&self) -> &ModalityBalance {
-        &self.balance
+/// Sets the variables that `latents` has under the same name and with as many numbers; returns how many.
+pub fn warm_start(
+    variables: &BTreeMap<String, Var>,
+    latents: &BTreeMap<String, Vec<f32>>,
+) -> Result<usize, AnyError> {
+    let mut taken = 0;
+    for (name, var) in variables {
+        if let Some(values) = latents.get(name).filter(|v| v.len() == var.elem_count()) {
+            var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu)?)?;
+            taken += 1;
+        }
     }
+    Ok(taken)
+}
 
-    /// Updates done.
-    pub fn step(&self) -> usize {
-        self.step
+/// The mean gradient over the shards, each shard on a core of its own, and the means of what they measured.
+pub(crate) fn differentiate<O: Objective>(
+    objective: &O,
+    variables: &BTreeMap<String, Var>,
+    shards: &[O::Shard],
+    stage: Stage,
+) -> candle_core::Result<(Gradients, Measures)> {
+    let results: Vec<candle_core::Result<(Gradients, Measures)>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = shards
+            .iter()
+            .map(|shard| {
+                scope.spawn(move || {
+                    let (loss, measures) = objective.loss(shard, stage)?;
+                    Ok((by_name(variables, &loss.backward()?)?, measures))
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a shard's thread panicked"))
+            .collect()
+    });
+    let share = 1.0 / shards.len() as f32;
+    let (mut total, mut mean) = (Gradients::new(), Measures::new());
+    for result in results {
+        let (gradients, measures) = result?;
+        for (name, gradient) in gradients {
+            let sum = total.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
+            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+        }
+        for (name, value) in measures {
+            *mean.entry(name).or_default() += share * value;
+        }
+    }
+    Ok((total, mean))
+}
+
+fn by_name(
+    variables: &BTreeMap<String, Var>,
+    store: &candle_core::backprop::GradStore,
+) -> candle_core::Result<Gradients> {
+    let mut out = Gradients::new();
+    for (name, var) in variables {
+        if let Some(gradient) = store.get(var) {
+            out.insert(name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?);
+        }
+    }
+    Ok(out)
+}
+
+/// A pool by its share of draws.
+fn choose(pools: &[(usize, f32)], random: &mut Random) -> usize {
+    let total: f32 = pools.iter().map(|(_, share)| share).sum();
+    let mut left = random.uniform() * total;
+    for (pool, (_, share)) in pools.iter().enumerate() {
+        left -= share;
+        if left < 0.0 {
+            return pool;
+        }
+    }
+    pools.len() - 1
+}
+
+impl Pool {
+    /// The next of `count` examples; all of them come once before one comes again.
+    fn next(&mut self, count: usize, random: &mut Random) -> usize {
+        if self.position == self.order.len() {
+            self.order = (0..count).collect();
+            random.shuffle(&mut self.order);
+            self.position = 0;
+        }
+        self.position += 1;
+        self.order[self.position - 1]
     }
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct State {
-    options: RunOptions,
-    config: Config,
-    updates: i32,
-    balance: ModalityBalance,
-    intervention: Intervention,
-    random: Random,
-    order: Vec<usize>,
-    position: usize,
-    step: usize,
+/// Means of what was measured since the last line.
+struct Log {
+    sums: Measures,
+    norms: f32,
+    steps: usize,
+    since: Instant,
 }
 
-/// Where a run in `out` keeps its checkpoint.
-pub fn checkpoint_file(out: &Path, stage: &str) -> PathBuf {
-    out.join(format!("{stage}.safetensors"))
+impl Log {
+    fn new() -> Self {
+        Self { sums: Measures::new(), norms: 0.0, steps: 0, since: Instant::now() }
+    }
+
+    fn add(&mut self, measures: &Measures, norm: f32) {
+        for (name, value) in measures {
+            *self.sums.entry(name).or_default() += value;
+        }
+        self.norms += norm;
+        self.steps += 1;
+    }
+
+    fn print(&mut self, options: &RunOptions, step: usize, rate: f32) {
+        let steps = self.steps.max(1) as f32;
+        let measures: Vec<String> =
+            self.sums.iter().map(|(name, sum)| format!("{name} {:.3}", sum / steps)).collect();
+        let seconds = self.since.elapsed().as_secs_f32();
+        let examples = self.steps * options.shards * options.examples_per_shard;
+        let minutes_left = seconds / steps * (options.steps - step) as f32 / 60.0;
+        eprintln!(
+            "step {step}/{} {} norm {:.2} rate {rate:.5} {:.1} examples/s {minutes_left:.0} min left",
+            options.steps,
+            measures.join(" "),
+            self.norms / steps,
+            examples as f32 / seconds,
+        );
+        *self = Self::new();
+    }
 }
+
+#[cfg(test)]
+mod tests;

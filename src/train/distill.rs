@@ -1,0 +1,358 @@
+//! Distillation of the vision encoder: its CLS row and its patch rows learn to tell what a float teacher
+//! sees, through linear heads that are dropped afterwards.
+//!
+//! Loss: `1 - cos` to the teacher's pooled vector and to each cell of its last map, both centred, and the
+//! cross entropy to its ImageNet classes (Hinton et al. 2015).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::config::Config;
+use crate::model::unit_rows;
+use crate::nn::fused::{apply2, with_values, FusedOp};
+use crate::preprocess;
+use crate::random::Random;
+use crate::train::batch::Sample;
+use crate::train::captions::{features, TrainedModel};
+use crate::train::data::Photo;
+use crate::train::dataset::cached;
+use crate::train::efficientnet::{EfficientNet, Features};
+use crate::train::trainer::{Measures, Objective, Stage};
+use crate::weights::{Init, ModelError, Weights};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Channels of the teacher's pooled vector.
+const POOLED: usize = 1280;
+/// ImageNet classes.
+const CLASSES: usize = 1000;
+/// What one step of a cached logit is worth: 0 to 255 steps reach from -32 to 32.
+const LOGIT_STEP: f32 = 0.25;
+/// Weight of the classes beside the two cosines.
+const CLASS_WEIGHT: f64 = 0.2;
+
+/// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
+/// scaled to fill them.
+#[derive(Debug, Clone)]
+pub struct Target {
+    bytes: Arc<[i8]>,
+}
+
+impl Target {
+    fn bytes_of(seen: &Features, channels: usize) -> Vec<i8> {
+        let mut bytes = Vec::with_capacity(POOLED + CLASSES + seen.grid.len());
+        quantize(&seen.pooled, &mut bytes);
+        #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+        bytes.extend(seen.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
+        seen.grid.chunks_exact(channels).for_each(|cell| quantize(cell, &mut bytes));
+        bytes
+    }
+
+    fn pooled(&self) -> &[i8] {
+        &self.bytes[..POOLED]
+    }
+
+    fn logits(&self) -> &[i8] {
+        &self.bytes[POOLED..POOLED + CLASSES]
+    }
+
+    fn grid(&self) -> &[i8] {
+        &self.bytes[POOLED + CLASSES..]
+    }
+}
+
+fn quantize(values: &[f32], out: &mut Vec<i8>) {
+    let largest = values.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
+    #[allow(clippy::cast_possible_truncation, reason = "at most 127")]
+    out.extend(values.iter().map(|v| (v / largest * 127.0).round() as i8));
+}
+
+/// What the teacher says about `photos`, from `file` or computed into it.
+pub fn targets(
+    teacher: &EfficientNet,
+    data: &Path,
+    photos: &[Photo],
+    size: usize,
+    file: &Path,
+) -> std::result::Result<Vec<Target>, AnyError> {
+    let cells = size.div_ceil(32) * size.div_ceil(32);
+    let len = POOLED + CLASSES + cells * teacher.grid_channels();
+    let bytes = cached(data, file, photos, len, |_, image| {
+        let seen = teacher.forward(&preprocess::to_pixels(image, size), size);
+        Target::bytes_of(&seen, teacher.grid_channels())
+    })?;
+    Ok(bytes.chunks_exact(len).map(|bytes| Target { bytes: Arc::from(bytes) }).collect())
+}
+
+/// Linear read-outs of the vision encoder, dropped after training.
+struct Heads {
+    pooled: Tensor,
+    classes: Tensor,
+    grid: Tensor,
+}
+
+/// Photos and what the teacher says about them.
+pub struct Distillation {
+    trained: TrainedModel,
+    heads: Heads,
+    photos: Vec<(Sample, Target)>,
+    pooled_mean: Tensor,
+    grid_mean: Tensor,
+    stem_scale: f32,
+}
+
+/// Some photos in one view each.
+pub struct DistillationShard {
+    photos: Vec<Arc<[i8]>>,
+    targets: Vec<(Target, bool)>,
+}
+
+impl Distillation {
+    /// The objective of `photos`; the variables of its heads are made under `train.teacher`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no photo.
+    pub fn new(
+        weights: &Weights,
+        config: &Config,
+        photos: Vec<(Sample, Target)>,
+        stem_scale: f32,
+    ) -> std::result::Result<Self, ModelError> {
+        let hidden = config.vision.hidden_size;
+        let channels = photos[0].1.grid().len() / config.num_patches();
+        let heads = weights.pp("train").pp("teacher");
+        let init = Init::Normal((hidden as f32).sqrt().recip());
+        let head = |name: &str, outputs: usize| heads.tensor(name, &[outputs, hidden], init);
+        Ok(Self {
+            trained: TrainedModel::new(weights, config)?,
+            heads: Heads {
+                pooled: head("pooled", POOLED)?,
+                classes: head("classes", CLASSES)?,
+                grid: head("grid", channels)?,
+            },
+            pooled_mean: mean(photos.iter().map(|(_, target)| target.pooled()), POOLED)?,
+            grid_mean: mean(photos.iter().map(|(_, target)| target.grid()), channels)?,
+            photos,
+            stem_scale,
+        })
+    }
+}
+
+/// The mean of rows `width` wide, `[width]`.
+fn mean<'a>(rows: impl Iterator<Item = &'a [i8]>, width: usize) -> Result<Tensor> {
+    let (mut sums, mut count) = (vec![0f64; width], 0.0);
+    for row in rows.flat_map(|rows| rows.chunks_exact(width)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        count += 1.0;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "a mean of bytes")]
+    let means: Vec<f32> = sums.into_iter().map(|sum| (sum / count) as f32).collect();
+    Tensor::from_vec(means, width, &Device::Cpu)
+}
+
+impl Objective for Distillation {
+    type Shard = DistillationShard;
+
+    fn pools(&self) -> Vec<(usize, f32)> {
+        vec![(self.photos.len(), 1.0)]
+    }
+
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> DistillationShard {
+        let mut shard = DistillationShard { photos: Vec::new(), targets: Vec::new() };
+        for &(_, number) in examples {
+            let (sample, target) = &self.photos[number];
+            let view = random.below(sample.views.len());
+            shard.photos.push(sample.views[view].clone());
+            shard.targets.push((target.clone(), sample.mirrored[view]));
+        }
+        shard
+    }
+
+    fn loss(&self, shard: &DistillationShard, _: Stage) -> Result<(Tensor, Measures)> {
+        let config = self.trained.model.config();
+        let stem = features(&shard.photos, config.stem.output_channels(), self.stem_scale)?;
+        let seen = self.trained.model.vision().forward(&stem)?;
+        let (side, channels) = (config.stem.output_grid(), self.grid_mean.elem_count());
+        let pooled = shard.targets.iter().flat_map(|(target, _)| target.pooled()).copied();
+        let grid = shard.targets.iter().flat_map(|(t, m)| mirrored(t.grid(), side, channels, *m));
+        let pooled = distance(&seen.pooled, &self.heads.pooled, pooled, &self.pooled_mean)?;
+        let grid = distance(&seen.patches, &self.heads.grid, grid, &self.grid_mean)?;
+        let logits = seen.pooled.matmul(&self.heads.classes.t()?)?;
+        let wanted: Vec<f32> = shard
+            .targets
+            .iter()
+            .flat_map(|(target, _)| target.logits().iter().map(|&l| f32::from(l) * LOGIT_STEP))
+            .collect();
+        let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
+        let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
+        let measures = Measures::from([
+            ("pooled", pooled.to_scalar()?),
+            ("grid", grid.to_scalar()?),
+            ("classes", classes.to_scalar()?),
+        ]);
+        Ok((((pooled + grid)? + (classes * CLASS_WEIGHT)?)?, measures))
+    }
+}
+
+/// `mean(1 - cos(rows . head^T, target - mean))`.
+fn distance(
+    rows: &Tensor,
+    head: &Tensor,
+    target: impl Iterator<Item = i8>,
+    mean: &Tensor,
+) -> Result<Tensor> {
+    let shape = (rows.dim(0)?, mean.elem_count());
+    let target = Tensor::from_vec(target.map(f32::from).collect::<Vec<f32>>(), shape, &Device::Cpu)?;
+    let target = unit_rows(&target.broadcast_sub(mean)?)?;
+    let cosine = (unit_rows(&rows.matmul(&head.t()?)?)? * target)?.sum(1)?.mean_all()?;
+    cosine.affine(-1.0, 1.0)
+}
+
+/// A map's cells `[side * side, channels]`, left and right exchanged if asked for.
+fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<i8> {
+    if !is_mirrored {
+        return map.to_vec();
+    }
+    let rows = map.chunks_exact(side * channels);
+    rows.flat_map(|row| row.chunks_exact(channels).rev().flatten()).copied().collect()
+}
+
+/// Mean cross entropy of `softmax(logits)` to `softmax(wanted)`, `[rows, classes]` both.
+struct SoftCrossEntropyOp;
+
+impl FusedOp<2> for SoftCrossEntropyOp {
+    const NAME: &'static str = "soft_cross_entropy";
+
+    fn forward(
+        &self,
+        [logits, wanted]: [&[f32]; 2],
+        [shape, _]: [&candle_core::Shape; 2],
+    ) -> Result<(Vec<f32>, candle_core::Shape)> {
+        let (rows, classes) = shape.dims2()?;
+        let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+        let sum: f32 = pairs
+            .map(|(logits, wanted)| {
+                let log_sum = super::losses::log_sum_exp(logits);
+                let wanted = probabilities(wanted);
+                logits.iter().zip(wanted).map(|(x, p)| p * (log_sum - x)).sum::<f32>()
+            })
+            .sum();
+        Ok((vec![sum / rows as f32], candle_core::Shape::from(())))
+    }
+
+    /// softmax(logits) - softmax(wanted), over the rows.
+    fn backward(
+        &self,
+        [logits, wanted]: [&Tensor; 2],
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; 2]> {
+        let (rows, classes) = logits.dims2()?;
+        let factor = gradient.to_scalar::<f32>()? / rows as f32;
+        let values = with_values(logits, |logits| {
+            with_values(wanted, |wanted| {
+                let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+                pairs
+                    .flat_map(|(logits, wanted)| {
+                        let differences = probabilities(logits).into_iter().zip(probabilities(wanted));
+                        differences.map(|(p, q)| (p - q) * factor).collect::<Vec<f32>>()
+                    })
+                    .collect::<Vec<f32>>()
+            })
+        })??;
+        Ok([Some(Tensor::from_vec(values, logits.shape(), &Device::Cpu)?), None])
+    }
+}
+
+fn probabilities(logits: &[f32]) -> Vec<f32> {
+    let mut out = logits.to_vec();
+    crate::nn::attention::softmax(&mut out, 1.0);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::trainer::{Run, RunOptions};
+
+    fn random_bytes(random: &mut Random, count: usize) -> Vec<i8> {
+        (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
+    }
+
+    fn examples(config: &Config, channels: usize, count: u64) -> Vec<(Sample, Target)> {
+        let each = (0..count).map(|seed| {
+            let mut random = Random::new(seed);
+            let len = config.num_patches() * config.stem.output_channels();
+            let view: Arc<[i8]> = random_bytes(&mut random, len).into();
+            let len = POOLED + CLASSES + config.num_patches() * channels;
+            let bytes = random_bytes(&mut random, len).into();
+            let sample = Sample {
+                views: vec![view.clone(), view],
+                mirrored: vec![false, false],
+                captions: Vec::new(),
+                weight: 1.0,
+            };
+            (sample, Target { bytes })
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn the_encoder_learns_what_the_teacher_says() {
+        let config = Config::tiny();
+        let weights = Weights::fresh(1);
+        let photos = examples(&config, 32, 4);
+        let objective = Distillation::new(&weights, &config, photos, 0.02).expect("valid sizes");
+        let options = RunOptions {
+            steps: 60,
+            examples_per_shard: 2,
+            shards: 2,
+            learning_rate: 3e-3,
+            seed: 1,
+        };
+        let shard = objective.shard(&[(0, 0), (0, 1), (0, 2), (0, 3)], &mut Random::new(1));
+        let loss = |objective: &Distillation| {
+            let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
+            objective.loss(&shard, stage).expect("a loss").0.to_scalar::<f32>().expect("a number")
+        };
+        let before = loss(&objective);
+        let file = std::env::temp_dir().join(format!("bitmar-distil-{}", std::process::id()));
+        Run::new(weights.variables(), options).train(&objective, &file).expect("a run");
+        std::fs::remove_file(&file).expect("the run was saved");
+        let after = loss(&objective);
+        assert!(after < 0.7 * before, "{before} to {after}");
+    }
+
+    #[test]
+    fn a_mirrored_map_has_its_columns_exchanged() {
+        let map = [1, 1, 2, 2, 3, 3, 4, 4];
+        assert_eq!(mirrored(&map, 2, 2, true), [2, 2, 1, 1, 4, 4, 3, 3]);
+        assert_eq!(mirrored(&map, 2, 2, false), map);
+    }
+
+    #[test]
+    fn the_gradient_of_the_classes_is_that_of_differences() {
+        let logits = [0.3f32, -1.0, 0.8, 0.1, 0.0, -0.4];
+        let wanted = [1.0f32, 0.0, -1.0, 0.2, 0.9, 0.1];
+        let wanted = Tensor::from_slice(&wanted, (2, 3), &Device::Cpu).expect("six numbers");
+        let loss = |logits: &[f32]| {
+            let logits = Tensor::from_slice(logits, (2, 3), &Device::Cpu).expect("six numbers");
+            let loss = apply2(&logits, &wanted, SoftCrossEntropyOp).expect("a loss");
+            loss.to_scalar::<f32>().expect("a number")
+        };
+        let var = candle_core::Var::from_slice(&logits, (2, 3), &Device::Cpu).expect("six numbers");
+        let store = apply2(var.as_tensor(), &wanted, SoftCrossEntropyOp)
+            .and_then(|loss| loss.backward())
+            .expect("a gradient");
+        let gradient = store.get(&var).expect("of the logits").flatten_all().expect("a row");
+        for (i, found) in gradient.to_vec1::<f32>().expect("floats").into_iter().enumerate() {
+            let (mut above, mut below) = (logits, logits);
+            above[i] += 1e-2;
+            below[i] -= 1e-2;
+            let expected = (loss(&above) - loss(&below)) / 2e-2;
+            assert!((found - expected).abs() < 1e-3, "{i}: {found}, {expected}");
+        }
+    }
+}

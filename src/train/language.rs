@@ -1,0 +1,95 @@
+//! Training on text alone, without a photo: the decoder learns the language of captions, and to repeat
+//! what the text encoder hands it of a corrected caption.
+
+use candle_core::{Result, Tensor};
+use tokenizers::Tokenizer;
+
+use crate::memory::MAX_CAPTION_TOKENS;
+use crate::model::{special, BitMar, PlacedText, QuantizedTable};
+use crate::random::Random;
+use crate::train::batch::{encode, CaptionTokens};
+use crate::train::captions::{Targets, TrainedModel};
+use crate::train::names::personalize;
+use crate::train::trainer::{Measures, Objective, Stage};
+
+/// Longest text, in tokens.
+const MAX_TOKENS: usize = 30;
+
+/// Texts to predict.
+#[derive(Debug, Clone, Default)]
+pub struct TextShard {
+    targets: Targets,
+    /// Texts that some of them repeat.
+    recalled: Vec<PlacedText>,
+}
+
+impl TextShard {
+    /// Takes `chosen` texts; a `copied` share of them is to be repeated from a recalled caption.
+    pub fn new<'a>(
+        chosen: impl Iterator<Item = &'a CaptionTokens>,
+        copied: f32,
+        tokenizer: &Tokenizer,
+        random: &mut Random,
+    ) -> Self {
+        let mut shard = Self::default();
+        // Texts without a recalled caption share the place 0.
+        let mut place = 0;
+        for CaptionTokens { text, tokens, start } in chosen {
+            if random.uniform() >= copied {
+                shard.targets.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                continue;
+            }
+            place += 1;
+            let mut caption = match random.uniform() < 0.5 {
+                true => encode(tokenizer, &personalize(text, random).to_lowercase()),
+                false => tokens.clone(),
+            };
+            caption.truncate(MAX_CAPTION_TOKENS);
+            shard.targets.push(place, *start, &caption, 1.0);
+            let tokens = std::iter::once(special::CORRECTED).chain(caption).collect();
+            shard.recalled.push(PlacedText { photo: place, tokens });
+        }
+        shard
+    }
+
+    /// Smoothed cross entropy, `None` without texts.
+    pub fn loss(&self, model: &BitMar, table: &QuantizedTable) -> Result<Option<Tensor>> {
+        if self.targets.inputs.is_empty() {
+            return Ok(None);
+        }
+        let logits = model.decode_texts(table, &self.recalled, &self.targets.inputs)?;
+        Ok(Some(self.targets.loss(&logits)?))
+    }
+}
+
+/// Texts as examples of their own.
+pub struct Language {
+    /// The model.
+    pub trained: TrainedModel,
+    /// The texts.
+    pub texts: Vec<CaptionTokens>,
+    /// For the words that are put into captions.
+    pub tokenizer: Tokenizer,
+    /// Share of texts that are to be repeated.
+    pub copied: f32,
+}
+
+impl Objective for Language {
+    type Shard = TextShard;
+
+    fn pools(&self) -> Vec<(usize, f32)> {
+        vec![(self.texts.len(), 1.0)]
+    }
+
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> TextShard {
+        let chosen = examples.iter().map(|&(_, number)| &self.texts[number]);
+        TextShard::new(chosen, self.copied, &self.tokenizer, random)
+    }
+
+    fn loss(&self, shard: &TextShard, _: Stage) -> Result<(Tensor, Measures)> {
+        let model = &self.trained.model;
+        let loss = shard.loss(model, &model.table()?)?.expect("a shard has texts");
+        let measures = Measures::from([("text", loss.to_scalar()?)]);
+        Ok((loss, measures))
+    }
+}

@@ -1,0 +1,189 @@
+use super::*;
+use crate::checkpoint::{sha256, ModelFile, Provenance};
+use crate::config::Config;
+use crate::generate::{BeamSearch, Length};
+use crate::model::BitMar;
+use crate::stem::{Stem, StemConfig, StemError, StemTensor};
+use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
+use crate::train::captions::{Captioning, TrainedModel};
+use crate::train::tokenizer::read_tokenizer;
+use crate::weights::Weights;
+
+const TOKENIZER: &[u8] = include_bytes!("../../../pkg/model/tokenizer.json");
+
+fn config() -> Config {
+    Config { vocab_size: 4096, ..Config::tiny() }
+}
+
+/// A photo of noise with a caption of these tokens, given twice: the memory takes one.
+fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
+    let mut random = Random::new(seed);
+    let len = config().num_patches() * config().stem.output_channels();
+    let features: Vec<i8> =
+        (0..len).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MAX)).collect();
+    let start = Length::default().start_token();
+    let caption = CaptionTokens { text: "a dog".into(), tokens, start };
+    Sample {
+        views: vec![features.into()],
+        mirrored: vec![false],
+        captions: vec![caption.clone(), caption],
+        weight: 1.0,
+    }
+}
+
+fn options(steps: usize) -> RunOptions {
+    RunOptions { steps, examples_per_shard: 3, shards: 2, learning_rate: 4e-3, seed: 3 }
+}
+
+fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
+    let mut tokenizer = read_tokenizer(TOKENIZER).unwrap();
+    tokenizer.set_encode_special_tokens(true);
+    let texts: Vec<CaptionTokens> = samples.iter().map(|s| s.captions[0].clone()).collect();
+    Captioning {
+        trained: TrainedModel::new(weights, &config()).unwrap(),
+        pools: vec![(samples, 1.0)],
+        texts,
+        stem_scale: 0.02,
+        tokenizer,
+        options: ShardOptions { hinted: 0.0, ..ShardOptions::default() },
+    }
+}
+
+fn captions() -> Vec<Sample> {
+    (0..4).map(|i| sample(u64::from(i), vec![100 + i, 200 + 7 * i, 300 + i, 400])).collect()
+}
+
+fn latents(variables: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
+    variables.values().map(|v| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+#[test]
+fn a_resumed_run_takes_the_steps_it_would_have_taken() {
+    let folder = std::env::temp_dir().join(format!("bitmar-resume-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    let weights = Weights::fresh(1);
+    let objective = captioning(&weights, captions());
+    let mut run = Run::new(weights.variables(), options(6));
+    for _ in 0..3 {
+        run.update(&objective).unwrap();
+    }
+    run.save(&file).unwrap();
+    for _ in 0..3 {
+        run.update(&objective).unwrap();
+    }
+    let uninterrupted = latents(&weights.variables());
+
+    let weights = Weights::fresh(9);
+    let objective = captioning(&weights, captions());
+    let mut run = Run::resume(weights.variables(), &file).unwrap();
+    assert_eq!(run.step(), 3);
+    run.train(&objective, &file).unwrap();
+    assert_eq!(run.step(), 6);
+    assert_eq!(latents(&weights.variables()), uninterrupted);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let folder = std::env::temp_dir().join(format!("bitmar-damaged-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    std::fs::write(&file, [7; 100]).unwrap();
+    assert!(Run::resume(Weights::fresh(1).variables(), &file).is_err());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The stem plays no part: the samples are features.
+fn any_stem(config: &StemConfig) -> Stem {
+    let mut get = |name: &str, shape: &[usize]| {
+        let count = shape.iter().product();
+        Ok::<_, StemError>(match name.ends_with(".weight") {
+            true => StemTensor::I8(vec![1; count]),
+            false => StemTensor::F32(vec![0.02; count]),
+        })
+    };
+    Stem::from_tensors(config, &mut get).unwrap()
+}
+
+fn shipped(variables: &BTreeMap<String, Var>) -> Vec<u8> {
+    let provenance = Provenance {
+        tokenizer_sha256: sha256(TOKENIZER),
+        commit: "0".into(),
+        trained: "{}".into(),
+    };
+    let variables = variables.iter().filter(|(name, _)| !name.starts_with("train."));
+    let variables = variables.map(|(name, var)| (name.clone(), var.clone())).collect();
+    ModelFile::write(&variables, &any_stem(&config().stem), &config(), &provenance).unwrap()
+}
+
+fn greedy(model: &BitMar, features: &[i8]) -> Vec<u32> {
+    let floats: Vec<f32> = features.iter().map(|&v| f32::from(v) * 0.02).collect();
+    let fused = model.fuse(&model.encode_photo(&floats).unwrap(), &[]).unwrap();
+    let context = model.read_parameters().unwrap().null_value;
+    let state = model.prefill(&fused, &[], &context).unwrap();
+    let mut search = BeamSearch::new(state, Length::default().start_token(), 1);
+    while search.step(|states, tokens| model.step(states, tokens)).unwrap() {}
+    search.best().tokens.clone()
+}
+
+/// The smoke test of the whole line: train, write the shipped file, read it, caption.
+#[test]
+fn the_shipped_file_of_a_trained_model_says_what_it_was_taught() {
+    let weights = Weights::fresh(1);
+    let samples = captions();
+    let objective = captioning(&weights, samples.clone());
+    let mut run = Run::new(weights.variables(), options(150));
+    let (first, _) = run.update(&objective).unwrap();
+    let mut last = first.clone();
+    for _ in 1..150 {
+        (last, _) = run.update(&objective).unwrap();
+    }
+    assert!(last["caption"] < 0.5 * first["caption"], "{first:?} {last:?}");
+    let loaded = ModelFile::read(&shipped(&weights.variables())).unwrap();
+    for sample in samples {
+        assert_eq!(greedy(&loaded.model, &sample.views[0]), sample.captions[0].tokens);
+    }
+}
+
+#[test]
+fn a_run_started_from_a_shipped_file_has_the_same_model() {
+    let weights = Weights::fresh(1);
+    TrainedModel::new(&weights, &config()).unwrap();
+    let file = shipped(&weights.variables());
+    let latents = ModelFile::latents(&file).unwrap();
+    let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
+    let again = Weights::fresh(2);
+    TrainedModel::new(&again, &config()).unwrap();
+    warm_start(&again.variables(), &latents).unwrap();
+    assert!(shipped(&again.variables()) == file, "another file");
+}
+
+/// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions that
+/// were never seen would be predicted better than by chance.
+#[test]
+fn random_captions_are_not_predicted_better_than_by_chance() {
+    const TOKENS: usize = 64;
+    let mut random = Random::new(4);
+    let mut draw = |seed: u64| {
+        let tokens = (0..8).map(|_| 1000 + u32::try_from(random.below(TOKENS)).unwrap());
+        sample(seed, tokens.collect())
+    };
+    let weights = Weights::fresh(1);
+    let objective = captioning(&weights, (0..200).map(&mut draw).collect());
+    let mut run = Run::new(weights.variables(), options(120));
+    for _ in 0..120 {
+        run.update(&objective).unwrap();
+    }
+    let mut held_out = captioning(&Weights::fresh(2), (900..960).map(&mut draw).collect());
+    held_out.trained = objective.trained;
+    held_out.options.empty_memory = 1.0;
+    held_out.options.texts = 0;
+    let examples: Vec<(usize, usize)> = (0..60).map(|i| (0, i)).collect();
+    let shard = held_out.shard(&examples, &mut random);
+    let stage = Stage { progress: 1.0, alignment_factor: 1.0 };
+    let (_, measures) = held_out.loss(&shard, stage).unwrap();
+    // Eight random tokens and a certain end; the smoothed loss lies above the plain one.
+    let chance = (TOKENS as f32).ln() * 8.0 / 9.0;
+    assert!(measures["caption"] > chance - 0.02, "{measures:?}, chance {chance}");
+}
