@@ -14,7 +14,7 @@
 use std::arch::wasm32::*;
 
 use super::int8_loops::{BLOCK_TOKENS, TILE};
-use super::simd128::{store4, transpose, SIMD128};
+use super::simd128::{load_codes, store4, transpose, SIMD128};
 use super::ternary_matrix::{BLOCK_ROWS, STEP_BYTES, STEP_COLS};
 use super::{checks, Kernels, TernaryMatrix};
 
@@ -174,13 +174,6 @@ fn widen(lanes: v128) -> v128 {
 #[inline(always)]
 fn i32_of(quad: &[i8]) -> i32 {
     i32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]].map(i8::cast_unsigned))
-}
-
-#[inline(always)]
-fn load_codes(codes: &[u8]) -> v128 {
-    assert!(codes.len() == 16);
-    // SAFETY: the slice has the 16 bytes read.
-    unsafe { v128_load(codes.as_ptr().cast()) }
 }
 
 #[inline(always)]
