@@ -106,6 +106,13 @@ pub struct Generation {
     ms: Timings,
 }
 
+impl Generation {
+    /// Remembered captions that the text leans on, best first.
+    pub fn recalled(&self) -> impl Iterator<Item = &Recalled> {
+        self.recalled.iter().map(|(recalled, _)| recalled)
+    }
+}
+
 /// A finished caption.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Caption {
