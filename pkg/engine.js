@@ -1,19 +1,22 @@
 // @ts-check
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
+import { translated } from './adoption.js';
 import { loadAssets } from './assets.js';
 import { BitMarError } from './errors.js';
+import { Keeper } from './keeper.js';
 import { readPhoto } from './pixels.js';
-import { SnapshotStore } from './store.js';
+
+/** @typedef {Blob | ImageBitmap | ImageData} Photo */
+/** @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when what is meant was written there */
 
 export class Engine {
   #captioner;
-  #notice;
-  /** @type {SnapshotStore | null} */ #store = null;
+  #keeper;
 
-  /** @param {any} captioner @param {(notice: { code: string, message: string }) => void} notice */
-  constructor(captioner, notice) {
+  /** @param {any} captioner @param {Keeper} keeper */
+  constructor(captioner, keeper) {
     this.#captioner = captioner;
-    this.#notice = notice;
+    this.#keeper = keeper;
   }
 
   /**
@@ -24,19 +27,17 @@ export class Engine {
   static async load({ memory, ...sources }, report, notice) {
     const { glue, model, tokenizer } = await loadAssets(sources, report);
     report({ phase: 'start' });
-    const engine = new Engine(new glue.Captioner(model, tokenizer), notice);
-    if (memory) await engine.#openStore(memory);
-    return engine;
+    const captioner = new glue.Captioner(model, tokenizer);
+    const keeper = new Keeper(captioner, notice);
+    if (memory) await keeper.open(memory, report);
+    return new Engine(captioner, keeper);
   }
 
-  /** What `modelInfo` of the wasm module tells. */
-  info() {
-    return this.#captioner.modelInfo();
-  }
+  info = () => this.#captioner.modelInfo();
 
   /**
-   * Captions a photo.
-   * @param {Blob | ImageBitmap | ImageData} photo
+   * Captions a photo. The caption is given when what it leaves in the memory is stored.
+   * @param {Photo} photo
    * @param {{ length?: string, hint?: string, beams?: number, remember?: boolean }} options
    * @param {(text: string) => void} onText hears the best caption so far whenever it changes
    * @param {() => Promise<boolean>} isCancelled asked after each token
@@ -45,99 +46,105 @@ export class Engine {
     const start = performance.now();
     const read = await readPhoto(photo);
     const inBrowser = performance.now() - start;
+    await this.#keeper.refresh();
     if (await isCancelled()) throw cancelled();
-    const generation =
-      read instanceof Uint8Array
-        ? this.#captioner.begin(read, given(options))
-        : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
+    const generation = this.#begin(read, options);
     let text = '';
-    while (generation.step()) {
-      if (generation.text() !== text) onText((text = generation.text()));
+    for (let hasMore = true; hasMore; ) {
+      hasMore = generation.step();
+      if (hasMore && generation.text() !== text) onText((text = generation.text()));
       if (await isCancelled()) {
         generation.free();
         throw cancelled();
       }
     }
-    const { ms, ...caption } = this.#captioner.finish(generation);
-    await this.#save();
+    const { ms, ...caption } = await this.#keeper.change(
+      () => this.#captioner.finish(generation),
+      ({ slot, recalled }) => slot !== null || recalled.length > 0,
+    );
     return { ...caption, timings: { ...ms, decode: ms.decode + inBrowser, total: ms.total + inBrowser } };
   }
 
-  /** @param {number} id of a recent caption @param {string} text what its photo shows */
-  async correct(id, text) {
-    const slot = this.#captioner.correct(id, text);
-    await this.#save();
-    return slot;
+  /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text what it shows */
+  async correct(target, text) {
+    if (typeof target === 'number') return this.#keeper.change(() => this.#captioner.correct(target, text));
+    const generation = this.#begin(await readPhoto(target), {});
+    return this.#keeper.change(() => this.#captioner.teach(generation, text));
   }
 
-  listMemory() {
+  /** @param {Awaited<ReturnType<typeof readPhoto>>} read @param {object} options */
+  #begin(read, options) {
+    return read instanceof Uint8Array
+      ? this.#captioner.begin(read, given(options))
+      : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
+  }
+
+  async listMemory() {
+    await this.#keeper.refresh();
     return this.#captioner.listMemory();
   }
 
-  /** @param {number} slot */
-  async deleteMemory(slot) {
-    this.#captioner.deleteMemory(slot);
-    await this.#save();
+  async memoryStats() {
+    await this.#keeper.refresh();
+    return { ...this.#captioner.memoryStats(), stored: this.#keeper.isStored };
+  }
+
+  /** @param {Place} place @param {string} text what its photo shows */
+  async correctMemory(place, text) {
+    await this.#keeper.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
+  }
+
+  /** @param {Place} place */
+  async deleteMemory(place) {
+    await this.#keeper.change(() => this.#captioner.deleteMemory(this.#slotAt(place)));
   }
 
   async clearMemory() {
-    this.#captioner.clearMemory();
-    await this.#save();
+    await this.#keeper.change(() => this.#captioner.clearMemory());
   }
 
-  exportMemory() {
+  /** Takes back the latest correction, deletion, clearing or import; whether there was one. */
+  async undoMemory() {
+    return this.#keeper.change(() => this.#captioner.undoMemory(), (isUndone) => isUndone);
+  }
+
+  async exportMemory() {
+    await this.#keeper.refresh();
     return this.#captioner.exportMemory();
   }
 
-  /** @param {Uint8Array} snapshot */
-  async importMemory(snapshot) {
-    this.#captioner.importMemory(snapshot);
-    await this.#save();
+  /**
+   * @param {Uint8Array} snapshot
+   * @param {'replace' | 'merge'} mode
+   * @param {(event: any) => void} report hears how far the re-encoding of another model's memory is
+   * @returns how many of another model's photos could not be encoded
+   */
+  async importMemory(snapshot, mode, report) {
+    const isOwn = this.#captioner.isOwnMemory(snapshot);
+    const own = isOwn ? { snapshot, left: 0 } : translated(this.#captioner, snapshot, report);
+    await this.#keeper.change(() =>
+      mode === 'merge' ? this.#captioner.mergeMemory(own.snapshot) : this.#captioner.importMemory(own.snapshot));
+    return own.left;
   }
 
-  /** @param {string} name */
-  async #openStore(name) {
-    const store = new SnapshotStore(name);
-    try {
-      const snapshot = await store.load();
-      if (snapshot) await this.#restore(store, snapshot);
-      this.#store = store;
-    } catch (error) {
-      this.#goOnWithoutStore(error);
+  /** @param {'list' | 'export' | 'delete'} what @param {string} name */
+  aside(what, name) {
+    if (what === 'list') return this.#keeper.listAside();
+    return what === 'export' ? this.#keeper.exportAside(name) : this.#keeper.deleteAside(name);
+  }
+
+  /** The slot, if it still holds what the caller saw. @param {Place} place */
+  #slotAt({ slot, writtenAt }) {
+    if (writtenAt !== undefined && this.#captioner.writtenAt(slot) !== writtenAt) {
+      throw new BitMarError('memory', `slot ${slot} has changed meanwhile`);
     }
-  }
-
-  /** @param {SnapshotStore} store @param {Uint8Array} snapshot */
-  async #restore(store, snapshot) {
-    try {
-      this.#captioner.importMemory(snapshot);
-    } catch (/** @type {any} */ error) {
-      if (error.code !== 'snapshot') throw error;
-      await store.setAside(snapshot);
-      this.#notice({ code: 'snapshot', message: error.message });
-    }
-  }
-
-  async #save() {
-    try {
-      await this.#store?.save(this.#captioner.exportMemory());
-    } catch (error) {
-      this.#goOnWithoutStore(error);
-    }
-  }
-
-  /** @param {any} error */
-  #goOnWithoutStore(error) {
-    this.#store = null;
-    this.#notice({ code: 'storage', message: String(error?.message ?? error) });
+    return slot;
   }
 }
 
-/** Without what is there but undefined, which is as good as not given. @param {object} options */
-const given = (options) =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** Without what is undefined, which is as good as not given. @param {object} options */
+const given = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
-/** @param {Uint8Array | Uint8ClampedArray} data the same bytes, as wasm-bindgen takes them */
+/** The same bytes, as wasm-bindgen takes them. @param {Uint8Array | Uint8ClampedArray} data */
 const asBytes = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-
-const cancelled = () => new BitMarError('cancelled', 'the caption was cancelled');
+const cancelled = () => new BitMarError('cancelled', 'it was cancelled');

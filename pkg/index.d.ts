@@ -18,15 +18,26 @@ export type Progress =
   | { phase: 'download'; loaded: number; total: number }
   /** Everything has arrived; the model is being set up. */
   | { phase: 'start' }
+  /** The stored memory is another model's: its photos are being encoded anew. */
+  | { phase: 'adopt'; done: number; total: number }
   | { phase: 'ready' };
 
-/** Something that went wrong without ending a job. */
+/** Something that went wrong with the stored memory without ending a job. */
 export interface Notice {
   /**
-   * - `storage`: the browser does not keep the memory; it lasts until `close()`.
-   * - `snapshot`: the stored memory belongs to another model and was set aside.
+   * After those that begin with `storage` (but `storage-evicted`), the memory lasts until `close()`.
+   * - `storage-denied`: this browser, or a private window, does not let the page store anything
+   * - `storage-full`: there is no room for the memory
+   * - `storage-blocked`: another tab holds an older version of the store open
+   * - `storage-outdated`: another tab runs a newer version, whose memory this one cannot read
+   * - `storage`: something else
+   * - `storage-evicted`: the browser removed the stored memory; the next change stores it again
+   * - `memory-adopted`: another model's memory was encoded anew; the old snapshot is set aside
+   * - `memory-damaged`: the stored memory could not be read and is set aside
    */
-  code: 'storage' | 'snapshot';
+  code:
+    | 'storage-denied' | 'storage-full' | 'storage-blocked' | 'storage-outdated' | 'storage'
+    | 'storage-evicted' | 'memory-adopted' | 'memory-damaged';
   message: string;
 }
 
@@ -56,7 +67,7 @@ export interface CaptionOptions {
   hint?: string;
   /** How many candidates the search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
-  /** Whether the memory may keep the caption; true if not given. */
+  /** Whether the memory may keep the caption; true if not given. What it recalled is counted either way. */
   remember?: boolean;
   /** Ends the caption at the next token. */
   signal?: AbortSignal;
@@ -64,26 +75,41 @@ export interface CaptionOptions {
   onToken?: (text: string) => void;
 }
 
-/** A remembered caption that this one leaned on. */
-export interface Recalled {
-  slot: number;
-  /** Its share of what was recalled, 0 to 1. */
-  weight: number;
-  text: string;
-  /** Whether the user wrote it. */
-  corrected: boolean;
-}
-
 /** A photo in the memory. */
-export interface Remembered {
+export interface Episode {
   slot: number;
   text: string;
   /** Whether the user wrote the text. */
   corrected: boolean;
-  /** Milliseconds since 1970. */
+  /** When the text was written, in milliseconds since 1970. */
   writtenAt: number;
   /** A JPEG of at most 64 x 64 pixels. */
-  thumbnail: Uint8Array;
+  thumbnail: Uint8Array<ArrayBuffer>;
+}
+
+/** A photo in the memory whose caption this one leaned on. */
+export interface Recalled extends Episode {
+  /** Its share of what was recalled, 0 to 1. */
+  weight: number;
+}
+
+/** A photo in the memory, as listed. */
+export interface Remembered extends Episode {
+  /** Captions it was recalled into. */
+  recalls: number;
+}
+
+export interface MemoryStats {
+  /** Episodes there is room for. */
+  slots: number;
+  /** Episodes that are remembered. */
+  used: number;
+  /** Of these, how many the user corrected. */
+  corrected: number;
+  /** Size of a snapshot. */
+  bytes: number;
+  /** Whether changes are stored; without that they last until `close()`. */
+  stored: boolean;
 }
 
 export interface ModelInfo {
@@ -116,16 +142,37 @@ export interface Caption {
   /** Geometric mean of the tokens' probabilities, 0 to 1. */
   confidence: number;
   recalled: Recalled[];
+  /** Where the memory keeps it, null if it does not. */
+  slot: number | null;
   timings: Timings;
 }
 
-export interface Memory {
+/**
+ * What is remembered. Fires `change` whenever it changed, in this tab or in another. Calls go before
+ * captions that wait.
+ */
+export interface Memory extends EventTarget {
   list(): Promise<Remembered[]>;
-  delete(slot: number): Promise<void>;
+  stats(): Promise<MemoryStats>;
+  /** Gives a remembered photo another caption. What was listed must still be in its slot. */
+  correct(entry: Remembered | number, text: string): Promise<void>;
+  /** Forgets one episode. What was listed must still be in its slot. */
+  delete(entry: Remembered | number): Promise<void>;
+  /** Forgets everything, but not what was set aside. */
   clear(): Promise<void>;
-  export(): Promise<Uint8Array>;
-  /** Takes the place of what is remembered. */
-  import(snapshot: Uint8Array | ArrayBuffer): Promise<void>;
+  /** Takes back the latest correction, deletion, clearing or import of this session; false if there is none. */
+  undo(): Promise<boolean>;
+  /** A snapshot: a safetensors file, specified in docs/model-format.md. */
+  export(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Puts a snapshot in the place of what is remembered, or beside it. Another model's is encoded anew,
+   * from its thumbnails; gives how many of its photos had none that could be.
+   */
+  import(snapshot: Uint8Array | ArrayBuffer, options?: { mode?: 'replace' | 'merge' }): Promise<number>;
+  /** Names of stored snapshots that could not be used as they were, another model's or damaged: when that was, in UTC. */
+  listAside(): Promise<string[]>;
+  exportAside(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  deleteAside(name: string): Promise<void>;
 }
 
 export class BitMar {
@@ -164,8 +211,11 @@ export class BitMar {
     void
   >;
 
-  /** Teaches what a recently captioned photo shows; gives the memory's slot. */
-  correct(caption: Caption | number, text: string): Promise<number>;
+  /**
+   * Teaches what a photo shows: a recent caption's, named by the caption or its id, or any other.
+   * Gives the memory's slot. `memory.undo()` takes it back.
+   */
+  correct(target: Caption | number | PhotoSource, text: string): Promise<number>;
 
   /** Ends the worker and gives its memory back. Jobs that wait fail with `closed`. */
   close(): void;

@@ -28,11 +28,11 @@ export class BitMar {
   /** What the captioner remembers. */
   memory;
 
-  /** @param {WorkerLink} link @param {any} info */
-  constructor(link, info) {
+  /** @param {WorkerLink} link @param {any} info @param {Memory} memory */
+  constructor(link, info, memory) {
     this.#link = link;
     this.#info = info;
-    this.memory = new Memory(link);
+    this.memory = memory;
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
@@ -49,11 +49,14 @@ export class BitMar {
       tokenizer: absolute(tokenizer),
       memory: memory ? memory.name : undefined,
     };
-    const link = new WorkerLink(createWorker, () => ({ args: [load] }), (notice) => onNotice?.(notice));
+    const hear = (/** @type {any} */ notice) =>
+      notice.code === 'changed' ? remembered.dispatchEvent(new Event('change')) : onNotice?.(notice);
+    const link = new WorkerLink(createWorker, () => ({ args: [load] }), hear);
+    const remembered = new Memory(link);
     const stop = () => link.close();
     signal?.addEventListener('abort', stop, { once: true });
     try {
-      const bitmar = new BitMar(link, await link.start(onProgress));
+      const bitmar = new BitMar(link, await link.start(onProgress), remembered);
       onProgress?.({ phase: 'ready' });
       return bitmar;
     } catch (error) {
@@ -110,10 +113,15 @@ export class BitMar {
     }
   }
 
-  /** @param {{ id: number } | number} caption @param {string} text */
-  async correct(caption, text) {
-    const id = typeof caption === 'number' ? caption : caption.id;
-    return this.#link.call('correct', () => ({ args: [id, text] }));
+  /** @param {any} target a caption, its id, or a photo @param {string} text */
+  async correct(target, text) {
+    const id = typeof target === 'number' ? target : target?.id;
+    const prepare = async () => {
+      if (typeof id === 'number') return { args: [id, text] };
+      const { photo, transfer } = await toSendable(target);
+      return { args: [photo, text], transfer };
+    };
+    return this.#link.call('correct', prepare, { isShort: true });
   }
 
   /** Ends the worker and gives its memory back. */

@@ -1,37 +1,72 @@
 // @ts-check
-/** The episodic memory: what was captioned and corrected. */
-export class Memory {
+/** The episodic memory: what was captioned and corrected. Fires `change` when it changed, in any tab. */
+
+/** @typedef {import('./index.js').Remembered | number} Entry */
+
+/** @param {Entry} entry a slot's number, or what was listed: then it must still be there */
+const place = (entry) =>
+  typeof entry === 'number' ? { slot: entry } : { slot: entry.slot, writtenAt: entry.writtenAt };
+
+export class Memory extends EventTarget {
   #link;
 
   /** @param {import('./rpc.js').WorkerLink} link */
   constructor(link) {
+    super();
     this.#link = link;
   }
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#link.call(method, () => ({ args }));
+    return this.#link.call(method, () => ({ args }), { isShort: true });
   }
 
   list() {
     return this.#call('listMemory');
   }
 
-  /** @param {number} slot */
-  delete(slot) {
-    return this.#call('deleteMemory', slot);
+  stats() {
+    return this.#call('memoryStats');
+  }
+
+  /** @param {Entry} entry @param {string} text */
+  correct(entry, text) {
+    return this.#call('correctMemory', place(entry), text);
+  }
+
+  /** @param {Entry} entry */
+  delete(entry) {
+    return this.#call('deleteMemory', place(entry));
   }
 
   clear() {
     return this.#call('clearMemory');
   }
 
+  undo() {
+    return this.#call('undoMemory');
+  }
+
   export() {
     return this.#call('exportMemory');
   }
 
-  /** @param {Uint8Array | ArrayBuffer} snapshot */
-  import(snapshot) {
-    return this.#call('importMemory', new Uint8Array(snapshot));
+  /** @param {Uint8Array | ArrayBuffer} snapshot @param {{ mode?: 'replace' | 'merge' }} [options] */
+  import(snapshot, { mode = 'replace' } = {}) {
+    return this.#call('importMemory', new Uint8Array(snapshot), mode);
+  }
+
+  listAside() {
+    return this.#call('aside', 'list');
+  }
+
+  /** @param {string} name */
+  exportAside(name) {
+    return this.#call('aside', 'export', name);
+  }
+
+  /** @param {string} name */
+  deleteAside(name) {
+    return this.#call('aside', 'delete', name);
   }
 }

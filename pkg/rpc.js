@@ -11,7 +11,7 @@ const PATIENCE = 10_000;
 /**
  * @typedef {{ args: any[], transfer?: Transferable[] }} Message
  * @typedef {{ method: string, prepare: () => Message | Promise<Message>, onEvent?: (event: any) => void,
- *   resolve: (value: any) => void, reject: (reason: any) => void, isCancelled: boolean }} Job
+ *   resolve: (value: any) => void, reject: (reason: any) => void, isShort: boolean, isCancelled: boolean }} Job
  */
 
 export class WorkerLink {
@@ -54,29 +54,30 @@ export class WorkerLink {
   }
 
   /**
-   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds
-   * no decoded photos.
+   * Queues a job; a short one goes before the long ones that wait. `prepare` makes its arguments when
+   * its turn comes, so that a long queue holds no decoded photos.
    * @param {string} method
    * @param {Job['prepare']} prepare
-   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void }} [options]
+   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isShort?: boolean }} [options]
    */
-  call(method, prepare, { signal, onEvent } = {}) {
+  call(method, prepare, { signal, onEvent, isShort = false } = {}) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.#isClosed) throw closed();
       /** @type {Job} */
-      const job = { method, prepare, onEvent, resolve, reject, isCancelled: false };
+      const job = { method, prepare, onEvent, resolve, reject, isShort, isCancelled: false };
       const cancel = () => this.#cancel(job, signal?.reason);
       signal?.addEventListener('abort', cancel, { once: true });
       const settled = () => signal?.removeEventListener('abort', cancel);
       job.resolve = (value) => (settled(), resolve(value));
       job.reject = (reason) => (settled(), reject(reason));
-      this.#queue.push(job);
+      const firstLong = isShort ? this.#queue.findIndex((other) => !other.isShort) : -1;
+      this.#queue.splice(firstLong < 0 ? this.#queue.length : firstLong, 0, job);
       if (!this.#job) this.#work();
     });
   }
 
-  /** Ends the worker; whatever waits for it fails with `closed`. */
+  /** Ends the worker; what waits for it fails with `closed`. */
   close() {
     this.#isClosed = true;
     for (const job of this.#queue.splice(0)) job.reject(closed());
@@ -108,10 +109,7 @@ export class WorkerLink {
     asked.timer = setTimeout(() => this.#crash('the worker did not answer'), PATIENCE);
   }
 
-  /**
-   * @param {Message & { method: string, onEvent?: (event: any) => void }} message
-   * @param {Job} [job]
-   */
+  /** @param {Message & { method: string, onEvent?: (event: any) => void }} message @param {Job} [job] */
   #ask({ method, args, transfer = [], onEvent }, job) {
     return new Promise((resolve, reject) => {
       if (this.#isClosed || !this.#worker) throw closed();

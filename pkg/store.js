@@ -1,10 +1,13 @@
 // @ts-check
 /**
- * The memory's snapshot in IndexedDB: whole, in one put after each change.
- * Storage may be full, refused or taken away at any moment; the session then goes on in memory.
+ * The memory's snapshot in IndexedDB: whole, with a revision beside it that every write renews.
+ * A change is one transaction: it looks whether another tab has written, changes the memory, and puts the
+ * snapshot. The browser runs such transactions of all tabs one after the other, so no tab overwrites
+ * what another has just learned. Why there is no wrapper around IndexedDB: docs/storage.md.
  */
-const DATABASE = 'bitmar';
-const SNAPSHOTS = 'snapshots';
+import { openDatabase } from './database.js';
+
+const [SNAPSHOTS, REVISIONS] = ['snapshots', 'revisions'];
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 const answer = (request) =>
@@ -13,64 +16,135 @@ const answer = (request) =>
     request.onerror = () => reject(request.error);
   });
 
-/** @returns {Promise<IDBDatabase>} */
-function openDatabase() {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(SNAPSHOTS);
-  return new Promise((resolve, reject) => {
-    request.onblocked = () => reject(new Error('another tab holds an older version open'));
-    answer(request).then(resolve, reject);
+/** @param {IDBTransaction} transaction */
+const completion = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(undefined);
+    transaction.onabort = () => reject(transaction.error ?? new DOMException('the transaction was aborted', 'AbortError'));
   });
+
+/** @param {IDBDatabase} database */
+function upgrade(database) {
+  for (const name of [SNAPSHOTS, REVISIONS]) {
+    if (!database.objectStoreNames.contains(name)) database.createObjectStore(name);
+  }
 }
 
 export class SnapshotStore {
-  /** @type {IDBDatabase | null} */ #database = null;
   #name;
+  #onGone;
+  /** @type {IDBDatabase | null} */ #database = null;
+  /** The revision that the memory in use has; above 0 where one was stored, -1 before the first look. */
+  #revision = -1;
+
+  /** @param {string} name @param {() => void} onGone hears that the browser removed what was stored */
+  constructor(name, onGone) {
+    this.#name = name;
+    this.#onGone = onGone;
+  }
+
+  /** The stored snapshot, if another tab wrote it since the last look. @returns {Promise<Uint8Array | undefined>} */
+  async news() {
+    return this.#news(await this.#begin('readonly'));
+  }
+
+  /**
+   * Changes what is stored. `refresh` hears the snapshot that another tab wrote, if one did; then `apply`
+   * changes the memory and gives the snapshot to store, or nothing if there is nothing to store. Neither
+   * may wait: a transaction of which nothing is asked ends.
+   * @param {(snapshot: Uint8Array) => void} refresh
+   * @param {(isRefreshed: boolean) => Uint8Array | undefined} apply
+   */
+  async change(refresh, apply) {
+    const transaction = await this.#begin('readwrite');
+    const completed = completion(transaction);
+    // Until it is awaited below, a failure of it is a failure of what is awaited before.
+    completed.catch(() => {});
+    try {
+      const news = await this.#news(transaction);
+      if (news) refresh(news);
+      const snapshot = apply(news !== undefined);
+      if (snapshot) this.#put(transaction, snapshot);
+    } catch (error) {
+      abort(transaction);
+      throw error;
+    }
+    await completed;
+  }
+
+  /** Keeps a snapshot that could not be used as it is. @param {string} name @param {Uint8Array} snapshot */
+  async setAside(name, snapshot) {
+    const transaction = await this.#begin('readwrite');
+    transaction.objectStore(SNAPSHOTS).put(snapshot, this.#asideKey(name));
+    await completion(transaction);
+  }
+
+  /** @returns {Promise<string[]>} */
+  async listAside() {
+    const snapshots = (await this.#begin('readonly')).objectStore(SNAPSHOTS);
+    const prefix = this.#asideKey('');
+    // Keys begin with the prefix from itself up to what sorts behind all that begin with it.
+    const keys = await answer(snapshots.getAllKeys(IDBKeyRange.bound(prefix, `${prefix}\uffff`)));
+    return keys.map((key) => String(key).slice(prefix.length));
+  }
+
+  /** @param {string} name @returns {Promise<Uint8Array | undefined>} */
+  async exportAside(name) {
+    return answer((await this.#begin('readonly')).objectStore(SNAPSHOTS).get(this.#asideKey(name)));
+  }
 
   /** @param {string} name */
-  constructor(name) {
-    this.#name = name;
+  async deleteAside(name) {
+    const transaction = await this.#begin('readwrite');
+    transaction.objectStore(SNAPSHOTS).delete(this.#asideKey(name));
+    await completion(transaction);
   }
 
-  /** @returns {Promise<Uint8Array | undefined>} */
-  async load() {
-    return answer((await this.#snapshots('readonly')).get(this.#name));
+  /** @param {IDBTransaction} transaction @param {Uint8Array} snapshot */
+  #put(transaction, snapshot) {
+    // What no other write has: a counter would begin anew after the browser removed the database.
+    this.#revision = 1 + Math.random();
+    transaction.objectStore(SNAPSHOTS).put(snapshot, this.#name);
+    transaction.objectStore(REVISIONS).put(this.#revision, this.#name);
   }
 
-  /** @param {Uint8Array} snapshot */
-  async save(snapshot) {
-    await this.#put(this.#name, snapshot);
+  /** @param {string} name */
+  #asideKey(name) {
+    return `${this.#name} (set aside) ${name}`;
   }
 
-  /** Keeps a snapshot this version cannot read, under another name. @param {Uint8Array} snapshot */
-  async setAside(snapshot) {
-    await this.#put(`${this.#name} (set aside)`, snapshot);
-  }
-
-  /** @param {string} name @param {Uint8Array} snapshot */
-  async #put(name, snapshot) {
-    const snapshots = await this.#snapshots('readwrite');
-    const { transaction } = snapshots;
-    snapshots.put(snapshot, name);
-    await new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onerror = transaction.onabort = () => reject(transaction.error);
-    });
+  /** @param {IDBTransaction} transaction */
+  async #news(transaction) {
+    const revision = (await answer(transaction.objectStore(REVISIONS).get(this.#name))) ?? 0;
+    if (revision === this.#revision) return undefined;
+    /** @type {Uint8Array | undefined} */
+    const snapshot = await answer(transaction.objectStore(SNAPSHOTS).get(this.#name));
+    if (!snapshot && this.#revision > 0) this.#onGone();
+    this.#revision = revision;
+    return snapshot;
   }
 
   /** @param {IDBTransactionMode} mode */
-  async #snapshots(mode) {
-    if (!this.#database) {
-      this.#database = await openDatabase();
-      // A newer version in another tab must not wait for this one.
-      this.#database.onversionchange = () => this.#forget();
-      this.#database.onclose = () => this.#forget();
+  async #begin(mode) {
+    const open = async () => (this.#database ??= await openDatabase(upgrade, () => (this.#database = null)));
+    const begun = (/** @type {IDBDatabase} */ database) =>
+      database.transaction([SNAPSHOTS, REVISIONS], mode, { durability: 'strict' });
+    try {
+      return begun(await open());
+    } catch (/** @type {any} */ error) {
+      if (error.name !== 'InvalidStateError') throw error;
+      // The browser closed the connection and has not said so yet.
+      this.#database = null;
+      return begun(await open());
     }
-    return this.#database.transaction(SNAPSHOTS, mode).objectStore(SNAPSHOTS);
   }
+}
 
-  #forget() {
-    this.#database?.close();
-    this.#database = null;
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
+  try {
+    transaction.abort();
+  } catch {
+    // It ended by itself.
   }
 }

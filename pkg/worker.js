@@ -30,8 +30,7 @@ async function answer(method, args, tell, isCancelled) {
     return engine.info();
   }
   if (!engine) throw new Error(`${method} before load`);
-  if (method === 'caption') return engine.caption(args[0], args[1], tell, isCancelled);
-  return /** @type {any} */ (engine)[method](...args);
+  return /** @type {any} */ (engine)[method](...args, tell, isCancelled);
 }
 
 self.onmessage = async ({ data: { id, method, args, cancel } }) => {

@@ -7,36 +7,34 @@
 //! ```
 //! Nothing is remembered of a [`Generation`] that is dropped before `finish`.
 
+mod caption;
+mod memory;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
 
-use image::codecs::jpeg::JpegEncoder;
 use image::RgbImage;
-use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::checkpoint::{sha256, LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, DEFAULT_BEAMS, FIRST_TEXT_TOKEN, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, FIRST_TEXT_TOKEN, MAX_BEAMS};
 use crate::memory::{
-    Episode, EpisodicMemory, MemoryError, ReadParameters, Recall, RecalledCaption, SlotIndex,
-    SlotRecord, Snapshot, MAX_CAPTION_TOKENS,
+    EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
 use crate::model::{special, BitMar};
 use crate::preprocess;
 use crate::stem::Stem;
 
+pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
+pub use memory::Adoption;
+
 /// Captions that can still be corrected.
 const NUM_RECENT: usize = 64;
 /// Most tokens of a hint: two sentences. Every one lengthens the prefix that each step attends to.
 const MAX_HINT_TOKENS: usize = 64;
-/// Longest side of a thumbnail in pixels.
-const THUMBNAIL_SIDE: u32 = 64;
-/// At 64 pixels a JPEG of this quality has about 2 kB.
-const THUMBNAIL_QUALITY: u8 = 70;
-
 /// A clock: milliseconds since 1970, with their fractions.
 pub type Clock = fn() -> f64;
 
@@ -50,6 +48,7 @@ pub struct Captioner {
     tokenizer: Tokenizer,
     read_parameters: ReadParameters,
     memory: EpisodicMemory,
+    changes: memory::Changes,
     recent: VecDeque<Recent>,
     next_id: u64,
     now: Clock,
@@ -71,30 +70,6 @@ struct Seen {
     episode: Vec<f32>,
 }
 
-/// What a caption should be like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaptionOptions {
-    /// How much to say.
-    pub length: Length,
-    /// What the photo is known to show, such as "my dog Rex"; maybe empty.
-    pub hint: String,
-    /// Candidates the search keeps, 1 to 8.
-    pub beams: usize,
-    /// Whether the memory may keep the caption.
-    pub remember: bool,
-}
-
-impl Default for CaptionOptions {
-    fn default() -> Self {
-        Self {
-            length: Length::default(),
-            hint: String::new(),
-            beams: DEFAULT_BEAMS,
-            remember: true,
-        }
-    }
-}
-
 /// A caption being written.
 pub struct Generation {
     search: BeamSearch<DecoderState>,
@@ -103,9 +78,11 @@ pub struct Generation {
     recalled: Vec<(Recalled, Vec<u32>)>,
     thumbnail: Vec<u8>,
     remember: bool,
+    count_recalls: bool,
     ms: Timings,
 }
 
+<<<<<<< HEAD
 /// A finished caption.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Caption {
@@ -172,6 +149,13 @@ pub struct ModelInfo {
     pub version: &'static str,
     /// The integer kernels in use.
     pub kernels: &'static str,
+=======
+impl Generation {
+    /// Remembered captions that the text leans on, best first.
+    pub fn recalled(&self) -> impl Iterator<Item = &Recalled> {
+        self.recalled.iter().map(|(recalled, _)| recalled)
+    }
+>>>>>>> main
 }
 
 impl Captioner {
@@ -186,6 +170,7 @@ impl Captioner {
         Ok(Self {
             read_parameters: model.read_parameters()?,
             memory: EpisodicMemory::new(config.memory.num_slots, config.memory.width),
+            changes: memory::Changes::new(),
             model,
             stem,
             config,
@@ -193,7 +178,8 @@ impl Captioner {
             metadata,
             tokenizer,
             recent: VecDeque::with_capacity(NUM_RECENT),
-            next_id: 1,
+            // Unlike the ids of an earlier captioner, whose captions a caller may still hold.
+            next_id: millis(now),
             now,
         })
     }
@@ -240,13 +226,27 @@ impl Captioner {
     pub fn finish(&mut self, generation: Generation) -> Result<Caption, Error> {
         let start = (self.now)();
         let text = self.text(&generation)?;
+<<<<<<< HEAD
         let Generation { search, seen, recall, recalled, thumbnail, remember, mut ms } = generation;
         let best = search.best();
         if remember && !text.is_empty() {
             self.memory.touch(&recall);
             let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
             self.remember(&seen, &text, tokens, false, thumbnail.clone())?;
+=======
+        if generation.count_recalls && !text.is_empty() {
+            self.memory.touch(&self.still_there(&generation));
+>>>>>>> main
         }
+        let Generation { search, seen, recalled, thumbnail, remember, mut ms, .. } = generation;
+        let best = search.best();
+        let slot = match remember && !text.is_empty() {
+            true => {
+                let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
+                Some(self.remember(&seen, &text, tokens, false, thumbnail.clone())?)
+            }
+            false => None,
+        };
         let id = self.next_id;
         self.next_id += 1;
         if self.recent.len() == NUM_RECENT {
@@ -257,7 +257,7 @@ impl Captioner {
         ms.total = ms.decode + ms.vision + ms.memory + ms.text;
         let recalled = recalled.into_iter().map(|(recalled, _)| recalled).collect();
         let (tokens, confidence) = (best.tokens.len(), best.confidence());
-        Ok(Caption { id, text, tokens, confidence, recalled, ms })
+        Ok(Caption { id, text, tokens, confidence, recalled, slot, ms })
     }
 
     /// Begins, steps and finishes.
@@ -265,47 +265,6 @@ impl Captioner {
         let mut generation = self.begin(photo, options)?;
         while self.step(&mut generation)? {}
         self.finish(generation)
-    }
-
-    /// Teaches what the photo of a recent caption shows.
-    pub fn correct(&mut self, id: u64, text: &str) -> Result<SlotIndex, Error> {
-        let recent = self.recent.iter().find(|recent| recent.id == id);
-        let recent = recent.ok_or(MemoryError::NoSuchCaption { id })?;
-        let (seen, thumbnail) = (recent.seen.clone(), recent.thumbnail.clone());
-        self.teach_seen(&seen, text, thumbnail)
-    }
-
-    /// Teaches what a photo shows, without captioning it.
-    pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
-        let Generation { seen, thumbnail, .. } = self.begin(photo, &CaptionOptions::default())?;
-        self.teach_seen(&seen, text, thumbnail)
-    }
-
-    /// What is remembered.
-    pub fn memory(&self) -> &EpisodicMemory {
-        &self.memory
-    }
-
-    /// The memory as bytes.
-    pub fn export_memory(&self) -> Vec<u8> {
-        Snapshot::write(&self.memory, &self.sha256)
-    }
-
-    /// Puts a snapshot in the memory's place. If it is refused, the memory stays as it is.
-    pub fn import_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
-        self.memory = Snapshot::read(snapshot, &self.sha256, &self.config)?;
-        Ok(())
-    }
-
-    /// Forgets one episode.
-    pub fn delete_memory(&mut self, slot: SlotIndex) -> Result<(), Error> {
-        Ok(self.memory.delete(slot)?)
-    }
-
-    /// Forgets everything, recent captions included.
-    pub fn clear_memory(&mut self) {
-        self.memory.clear();
-        self.recent.clear();
     }
 
     /// What is loaded.
@@ -345,7 +304,7 @@ impl Captioner {
         options: &CaptionOptions,
     ) -> Result<Generation, Error> {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
-        let thumbnail = thumbnail(photo);
+        let thumbnail = memory::thumbnail(photo);
         let decoded = (self.now)();
         let features = self.features(&pixels);
         let convolved = (self.now)();
@@ -367,6 +326,7 @@ impl Captioner {
             recalled,
             thumbnail,
             remember: options.remember,
+            count_recalls: options.count_recalls,
             ms: Timings {
                 decode: decoded - start,
                 vision: encoded_at - decoded,
@@ -389,45 +349,26 @@ impl Captioner {
     /// The recalled captions with their tokens.
     fn recalled(&self, recall: &Recall) -> Vec<(Recalled, Vec<u32>)> {
         let recalled = recall.weights.iter().filter_map(|&(slot, weight)| {
-            let SlotRecord { caption, tokens, corrected, .. } = self.memory.get(slot)?.clone();
-            Some((Recalled { slot, weight, text: caption, corrected }, tokens))
+            let SlotRecord { caption: text, tokens, corrected, written_at, thumbnail } =
+                self.memory.get(slot)?.clone();
+            Some((Recalled { slot, weight, text, corrected, written_at, thumbnail }, tokens))
         });
         recalled.collect()
     }
 
-    fn teach_seen(
-        &mut self,
-        seen: &Seen,
-        text: &str,
-        thumbnail: Vec<u8>,
-    ) -> Result<SlotIndex, Error> {
-        let tokens = self.encoded(text)?;
-        if tokens.is_empty() {
-            return Err(MemoryError::EmptyCaption.into());
-        }
-        if tokens.len() > MAX_CAPTION_TOKENS {
-            let (found, limit) = (tokens.len(), MAX_CAPTION_TOKENS);
-            return Err(MemoryError::CaptionTooLong { found, limit }.into());
-        }
-        self.remember(seen, text.trim(), tokens, true, thumbnail)
-    }
-
-    fn remember(
-        &mut self,
-        seen: &Seen,
-        text: &str,
-        tokens: Vec<u32>,
-        corrected: bool,
-        thumbnail: Vec<u8>,
-    ) -> Result<SlotIndex, Error> {
-        #[allow(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
-        #[allow(clippy::cast_sign_loss, reason = "a float cast to an integer saturates")]
-        let written_at = (self.now)() as u64;
-        let key = seen.key.clone();
-        let value = self.model.episode_value(&seen.episode, &tokens)?;
-        let record =
-            SlotRecord { caption: text.to_owned(), tokens, corrected, written_at, thumbnail };
-        Ok(self.memory.write(Episode { key, value, record })?)
+    /// What a generation recalled, without the slots that hold something else by now.
+    fn still_there(&self, generation: &Generation) -> Recall {
+        let is_there = |slot, recalled: &Recalled| {
+            let record = self.memory.get(slot);
+            record.is_some_and(|own| {
+                (own.written_at, &own.caption) == (recalled.written_at, &recalled.text)
+            })
+        };
+        let mut recall = generation.recall.clone();
+        recall.weights.retain(|&(slot, _)| {
+            generation.recalled.iter().any(|(r, _)| r.slot == slot && is_there(slot, r))
+        });
+        recall
     }
 
     /// The tokens of a user's words, written the way the training captions are.
@@ -504,21 +445,12 @@ fn capitalized(text: &str) -> String {
     }
 }
 
-/// A JPEG of the photo, its longest side [`THUMBNAIL_SIDE`] pixels.
-fn thumbnail(photo: &RgbImage) -> Vec<u8> {
-    let longest = photo.width().max(photo.height());
-    let side = |length: u32| {
-        let scaled = u64::from(length) * u64::from(THUMBNAIL_SIDE) / u64::from(longest);
-        u32::try_from(scaled.max(1)).expect("no side is longer than the longest")
-    };
-    let small = match longest > THUMBNAIL_SIDE {
-        true => &image::imageops::thumbnail(photo, side(photo.width()), side(photo.height())),
-        false => photo,
-    };
-    let mut jpeg = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY);
-    small.write_with_encoder(encoder).expect("a small RGB image has a JPEG form");
-    jpeg
+/// The clock in whole milliseconds.
+fn millis(now: Clock) -> u64 {
+    #[allow(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
+    #[allow(clippy::cast_sign_loss, reason = "a float cast to an integer saturates")]
+    let millis = now() as u64;
+    millis
 }
 
 #[cfg(test)]

@@ -91,16 +91,7 @@ impl ModelFile {
         config: &Config,
         provenance: &Provenance,
     ) -> candle_core::Result<Vec<u8>> {
-        let mut tensors = BTreeMap::new();
-        for (name, variable) in variables {
-            let shape = variable.dims().to_vec();
-            let values = variable.flatten_all()?.to_vec1::<f32>()?;
-            match (Kind::of(name, &shape), name.strip_suffix(".weight")) {
-                (Kind::Ternary, Some(part)) => put_ternary(&mut tensors, part, &shape, &values),
-                (Kind::Embedding, Some(part)) => put_embedding(&mut tensors, part, &shape, &values),
-                _ => put(&mut tensors, name.clone(), Dtype::F32, shape, f32_bytes(&values)),
-            }
-        }
+        let mut tensors = packed(variables)?;
         for (name, shape, tensor) in stem.tensors() {
             let (dtype, data) = match tensor {
                 StemTensor::I8(values) => (Dtype::I8, i8_bytes(&values)),
@@ -151,6 +142,33 @@ impl ModelFile {
         }
         Ok(latents)
     }
+}
+
+/// The model that the file of these variables would hold, without a detour through the file.
+///
+/// # Panics
+///
+/// As [`ModelFile::write`].
+pub fn packed_model(
+    variables: &BTreeMap<String, Var>,
+    config: &Config,
+) -> Result<BitMar, ModelError> {
+    BitMar::new(&Weights::from_tensors(packed(variables)?), config)
+}
+
+/// Variables as the file stores them.
+fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
+    let mut tensors = BTreeMap::new();
+    for (name, variable) in variables {
+        let shape = variable.dims().to_vec();
+        let values = variable.flatten_all()?.to_vec1::<f32>()?;
+        match (Kind::of(name, &shape), name.strip_suffix(".weight")) {
+            (Kind::Ternary, Some(part)) => put_ternary(&mut tensors, part, &shape, &values),
+            (Kind::Embedding, Some(part)) => put_embedding(&mut tensors, part, &shape, &values),
+            _ => put(&mut tensors, name.clone(), Dtype::F32, shape, f32_bytes(&values)),
+        }
+    }
+    Ok(tensors)
 }
 
 /// SHA-256 in lower-case hexadecimal, as the metadata names files.

@@ -260,9 +260,11 @@ impl BitMar {
         mask: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let photos = queries.dim(0)?;
-        let scores =
-            queries.matmul(&keys.t()?)?.broadcast_mul(&self.episode.sharpness)?.add(mask)?;
-        let null = self.episode.null_logit.reshape((1, 1))?.broadcast_as((photos, 1))?;
+        // Both were set with the keys and are not learned.
+        let (sharpness, null) =
+            (self.episode.sharpness.detach(), self.episode.null_logit.detach());
+        let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&sharpness)?.add(mask)?;
+        let null = null.reshape((1, 1))?.broadcast_as((photos, 1))?;
         let scores = Tensor::cat(&[null.contiguous()?, scores], 1)?;
         let largest = scores.max_keepdim(1)?.detach();
         let exponents = scores.broadcast_sub(&largest)?.exp()?;
@@ -499,9 +501,9 @@ impl EpisodeProjections {
 }
 
 /// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as remembering nothing.
-const SHARPNESS: f32 = 32.0;
+pub(crate) const SHARPNESS: f32 = 32.0;
 /// Cosine of two keys from which on they are rather of one photo than of two; see [`EpisodeProjections`].
-const SAME_PHOTO: f32 = 0.66;
+pub(crate) const SAME_PHOTO: f32 = 0.66;
 
 /// Scales every row to length 1.
 pub(crate) fn unit_rows(rows: &Tensor) -> Result<Tensor> {

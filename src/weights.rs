@@ -145,7 +145,12 @@ impl Weights {
             let shape = view.shape().to_vec();
             (name, RawTensor { dtype: view.dtype(), shape, data: view.data().to_vec() })
         });
-        Self::root(Source::File(tensors.collect()))
+        Self::from_tensors(tensors.collect())
+    }
+
+    /// Tensors as they would lie in a file.
+    pub(crate) fn from_tensors(tensors: BTreeMap<String, RawTensor>) -> Self {
+        Self::root(Source::File(tensors))
     }
 
     fn root(source: Source) -> Self {

@@ -153,6 +153,8 @@ fn a_damaged_snapshot_is_refused() {
         let mut damaged = SNAPSHOT.clone();
         damaged[place] ^= 1 << (place % 8);
         assert!(Snapshot::read(&damaged, "model", &config()).is_err(), "byte {place}");
+        // Damage to the model's name makes it another model's.
+        let _ = Snapshot::read_foreign(&damaged);
         assert!(Snapshot::read(&SNAPSHOT[..place], "model", &config()).is_err(), "{place} bytes");
     }
 }
@@ -163,6 +165,7 @@ proptest! {
         prop_assert!(ModelFile::read(&bytes).is_err());
         prop_assert!(ModelFile::latents(&bytes).is_err());
         prop_assert!(Snapshot::read(&bytes, "model", &config()).is_err());
+        prop_assert!(Snapshot::read_foreign(&bytes).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 import { Card } from './card.js';
 import { byId, toast } from './dom.js';
 import { listenForPhotos } from './intake.js';
+import { askToPersist, showMemory } from './memory.js';
 import { load, ready } from './model.js';
 import { keepOffline } from './offline.js';
 import { strings } from './strings.js';
@@ -50,7 +51,15 @@ async function caption(card) {
 
 /** @param {Card} card @param {string} text */
 async function correct(card, text) {
-  if (card.caption) await (await ready()).correct(card.caption, text);
+  const captioner = await ready();
+  try {
+    await captioner.correct(card.caption ?? card.file, text);
+  } catch (/** @type {any} */ error) {
+    // Of older captions, and those of a worker that crashed, only the photo is left.
+    if (error.code !== 'memory') throw error;
+    await captioner.correct(card.file, text);
+  }
+  askToPersist().catch(console.warn);
 }
 
 /** @param {Card} card */
@@ -83,4 +92,7 @@ listenForPhotos({ picker: byId('picker'), highlight: byId('drop') }, add);
 byId('cancel-all').addEventListener('click', () => {
   for (const card of cards) if (card.isPending) card.abort.abort();
 });
-load(() => keepOffline());
+load((captioner) => {
+  showMemory(captioner);
+  keepOffline();
+});

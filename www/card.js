@@ -1,7 +1,9 @@
 // @ts-check
 /** One photo on the page: its picture, its caption and what can be done with them. */
-import { byId, toast } from './dom.js';
+import { clone, toast } from './dom.js';
 import { Editor } from './editor.js';
+import { offerUndo } from './memory.js';
+import { showRecalled } from './recalled.js';
 import { strings } from './strings.js';
 
 /**
@@ -24,7 +26,7 @@ export class Card {
     this.file = file;
     this.#handlers = handlers;
     this.#url = URL.createObjectURL(file);
-    this.element = byId('card').content.firstElementChild.cloneNode(true);
+    this.element = clone('card');
     const photo = this.#find('.photo');
     photo.src = this.#url;
     photo.alt = strings.photoAlt(file.name);
@@ -61,7 +63,8 @@ export class Card {
     this.caption = caption;
     const { text, timings, confidence } = caption;
     const meta = `${strings.seconds(timings.total)} · ${strings.sureness(confidence)}`;
-    this.#show('done', { caption: text, meta, recalled: strings.recalled(caption) });
+    this.#show('done', { caption: text, meta });
+    showRecalled(this.#find('.recalled'), caption);
   }
 
   showCancelled() {
@@ -79,34 +82,27 @@ export class Card {
     URL.revokeObjectURL(this.#url);
   }
 
-  /** @param {string} selector @returns {any} */
-  #find(selector) {
-    return this.element.querySelector(selector);
+  #find(/** @type {string} */ selector) {
+    return /** @type {any} */ (this.element.querySelector(selector));
   }
 
   /**
    * @param {string} state
-   * @param {{ caption?: string, meta?: string, error?: string, recalled?: string, isBusy?: boolean }} content
+   * @param {{ caption?: string, meta?: string, error?: string, isBusy?: boolean }} content
    */
-  #show(state, { caption = '', meta = '', error, recalled, isBusy = false }) {
+  #show(state, { caption = '', meta = '', error, isBusy = false }) {
     this.element.dataset.state = state;
     delete this.element.dataset.error;
     this.element.classList.remove('has-text');
     this.#find('.meta').textContent = meta;
     this.#editor.close();
-    this.#note('.error', error);
-    this.#note('.recalled', recalled);
+    this.#find('.error').hidden = !error;
+    this.#find('.error').textContent = error ?? '';
+    showRecalled(this.#find('.recalled'));
     const paragraph = this.#find('.caption');
     paragraph.hidden = !caption;
     paragraph.textContent = caption;
     paragraph.ariaBusy = String(isBusy);
-  }
-
-  /** @param {string} selector @param {string | undefined} text shown if there is one */
-  #note(selector, text) {
-    const note = this.#find(selector);
-    note.hidden = !text;
-    note.textContent = text ?? '';
   }
 
   #showName() {
@@ -119,8 +115,6 @@ export class Card {
   /** @param {string | undefined} action */
   #act(action) {
     if (action === 'copy') this.#copy();
-    if (action === 'edit') this.#editor.open();
-    if (action === 'keep') this.#editor.close();
     if (action === 'again') this.#handlers.onAgain(this);
     if (action === 'cancel') this.abort.abort();
     if (action === 'remove') this.#handlers.onRemove(this);
@@ -137,14 +131,18 @@ export class Card {
 
   /** Whether the correction was taken. @param {string} text */
   async #correct(text) {
+    const [caption, meta, recalled] = ['.caption', '.meta', '.recalled'].map((part) => this.#find(part));
+    const before = [caption.textContent, meta.textContent, recalled.hidden];
+    const show = (/** @type {any[]} */ said) =>
+      ([caption.textContent, meta.textContent, recalled.hidden] = said);
     try {
       await this.#handlers.onCorrect(this, text);
-      this.#find('.caption').textContent = text;
-      this.#find('.meta').textContent = strings.corrected;
-      return true;
     } catch {
       toast(strings.notCorrected);
       return false;
     }
+    show([text, strings.corrected, true]);
+    offerUndo(strings.correctionTaken, () => show(before));
+    return true;
   }
 }

@@ -4,6 +4,9 @@
 /** @param {string} id @returns {any} */
 export const byId = (id) => document.getElementById(id);
 
+/** A copy of the element in a template. @param {string} id @returns {any} */
+export const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
+
 /** @type {number | undefined} */
 let timer;
 
@@ -25,3 +28,7 @@ export function toast(text, action) {
   };
   if (!action?.stays) timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
 }
+
+/** A thumbnail's address in this page, empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */
+export const thumbnailUrl = (jpeg) =>
+  jpeg.length > 0 ? URL.createObjectURL(new Blob([jpeg], { type: 'image/jpeg' })) : '';

@@ -1,29 +1,30 @@
 // @ts-check
-/** The caption as a text field: Enter saves, Escape keeps what was there. */
+/** A caption as a text field: Enter saves, Escape keeps what was there. */
+import { clone } from './dom.js';
 
 export class Editor {
-  #card;
+  #host;
   #form;
   #field;
   #onSave;
 
-  /** @param {HTMLElement} card @param {(text: string) => Promise<boolean>} onSave whether it could be saved */
-  constructor(card, onSave) {
-    this.#card = card;
+  /**
+   * @param {HTMLElement} host holds a `.caption` and a button `[data-do=edit]`
+   * @param {(text: string) => Promise<boolean>} onSave whether it could be saved
+   */
+  constructor(host, onSave) {
+    this.#host = host;
     this.#onSave = onSave;
-    this.#form = this.#find('form');
-    this.#field = this.#find('textarea');
+    this.#form = clone('edit');
+    this.#find('.caption').after(this.#form);
+    this.#field = this.#form.querySelector('textarea');
     this.#form.addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#save();
     });
-    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === 'Escape') this.close();
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        this.#save();
-      }
-    });
+    this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
+    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.#press(event));
+    this.#find('[data-do=edit]').addEventListener('click', () => this.open());
   }
 
   open() {
@@ -37,6 +38,15 @@ export class Editor {
     if (this.#form.hidden) return;
     this.#swap(false);
     this.#find('[data-do=edit]').focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #press(event) {
+    const isSaving = event.key === 'Enter' && !event.shiftKey && !event.isComposing;
+    if (!isSaving && event.key !== 'Escape') return;
+    // Escape would close the dialog around it, too.
+    event.preventDefault();
+    isSaving ? this.#save() : this.close();
   }
 
   async #save() {
@@ -53,6 +63,6 @@ export class Editor {
 
   /** @param {string} selector @returns {any} */
   #find(selector) {
-    return this.#card.querySelector(selector);
+    return this.#host.querySelector(selector);
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** Loads the captioner and shows how far it is. */
 import { BitMar } from './pkg/index.js';
-import { byId, toast } from './dom.js';
+import { byId } from './dom.js';
 import { strings } from './strings.js';
 
 /** The captioner's state, in words and as a bar. @param {string} state @param {string} text */
@@ -25,12 +25,19 @@ function onProgress(progress) {
     bar.removeAttribute('value');
     show('loading', strings.starting);
   }
+  if (progress.phase === 'adopt') {
+    bar.max = progress.total;
+    bar.value = progress.done;
+    show('loading', strings.adopting(progress.done, progress.total));
+  }
   if (progress.phase === 'ready') show('ready', strings.ready);
 }
 
 /** @param {import('./pkg/index.js').Notice} notice */
 function onNotice({ code }) {
-  toast(code === 'storage' ? strings.memoryLost : strings.memorySetAside);
+  byId('notice-text').textContent = strings.notice(code);
+  byId('notice').hidden = false;
+  byId('notice-close').onclick = () => (byId('notice').hidden = true);
 }
 
 /** @type {Promise<BitMar>} */

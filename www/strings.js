@@ -5,6 +5,11 @@ const number = (/** @type {number} */ value, digits = 0) =>
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const megabytes = (/** @type {number} */ bytes) => number(bytes / 1e6, 1);
 
+const moment = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const when = (/** @type {Date} */ date) => moment.format(date);
+const times = (/** @type {number} */ count) =>
+  count === 0 ? 'not recalled yet' : count === 1 ? 'recalled once' : `recalled ${number(count)} times`;
+
 export const strings = {
   loading: (/** @type {number} */ loaded, /** @type {number} */ total) =>
     `Loading ${megabytes(loaded)} of ${megabytes(total)} MB`,
@@ -28,14 +33,56 @@ export const strings = {
   copied: 'Copied as alt text',
   notCopied: 'The browser did not let the page copy',
   corrected: 'Corrected, and stored in the memory',
-  notCorrected: 'That could not be remembered',
-  memoryLost: 'This browser does not store the memory: corrections last until the page is closed.',
-  memorySetAside: 'The stored memory belongs to another version and was set aside.',
-  /** What the memory had to do with a caption, if it is worth a word. */
-  recalled: (/** @type {import('./pkg/index.js').Caption} */ { text, recalled: [memory] }) => {
-    if (!memory || memory.weight < 0.5) return undefined;
-    if (memory.text !== text) return `Reminded of: “${memory.text}”`;
-    return memory.corrected ? 'Remembered from your correction' : undefined;
+  correctionTaken: 'Your caption is in the memory.',
+  notCorrected: 'That could not be remembered. Keep it to one sentence of about 15 words.',
+
+  badge: (/** @type {number} */ used) => (used > 0 ? number(used) : ''),
+  figures: (/** @type {import('./pkg/index.js').MemoryStats} */ { used, slots, corrected, bytes }) =>
+    `${number(used)} of ${number(slots)} places used, ${number(corrected)} by corrections, ${number(bytes / 1000)} kB.`,
+  kept: (/** @type {boolean} */ isStored, /** @type {boolean} */ isSafe) => {
+    if (!isStored) return 'Kept only until this page is closed: export it to be safe.';
+    return isSafe ? 'Stored on this device.' : 'Stored on this device, as long as it has room: export it to be safe.';
+  },
+  entryMeta: (/** @type {import('./pkg/index.js').Remembered} */ { corrected, writtenAt, recalls }) =>
+    `${corrected ? 'Corrected' : 'Captioned'} ${when(new Date(writtenAt))} · ${times(recalls)}`,
+  correctEntry: (/** @type {string} */ text) => `Correct “${text}”`,
+  deleteEntry: (/** @type {string} */ text) => `Delete “${text}”`,
+  correctedEntry: 'Corrected.',
+  deleted: 'Deleted from the memory.',
+  cleared: 'The memory is empty.',
+  imported: 'Imported.',
+  notUndone: 'That can no longer be taken back.',
+  notChanged: (/** @type {any} */ { code, message }) =>
+    code === 'snapshot'
+      ? 'This is not a memory that bitmar can read. Nothing was changed.'
+      : `That did not work: ${message}`,
+  importing: (/** @type {string} */ name) => `Import “${name}”`,
+  readingFile: 'Reading the file…',
+  exportName: (/** @type {Date} */ day) => `bitmar-memory-${day.toISOString().slice(0, 10)}.safetensors`,
+  asideEntry: (/** @type {string} */ name) => `Set aside on ${when(new Date(`${name}Z`))}`,
+  adopting: (/** @type {number} */ done, /** @type {number} */ total) =>
+    `Taking over the memory, ${number(done)} of ${number(total)}`,
+
+  /** What to say of the stored memory, by the notice's code. */
+  notice: (/** @type {string} */ code) =>
+    ({
+      'storage-denied': 'This browser does not let the page store anything. Corrections last until the page is closed.',
+      'storage-full': 'There is no room left to store the memory. Corrections last until the page is closed: export them in the memory panel.',
+      'storage-blocked': 'Another tab holds an older version of the memory open. Close it and reload this page; until then corrections are not stored.',
+      'storage-outdated': 'Another tab runs a newer version of this page. Reload this one; until then corrections are not stored.',
+      'storage-evicted': 'The browser removed the stored memory. This tab still has it, and stores it again with the next correction.',
+      'memory-adopted': 'The memory was taken over into a new version. The old one is kept in the memory panel.',
+      'memory-damaged': 'The stored memory could not be read. It is kept in the memory panel; a new one begins.',
+    })[code] ?? 'The memory could not be stored. Corrections last until the page is closed.',
+
+  /** How a caption came from the memory. */
+  recalled: (
+    /** @type {import('./pkg/index.js').Caption} */ caption,
+    /** @type {import('./pkg/index.js').Recalled} */ { text, corrected, weight, writtenAt },
+  ) => {
+    const share = `${when(new Date(writtenAt))}, ${number(100 * weight)} %`;
+    if (text !== caption.text) return `Reminded of “${text}” (${share})`;
+    return `Remembered from ${corrected ? 'your correction' : 'an earlier caption'} (${share})`;
   },
   seconds: (/** @type {number} */ ms) => `${number(ms / 1000, 2)} s`,
   /** A confidence of 0 to 1 in words. */

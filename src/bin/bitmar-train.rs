@@ -13,8 +13,10 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train vision    --data DIR --out DIR [training]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
+       bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
        bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
        bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--list]
+       bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
    all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
@@ -92,6 +94,7 @@ fn run() -> Outcome {
         "vision" => commands::vision(places, options.clone(), *resume),
         "text" => commands::text(places, options.clone(), *resume),
         "captions" => commands::captions(places, options.clone(), *resume),
+        "critical" => commands::critical(places, options.clone(), *resume),
         "export" => {
             let Arguments { checkpoint, model, trained, .. } = &arguments;
             commands::export(places, checkpoint, trained, model)
@@ -100,6 +103,7 @@ fn run() -> Outcome {
             let Arguments { model, photos, beams, list, .. } = &arguments;
             commands::eval(places, model, (*photos, *beams), *list)
         }
+        "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }
 }

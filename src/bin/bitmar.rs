@@ -1,28 +1,32 @@
 //! `bitmar`: captions photos, and shows and teaches the memory, on the command line.
 
 use std::error::Error as StdError;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
+use bitmar::checkpoint::sha256;
+use bitmar::memory::SlotRecord;
 use lexopt::prelude::*;
 use serde::Serialize;
 
 const USAGE: &str = "\
 bitmar caption [OPTIONS] PHOTO...          say what photos show
 bitmar correct [OPTIONS] PHOTO TEXT        teach what a photo shows (needs --memory)
-bitmar memory list|export|clear [OPTIONS]  show the memory, copy it to stdout, empty it (needs --memory)
+bitmar memory list [OPTIONS]               show what is remembered (needs --memory)
+bitmar memory export [OPTIONS]             copy the memory to stdout, for import elsewhere (needs --memory)
+bitmar memory clear [OPTIONS]              empty the memory (needs --memory)
 
   --model FILE       model.safetensors; both files are looked for in $BITMAR_MODEL_DIR, then in pkg/model
   --tokenizer FILE   tokenizer.json
-  --memory FILE      keep the memory in this file
+  --memory FILE      keep the memory in this file; one of another model is taken over, and kept beside it
   --no-write         leave the memory as it is
   --beams N          candidates to keep, 1 to 8 (3)
   --length LENGTH    short, medium or long (medium)
   --hint TEXT        what the photos are known to show
-  --json             one line of JSON a photo
+  --json             one line of JSON a photo, or a remembered photo
 ";
 
 type Failure = Box<dyn StdError>;
@@ -52,6 +56,16 @@ struct Milliseconds {
     memory: f64,
     text: f64,
     total: f64,
+}
+
+/// A remembered photo's line with `--json`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    slot: usize,
+    caption: &'a str,
+    corrected: bool,
+    written_at: u64,
+    recalls: u64,
 }
 
 #[derive(Serialize)]
@@ -110,6 +124,7 @@ fn parse() -> Result<Arguments, Failure> {
     }
     // Without a memory file one photo's caption must not depend on the photos before it.
     arguments.options.remember &= arguments.memory.is_some();
+    arguments.options.count_recalls = arguments.options.remember;
     Ok(arguments)
 }
 
@@ -124,8 +139,10 @@ fn caption(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 .caption(&bytes, &arguments.options)
                 .map_err(|error| CodeAndMessage { code: error.code(), message: error.to_string() })
         });
-        if caption.is_err() {
-            code = ExitCode::FAILURE;
+        match (&caption, &arguments.memory) {
+            (Ok(_), Some(memory)) if arguments.options.remember => store(&captioner, memory)?,
+            (Ok(_), _) => {}
+            (Err(_), _) => code = ExitCode::FAILURE,
         }
         match (&caption, arguments.json) {
             (Ok(caption), true) => print_line(&line(&photo, caption))?,
@@ -137,9 +154,6 @@ fn caption(arguments: &Arguments) -> Result<ExitCode, Failure> {
             print_line(&Line::Error { photo: &photo, error })?;
         }
     }
-    if let (Some(memory), true) = (&arguments.memory, arguments.options.remember) {
-        replace(memory, &captioner.export_memory())?;
-    }
     Ok(code)
 }
 
@@ -149,15 +163,23 @@ fn correct(arguments: &Arguments, text: &str) -> Result<ExitCode, Failure> {
     let photo = Path::new(&arguments.words[1]);
     let bytes = read_photo(photo).map_err(|error| error.message)?;
     captioner.teach(&bytes, text)?;
-    replace(memory, &captioner.export_memory())?;
+    store(&captioner, memory)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn list_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
     memory_file(arguments)?;
-    for (slot, record) in load(arguments)?.memory().iter() {
-        let mark = if record.corrected { "corrected" } else { "" };
-        println!("{slot}\t{mark}\t{}", record.caption);
+    let captioner = load(arguments)?;
+    for (slot, record) in captioner.memory().iter() {
+        let recalls = captioner.memory().recalls(slot);
+        let SlotRecord { caption, corrected, written_at, .. } = record;
+        if arguments.json {
+            let (corrected, written_at) = (*corrected, *written_at);
+            print_line(&Entry { slot, caption, corrected, written_at, recalls })?;
+        } else {
+            let mark = if *corrected { "corrected" } else { "captioned" };
+            println!("{slot}\t{mark}\trecalled {recalls}\t{caption}");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -188,9 +210,37 @@ fn load(arguments: &Arguments) -> Result<Captioner, Failure> {
     let mut captioner = Captioner::new(&model, &tokenizer, now)?;
     if let Some(path) = arguments.memory.as_deref().filter(|path| path.exists()) {
         let snapshot = std::fs::read(path).map_err(|error| at(path, &error))?;
-        captioner.import_memory(&snapshot).map_err(|error| at(path, &error))?;
+        restore(&mut captioner, &snapshot).map_err(|error| at(path, &*error))?;
     }
     Ok(captioner)
+}
+
+/// Fills the memory from the bytes of a file. Another model's is encoded anew.
+fn restore(captioner: &mut Captioner, snapshot: &[u8]) -> Result<(), Failure> {
+    if captioner.is_own_memory(snapshot)? {
+        return Ok(captioner.reload_memory(snapshot)?);
+    }
+    let mut adoption = captioner.begin_adoption(snapshot)?;
+    while captioner.adopt_next(&mut adoption)? {}
+    captioner.reload_memory(&captioner.adopted_memory(&adoption))?;
+    let (total, left) = (adoption.total(), adoption.left());
+    eprintln!(
+        "bitmar: the memory is another model's: {} of {total} photos taken over",
+        total - left
+    );
+    Ok(())
+}
+
+/// Writes the memory to its file. One of another model that is there is kept beside it.
+fn store(captioner: &Captioner, path: &Path) -> Result<(), Failure> {
+    if let Ok(old) = std::fs::read(path) {
+        if !captioner.is_own_memory(&old)? {
+            let mut name = file_name(path)?.to_owned();
+            name.push(format!(".{}.old", &sha256(&old)[..12]));
+            replace(&path.with_file_name(name), &old)?;
+        }
+    }
+    replace(path, &captioner.export_memory())
 }
 
 fn asset(given: Option<&Path>, name: &str) -> Result<Vec<u8>, Failure> {
@@ -219,7 +269,7 @@ fn memory_file(arguments: &Arguments) -> Result<&Path, Failure> {
 
 /// Writes beside, then renames: the old file stays whole until the new one is.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().ok_or("the memory needs a file name")?.to_owned();
+    let mut name = file_name(path)?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);
     let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
@@ -228,6 +278,10 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&beside);
         at(path, &error)
     })
+}
+
+fn file_name(path: &Path) -> Result<&OsStr, Failure> {
+    path.file_name().ok_or_else(|| "the memory needs a file name".into())
 }
 
 fn at(path: &Path, error: &dyn StdError) -> Failure {
@@ -248,7 +302,7 @@ fn line<'a>(photo: &'a str, caption: &'a Caption) -> Line<'a> {
     Line::Caption { photo, caption: text, tokens: *tokens, confidence: *confidence, ms }
 }
 
-fn print_line(line: &Line) -> Result<(), Failure> {
+fn print_line(line: &impl Serialize) -> Result<(), Failure> {
     println!("{}", serde_json::to_string(line)?);
     Ok(())
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::checkpoint::Provenance;
+use crate::memory::{MemoryError, SlotIndex};
 use crate::random::Random;
 use crate::stem::{StemConfig, StemError, StemTensor};
 use crate::weights::Weights;
@@ -59,7 +60,7 @@ fn a_photo_gets_a_caption_and_the_memory_keeps_it() {
     assert!((0.0..=1.0).contains(&caption.confidence));
     let records: Vec<_> = captioner.memory().iter().collect();
     assert_eq!(records.len(), 1);
-    assert_eq!(records[0].1.caption, caption.text);
+    assert_eq!((caption.slot, &records[0].1.caption), (Some(records[0].0), &caption.text));
     assert_eq!(records[0].1.written_at, 1000);
     let thumbnail = image::load_from_memory(&records[0].1.thumbnail).unwrap();
     assert_eq!((thumbnail.width(), thumbnail.height()), (64, 42));
@@ -131,8 +132,14 @@ fn a_corrected_caption_said_again_keeps_the_users_words() {
     let tokens = generation.search.best().tokens.clone();
     let plain = captioner.text(&generation).unwrap();
     assert!(plain.chars().next().is_some_and(|first| !first.is_lowercase()), "{plain}");
-    let recalled =
-        Recalled { slot: 0, weight: 0.9, text: "Rex, not a rex".into(), corrected: true };
+    let recalled = Recalled {
+        slot: 0,
+        weight: 0.9,
+        text: "Rex, not a rex".into(),
+        corrected: true,
+        written_at: 5,
+        thumbnail: vec![],
+    };
     generation.recalled = vec![(recalled, tokens)];
     assert_eq!(captioner.text(&generation).unwrap(), "Rex, not a rex");
 }
@@ -152,6 +159,94 @@ fn an_imported_memory_gives_the_same_captions() {
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_eq!((a.text, a.confidence, a.recalled), (b.text, b.confidence, b.recalled));
     }
+}
+
+/// The captions of the memory, by slot.
+fn remembered(captioner: &Captioner) -> Vec<&str> {
+    captioner.memory().iter().map(|(_, record)| record.caption.as_str()).collect()
+}
+
+#[test]
+fn corrections_deletions_and_clearings_are_taken_back_one_by_one() {
+    let mut captioner = captioner();
+    let slot = captioner.teach(&photo(1), "Rex").unwrap();
+    captioner.correct_memory(slot, "Rex on the beach").unwrap();
+    captioner.delete_memory(slot).unwrap();
+    let empty = captioner.export_memory();
+    captioner.clear_memory();
+    captioner.import_memory(&empty).unwrap();
+    for expected in [vec![], vec![], vec!["Rex on the beach"], vec!["Rex"], vec![]] {
+        assert!(captioner.undo_memory());
+        assert_eq!(remembered(&captioner), expected);
+    }
+    assert!(!captioner.undo_memory());
+}
+
+#[test]
+fn a_caption_in_between_hinders_no_undo() {
+    let mut captioner = captioner();
+    let slot = captioner.teach(&photo(1), "Rex").unwrap();
+    captioner.delete_memory(slot).unwrap();
+    captioner.caption(&photo(7), &quick()).unwrap();
+    assert!(captioner.undo_memory());
+    assert!(remembered(&captioner).contains(&"Rex"));
+}
+
+#[test]
+fn what_another_session_stored_is_taken_up_and_no_change_to_undo() {
+    let (mut first, mut second) = (captioner(), captioner());
+    first.teach(&photo(1), "Rex").unwrap();
+    second.reload_memory(&first.export_memory()).unwrap();
+    assert_eq!(remembered(&second), ["Rex"]);
+    assert!(!second.undo_memory());
+}
+
+#[test]
+fn a_merged_memory_keeps_what_both_were_taught() {
+    let (mut first, mut second) = (captioner(), captioner());
+    first.teach(&photo(1), "Rex").unwrap();
+    second.import_memory(&first.export_memory()).unwrap();
+    second.correct_memory(0, "Rex asleep").unwrap();
+    second.merge_memory(&first.export_memory()).unwrap();
+    assert_eq!(remembered(&second).len(), 1, "the same photo is one episode");
+}
+
+#[test]
+fn a_remembered_photo_gets_another_caption_in_its_place() {
+    let mut captioner = captioner();
+    let slot = captioner.teach(&photo(1), "Rex").unwrap();
+    let thumbnail = captioner.memory().get(slot).unwrap().thumbnail.clone();
+    captioner.correct_memory(slot, " Rex on the beach ").unwrap();
+    let record = captioner.memory().get(slot).unwrap();
+    assert_eq!((record.caption.as_str(), record.corrected), ("Rex on the beach", true));
+    assert_eq!(record.thumbnail, thumbnail);
+    assert_eq!(captioner.correct_memory(slot + 1, "Mia").unwrap_err().code(), "memory");
+    assert_eq!(captioner.correct_memory(slot, " ").unwrap_err().code(), "memory");
+}
+
+#[test]
+fn another_models_memory_is_encoded_anew_from_its_thumbnails() {
+    let mut old = Captioner::new(&model_file(2), TOKENIZER, || 500.0).unwrap();
+    old.teach(&photo(1), "Rex, my dog").unwrap();
+    old.caption(&photo(2), &quick()).unwrap();
+    let mut captioner = captioner();
+    let mut adoption = captioner.begin_adoption(&old.export_memory()).unwrap();
+    while captioner.adopt_next(&mut adoption).unwrap() {}
+    assert_eq!((adoption.total(), adoption.left()), (old.memory().len(), 0));
+    captioner.import_memory(&captioner.adopted_memory(&adoption)).unwrap();
+    let records = |captioner: &Captioner| -> Vec<_> {
+        captioner.memory().iter().map(|(slot, record)| (slot, record.clone())).collect()
+    };
+    assert_eq!(records(&captioner), records(&old), "captions, times and thumbnails stay");
+}
+
+#[test]
+fn a_damaged_memory_of_another_model_is_refused() {
+    let mut old = Captioner::new(&model_file(2), TOKENIZER, || 500.0).unwrap();
+    old.teach(&photo(1), "Rex").unwrap();
+    let mut snapshot = old.export_memory();
+    *snapshot.last_mut().unwrap() ^= 1;
+    assert_eq!(captioner().begin_adoption(&snapshot).err().unwrap().code(), "snapshot");
 }
 
 #[test]

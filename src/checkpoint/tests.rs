@@ -163,7 +163,7 @@ fn tensors_that_do_not_fit_are_refused() {
         t.get_mut("sink_tokens").unwrap().data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
     });
     assert!(nan.len() == 4 && matches!(finite, ModelError::NotFinite { .. }), "{finite}");
-    let code = read(|tensors| tensors.get_mut("memory.key_proj.weight").unwrap().data[5] = 0b11);
+    let code = read(|tensors| tensors.get_mut("memory.value_proj.weight").unwrap().data[5] = 0b11);
     assert!(matches!(code, ModelError::InvalidCode { .. }), "{code}");
     let extreme = read(|tensors| tensors.get_mut("embedding.weight").unwrap().data[5] = 0x80);
     assert!(matches!(extreme, ModelError::WrongType { .. }), "{extreme}");

@@ -8,8 +8,12 @@
 //! Keys and values are int8 with one scale a row, in memory as in a [`Snapshot`]: a memory that was
 //! stored and loaded gives the same numbers.
 
+mod change;
+mod merge;
 mod snapshot;
 
+pub use change::Change;
+pub use merge::ForeignMemory;
 pub use snapshot::{Snapshot, SnapshotError};
 
 /// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos never.
@@ -159,6 +163,8 @@ struct Slot {
     value: Int8Row,
     /// 1 when written, plus the weight of every completed reading and 1 for every merge.
     usage: f32,
+    /// Completed captions that it was recalled into.
+    recalls: u64,
     last_write: u64,
     last_read: u64,
     record: SlotRecord,
@@ -215,6 +221,7 @@ impl EpisodicMemory {
         for &(index, weight) in &recall.weights {
             if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) {
                 slot.usage += weight;
+                slot.recalls = slot.recalls.saturating_add(1);
                 slot.last_read = tick;
             }
         }
@@ -265,6 +272,11 @@ impl EpisodicMemory {
     /// The record of a slot.
     pub fn get(&self, slot: SlotIndex) -> Option<&SlotRecord> {
         self.slots.get(slot)?.as_ref().map(|slot| &slot.record)
+    }
+
+    /// How many completed captions a slot was recalled into.
+    pub fn recalls(&self, slot: SlotIndex) -> u64 {
+        self.slots.get(slot).and_then(Option::as_ref).map_or(0, |slot| slot.recalls)
     }
 
     /// Every occupied slot, by number.
@@ -368,7 +380,8 @@ impl EpisodicMemory {
     fn fresh_slot(&self, episode: Episode) -> Slot {
         let Episode { key, value, record } = episode;
         let (key, value) = (Int8Row::new(&key), Int8Row::new(&value));
-        Slot { key, value, usage: 1.0, last_write: self.tick, last_read: self.tick, record }
+        let tick = self.tick;
+        Slot { key, value, usage: 1.0, recalls: 0, last_write: tick, last_read: tick, record }
     }
 }
 

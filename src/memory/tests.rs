@@ -1,9 +1,9 @@
 use super::*;
 use crate::random::Random;
 
-const WIDTH: usize = 32;
+pub(super) const WIDTH: usize = 32;
 
-fn unit(seed: u64) -> Vec<f32> {
+pub(super) fn unit(seed: u64) -> Vec<f32> {
     let mut random = Random::new(seed);
     let mut values: Vec<f32> = (0..WIDTH).map(|_| random.normal()).collect();
     let length = length(&values);
@@ -30,12 +30,12 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     dot(a, b) / (length(a) * length(b))
 }
 
-fn record(caption: &str, corrected: bool) -> SlotRecord {
+pub(super) fn record(caption: &str, corrected: bool) -> SlotRecord {
     let tokens = caption.bytes().map(|b| 16 + u32::from(b)).take(MAX_CAPTION_TOKENS).collect();
     SlotRecord { caption: caption.into(), tokens, corrected, written_at: 7, thumbnail: vec![1, 2] }
 }
 
-fn episode(seed: u64) -> Episode {
+pub(super) fn episode(seed: u64) -> Episode {
     Episode {
         key: unit(seed),
         value: unit(seed + 500),
@@ -43,7 +43,7 @@ fn episode(seed: u64) -> Episode {
     }
 }
 
-fn corrected(seed: u64, caption: &str) -> Episode {
+pub(super) fn corrected(seed: u64, caption: &str) -> Episode {
     Episode { record: record(caption, true), ..episode(seed) }
 }
 
@@ -51,7 +51,7 @@ fn parameters() -> ReadParameters {
     ReadParameters { sharpness: 50.0, null_logit: 10.0, null_value: vec![0.25; WIDTH] }
 }
 
-fn filled(num_slots: usize) -> EpisodicMemory {
+pub(super) fn filled(num_slots: usize) -> EpisodicMemory {
     let mut memory = EpisodicMemory::new(num_slots, WIDTH);
     for seed in 0..num_slots as u64 {
         memory.write(episode(seed)).unwrap();
@@ -59,7 +59,7 @@ fn filled(num_slots: usize) -> EpisodicMemory {
     memory
 }
 
-fn captions(memory: &EpisodicMemory) -> Vec<&str> {
+pub(super) fn captions(memory: &EpisodicMemory) -> Vec<&str> {
     memory.iter().map(|(_, record)| record.caption.as_str()).collect()
 }
 
@@ -184,6 +184,7 @@ fn among_corrected_episodes_the_least_recently_read_goes() {
         memory.write(corrected(seed, caption)).unwrap();
     }
     memory.touch(&memory.read(&unit(1), &parameters()));
+    assert_eq!([0, 1].map(|slot| memory.recalls(slot)), [1, 0]);
     memory.write(corrected(4, "d")).unwrap();
     assert_eq!(captions(&memory), ["a", "d", "c"]);
 }

@@ -224,7 +224,7 @@ impl FusedOp<3> for AttendOp {
 }
 
 /// 1 / sqrt(DIM).
-const SCALE: f32 = 0.176_776_7;
+const SCALE: f32 = std::f32::consts::FRAC_1_SQRT_2 / 4.0;
 
 /// Rows of heads as heads.
 fn heads_of(rows: &[f32]) -> &[[f32; DIM]] {

@@ -148,7 +148,8 @@ struct MemoryRead {
 }
 
 impl Captioning {
-    fn features(&self, photos: &[Arc<[i8]>]) -> Result<Tensor> {
+    /// Stem features of photos, `[photos * patches, channels]`.
+    pub(crate) fn features(&self, photos: &[Arc<[i8]>]) -> Result<Tensor> {
         let channels = self.trained.model.config().stem.output_channels();
         features(photos, channels, self.stem_scale)
     }

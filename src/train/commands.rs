@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use candle_core::Var;
 use tokenizers::Tokenizer;
 
+use crate::captioner::Captioner;
 use crate::checkpoint::{sha256, ModelFile, Provenance};
 use crate::config::Config;
 use crate::stem::Stem;
 use crate::train::batch::{Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
-use crate::train::data::{PhotoSet, Split};
+use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation};
 use crate::train::efficientnet::EfficientNet;
 use crate::train::evaluate::evaluate;
+use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
+use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
 use crate::train::tokenizer;
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
@@ -160,21 +163,24 @@ pub fn text(places: &Places, options: RunOptions, is_resumed: bool) -> Result<()
     places.train("text", variables, &objective, options, is_resumed)
 }
 
-/// Trains the whole model on captions.
-pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+/// The photos and texts of the caption stages, and the variables of the model that learns from them.
+fn captioning(
+    places: &Places,
+    seed: u64,
+) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
     let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
     let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
-    let weights = Weights::fresh(options.seed);
+    let weights = Weights::fresh(seed);
     let trained = TrainedModel::new(&weights, &config)?;
     let variables = weights.variables();
     let stem_scale = stem.output_scale();
-    fit_keys(&variables, &gold, config.stem.output_channels(), stem_scale)?;
     places.start(&variables)?;
-    let objective = Captioning {
+    fit_keys(&variables, &gold, config.stem.output_channels(), stem_scale)?;
+    let captioning = Captioning {
         trained,
         pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
         texts: load_texts(&places.data, &tokenizer)?,
@@ -182,7 +188,20 @@ pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Resul
         tokenizer,
         options: ShardOptions::default(),
     };
+    Ok((captioning, variables))
+}
+
+/// Trains the whole model on captions.
+pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+    let (objective, variables) = captioning(places, options.seed)?;
     places.train("captions", variables, &objective, options, is_resumed)
+}
+
+/// Goes on from trained captions by what CIDEr-D says of the model's own.
+pub fn critical(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+    let (captioning, variables) = captioning(places, options.seed)?;
+    let objective = SelfCritical::new(captioning, variables.clone());
+    places.train("critical", variables, &objective, options, is_resumed)
 }
 
 /// Writes the model of a checkpoint as it ships.
@@ -236,5 +255,23 @@ pub fn eval(
             println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
         }
     }
+    Ok(())
+}
+
+/// Prints what the memory of a model file does for its user, on `examples` dev photos at the most.
+pub fn eval_memory(places: &Places, model: &Path, examples: usize) -> Result<(), AnyError> {
+    const CORRECTIONS: usize = 100;
+    const OTHERS: usize = 500;
+    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&places.tokenizer)?);
+    let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
+    let archive = PhotoArchive::open(&places.data, PhotoSet::Flickr8k)?;
+    let dev = load_index(&places.data, PhotoSet::Flickr8k)?.into_iter();
+    let dev = dev.filter(|photo| photo.split == Split::Dev && !photo.captions.is_empty());
+    let photos = dev.take(examples).map(|photo| {
+        Ok(Described { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
+    });
+    let photos = photos.collect::<Result<Vec<_>, AnyError>>()?;
+    let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
+    println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(())
 }

@@ -4,13 +4,15 @@ use candle_core::{Device, Tensor, Var};
 use nalgebra::DMatrix;
 use std::collections::BTreeMap;
 
+use crate::model::{SAME_PHOTO, SHARPNESS};
 use crate::train::batch::Sample;
 
 /// Smallest deviation of a channel and smallest variance of a component that is divided by.
 const SMALLEST: f64 = 1e-6;
 
 /// Sets `memory.key_mean` and `memory.key_whitening` so that the keys of `samples`' first views have
-/// independent components of equal variance: standardised channels, then their principal components.
+/// independent components of equal variance: standardised channels, then their principal components. The
+/// numbers of READ that were chosen for such keys are set with them.
 ///
 /// # Errors
 ///
@@ -48,6 +50,9 @@ pub fn fit_keys(
     let floats = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<f32>>();
     let whitening = floats(whitening.collect());
     let mean = floats(mean.iter().copied().collect());
+    for (name, value) in [("sharpness", SHARPNESS), ("null_logit", SHARPNESS * SAME_PHOTO)] {
+        find(&format!("memory.{name}"))?.set(&Tensor::full(value, 1, &Device::Cpu)?)?;
+    }
     whitening_var.set(&Tensor::from_vec(whitening, whitening_var.shape(), &Device::Cpu)?)?;
     mean_var.set(&Tensor::from_vec(mean, channels, &Device::Cpu)?)?;
     Ok(())
@@ -87,6 +92,8 @@ mod tests {
         let variables = BTreeMap::from([
             ("memory.key_mean".to_owned(), var(&[channels])),
             ("memory.key_whitening".to_owned(), var(&[width, channels])),
+            ("memory.sharpness".to_owned(), var(&[1])),
+            ("memory.null_logit".to_owned(), var(&[1])),
         ]);
         fit_keys(&variables, &samples, channels, 0.5).expect("sizes fit");
         let mean = variables["memory.key_mean"].to_vec1::<f32>().expect("a row");

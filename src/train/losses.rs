@@ -16,19 +16,25 @@ pub fn caption_loss(
 ) -> Result<Tensor> {
     assert_eq!(logits.dim(0)?, targets.len(), "one target a row");
     assert_eq!(weights.len(), targets.len(), "one weight a row");
-    apply1(logits, CrossEntropyOp { targets, weights, smoothing })
+    let total = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+    apply1(logits, CrossEntropyOp { targets, weights, total, smoothing })
+}
+
+/// Policy gradient: `- mean(advantage * log p(target))` over the rows, each with the advantage of the
+/// caption it belongs to (Rennie et al. 2017). `logits` `[rows, vocab_size]`; returns a scalar.
+pub fn policy_loss(logits: &Tensor, targets: Vec<u32>, advantages: Vec<f32>) -> Result<Tensor> {
+    assert_eq!(logits.dim(0)?, targets.len(), "one target a row");
+    assert_eq!(advantages.len(), targets.len(), "one advantage a row");
+    let total = targets.len().max(1) as f32;
+    apply1(logits, CrossEntropyOp { targets, weights: advantages, total, smoothing: 0.0 })
 }
 
 struct CrossEntropyOp {
     targets: Vec<u32>,
     weights: Vec<f32>,
+    /// What the sum over the rows is divided by.
+    total: f32,
     smoothing: f32,
-}
-
-impl CrossEntropyOp {
-    fn total_weight(&self) -> f32 {
-        self.weights.iter().sum::<f32>().max(f32::MIN_POSITIVE)
-    }
 }
 
 impl FusedOp<1> for CrossEntropyOp {
@@ -44,12 +50,12 @@ impl FusedOp<1> for CrossEntropyOp {
             let expected = (1.0 - self.smoothing) * row[target as usize] + self.smoothing * mean;
             sum += weight * (log_sum_exp(row) - expected);
         }
-        Ok((vec![sum / self.total_weight()], Shape::from(())))
+        Ok((vec![sum / self.total], Shape::from(())))
     }
 
     /// softmax(logits) minus the smoothed target, by row weight.
     fn backward(&self, [logits]: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
-        let factor = gradient.to_scalar::<f32>()? / self.total_weight();
+        let factor = gradient.to_scalar::<f32>()? / self.total;
         let vocab = logits.dim(1)?;
         let values = with_values(logits, |logits| {
             let mut out = Vec::with_capacity(logits.len());

@@ -9,6 +9,7 @@ use wasm_bindgen::prelude::*;
 use crate::captioner;
 use crate::error::Error;
 use crate::generate::Length;
+use crate::memory::MemoryStats;
 use crate::preprocess;
 
 #[wasm_bindgen]
@@ -31,6 +32,13 @@ pub struct Generation {
     generation: captioner::Generation,
 }
 
+/// Another model's memory that is being encoded anew.
+#[wasm_bindgen]
+pub struct Adoption {
+    captioner: Rc<RefCell<captioner::Captioner>>,
+    adoption: captioner::Adoption,
+}
+
 /// Caption options, each of which may be absent or `undefined`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -49,8 +57,18 @@ struct Remembered<'a> {
     text: &'a str,
     corrected: bool,
     written_at: f64,
+    recalls: f64,
     #[serde(with = "bytes")]
     thumbnail: &'a [u8],
+}
+
+/// What `memoryStats` gives.
+#[derive(Serialize)]
+struct Stats {
+    slots: usize,
+    used: usize,
+    corrected: usize,
+    bytes: usize,
 }
 
 /// Bytes as a `Uint8Array` and not as an array of numbers.
@@ -99,9 +117,23 @@ impl Captioner {
         to_js(&caption)
     }
 
+    /// Ends a generation with the user's caption in the place of the model's; returns its slot.
+    pub fn teach(&self, generation: Generation, text: &str) -> Result<usize, JsValue> {
+        self.0.borrow_mut().finish_with(generation.generation, text).map_err(js_error)
+    }
+
     /// Teaches what the photo of a recent caption shows; returns its slot.
-    pub fn correct(&self, id: u32, text: &str) -> Result<usize, JsValue> {
-        self.0.borrow_mut().correct(id.into(), text).map_err(js_error)
+    pub fn correct(&self, id: f64, text: &str) -> Result<usize, JsValue> {
+        #[allow(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
+        #[allow(clippy::cast_sign_loss, reason = "a float cast to an integer saturates")]
+        let id = id as u64;
+        self.0.borrow_mut().correct(id, text).map_err(js_error)
+    }
+
+    /// Gives a remembered photo another caption.
+    #[wasm_bindgen(js_name = correctMemory)]
+    pub fn correct_memory(&self, slot: usize, text: &str) -> Result<(), JsValue> {
+        self.0.borrow_mut().correct_memory(slot, text).map_err(js_error)
     }
 
     /// The memory as bytes.
@@ -116,13 +148,50 @@ impl Captioner {
         self.0.borrow_mut().import_memory(snapshot).map_err(js_error)
     }
 
+    /// Puts exported bytes beside what is remembered.
+    #[wasm_bindgen(js_name = mergeMemory)]
+    pub fn merge_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
+        self.0.borrow_mut().merge_memory(snapshot).map_err(js_error)
+    }
+
+    /// Takes up what was stored: unlike an import, `undoMemory` does not take it back.
+    #[wasm_bindgen(js_name = reloadMemory)]
+    pub fn reload_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
+        self.0.borrow_mut().reload_memory(snapshot).map_err(js_error)
+    }
+
+    /// Whether exported bytes are of this model.
+    #[wasm_bindgen(js_name = isOwnMemory)]
+    pub fn is_own_memory(&self, snapshot: &[u8]) -> Result<bool, JsValue> {
+        self.0.borrow().is_own_memory(snapshot).map_err(js_error)
+    }
+
+    /// Starts to encode another model's exported bytes anew.
+    #[wasm_bindgen(js_name = adoptMemory)]
+    pub fn adopt_memory(&self, snapshot: &[u8]) -> Result<Adoption, JsValue> {
+        let adoption = self.0.borrow().begin_adoption(snapshot).map_err(js_error)?;
+        Ok(Adoption { captioner: self.0.clone(), adoption })
+    }
+
     /// Forgets everything.
     #[wasm_bindgen(js_name = clearMemory)]
     pub fn clear_memory(&self) {
         self.0.borrow_mut().clear_memory();
     }
 
-    /// Every remembered episode: `{ slot, text, corrected, writtenAt, thumbnail }`.
+    /// Forgets one episode.
+    #[wasm_bindgen(js_name = deleteMemory)]
+    pub fn delete_memory(&self, slot: usize) -> Result<(), JsValue> {
+        self.0.borrow_mut().delete_memory(slot).map_err(js_error)
+    }
+
+    /// Takes back the latest correction, deletion, clearing or import; returns whether there was one.
+    #[wasm_bindgen(js_name = undoMemory)]
+    pub fn undo_memory(&self) -> bool {
+        self.0.borrow_mut().undo_memory()
+    }
+
+    /// Every remembered episode: `{ slot, text, corrected, writtenAt, recalls, thumbnail }`.
     #[wasm_bindgen(js_name = listMemory)]
     pub fn list_memory(&self) -> Result<JsValue, JsValue> {
         let captioner = self.0.borrow();
@@ -131,15 +200,25 @@ impl Captioner {
             text: &record.caption,
             corrected: record.corrected,
             written_at: record.written_at as f64,
+            recalls: captioner.memory().recalls(slot) as f64,
             thumbnail: &record.thumbnail,
         });
         to_js(&lines.collect::<Vec<_>>())
     }
 
-    /// Forgets one episode.
-    #[wasm_bindgen(js_name = deleteMemory)]
-    pub fn delete_memory(&self, slot: usize) -> Result<(), JsValue> {
-        self.0.borrow_mut().delete_memory(slot).map_err(js_error)
+    /// When what a slot holds was written, in milliseconds since 1970; `undefined` if it is free.
+    #[wasm_bindgen(js_name = writtenAt)]
+    pub fn written_at(&self, slot: usize) -> Option<f64> {
+        self.0.borrow().memory().get(slot).map(|record| record.written_at as f64)
+    }
+
+    /// How full the memory is: `{ slots, used, corrected, bytes }`.
+    #[wasm_bindgen(js_name = memoryStats)]
+    pub fn memory_stats(&self) -> Result<JsValue, JsValue> {
+        let captioner = self.0.borrow();
+        let MemoryStats { num_slots, len, corrected } = captioner.memory().stats();
+        let bytes = captioner.export_memory().len();
+        to_js(&Stats { slots: num_slots, used: len, corrected, bytes })
     }
 
     /// What is loaded: `{ sha256, config, commit, trained, version, kernels }`.
@@ -154,6 +233,29 @@ impl Captioner {
     ) -> Result<Generation, JsValue> {
         let generation = generation.map_err(js_error)?;
         Ok(Generation { captioner: self.0.clone(), generation })
+    }
+}
+
+#[wasm_bindgen]
+impl Adoption {
+    /// Encodes the next photo; returns whether there was one.
+    pub fn step(&mut self) -> Result<bool, JsValue> {
+        self.captioner.borrow().adopt_next(&mut self.adoption).map_err(js_error)
+    }
+
+    /// How many photos there are.
+    pub fn total(&self) -> usize {
+        self.adoption.total()
+    }
+
+    /// Those that could not be encoded.
+    pub fn left(&self) -> usize {
+        self.adoption.left()
+    }
+
+    /// What has been encoded, as this model's exported bytes.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.captioner.borrow().adopted_memory(&self.adoption)
     }
 }
 
@@ -192,6 +294,7 @@ fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
         hint: hint.unwrap_or(default.hint),
         beams: beams.unwrap_or(default.beams),
         remember: remember.unwrap_or(default.remember),
+        count_recalls: default.count_recalls,
     })
 }
 

@@ -1,9 +1,11 @@
 // @ts-check
 /** What the end-to-end tests share: where things are, the browser, the page's hooks. */
 import { access, mkdir, readFile } from 'node:fs/promises';
+import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import AxeBuilder from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { serve } from './server.js';
 
 const path = (/** @type {string} */ relative) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -27,6 +29,24 @@ export const LAUNCH = {
 };
 
 export const launch = () => chromium.launch(LAUNCH);
+
+/**
+ * The site and a browser for the tests of a file.
+ * @returns {{ url: string, browser: import('playwright-core').Browser }} to be read inside tests
+ */
+export function site() {
+  const it = /** @type {any} */ ({});
+  before(async () => {
+    it.server = await serve(SITE);
+    it.url = it.server.url;
+    it.browser = await launch();
+  });
+  after(async () => {
+    await it.browser?.close();
+    await it.server?.close();
+  });
+  return it;
+}
 
 /** How long a caption may take on a busy machine. */
 export const PATIENCE = 60_000;

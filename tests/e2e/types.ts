@@ -29,10 +29,22 @@ export async function use(photo: PhotoSource, canvas: HTMLCanvasElement): Promis
   }
   await bitmar.correct(caption, 'Rex asleep');
   await bitmar.correct(caption.id, 'Rex asleep');
-  await bitmar.memory.import(await bitmar.memory.export());
-  for (const { slot } of await bitmar.memory.list()) await bitmar.memory.delete(slot);
-  await bitmar.memory.clear();
-  console.log(state, build, recalled, seconds, bitmar.info);
+  await bitmar.correct(photo, 'Rex asleep');
+  const { memory } = bitmar;
+  memory.addEventListener('change', async () => console.log((await memory.stats()).bytes));
+  await memory.import(await memory.export(), { mode: 'merge' });
+  for (const entry of await memory.list()) {
+    await memory.correct(entry, `${entry.text}, ${entry.recalls}`);
+    await memory.delete(entry);
+    await memory.delete(entry.slot);
+  }
+  await memory.clear();
+  const isUndone: boolean = await memory.undo();
+  for (const name of await memory.listAside()) {
+    const left: number = await memory.import(await memory.exportAside(name));
+    if (left === 0) await memory.deleteAside(name);
+  }
+  console.log(state, build, recalled, seconds, isUndone, caption.slot, bitmar.info);
   bitmar.close();
 }
 

@@ -59,6 +59,12 @@ pub fn score(candidates: &[String], references: &[Vec<String>]) -> Scores {
     }
 }
 
+/// ROUGE-L of a caption against `references`, 0 to 1.
+pub fn rouge_l(candidate: &str, references: &[String]) -> f64 {
+    let references: Vec<Vec<String>> = references.iter().map(|caption| words(caption)).collect();
+    rouge::rouge_l(&words(candidate), &references)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {

@@ -1,0 +1,259 @@
+//! What a user does with the memory: teach, look, delete, take back, carry to another place.
+
+use std::collections::VecDeque;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::RgbImage;
+
+use super::{millis, CaptionOptions, Captioner, Generation, Seen};
+use crate::error::Error;
+use crate::memory::{
+    Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, SlotIndex, SlotRecord, Snapshot,
+    MAX_CAPTION_TOKENS,
+};
+use crate::preprocess;
+
+/// Changes that can still be taken back.
+const NUM_UNDO: usize = 16;
+/// Longest side of a thumbnail in pixels.
+const THUMBNAIL_SIDE: u32 = 64;
+/// At 64 pixels a JPEG of this quality has about 2 kB.
+const THUMBNAIL_QUALITY: u8 = 70;
+
+/// Another model's memory on its way into this one's terms, photo by photo.
+pub struct Adoption {
+    foreign: ForeignMemory,
+    memory: EpisodicMemory,
+    next: usize,
+    left: usize,
+}
+
+impl Adoption {
+    /// How many episodes there are to see anew.
+    pub fn total(&self) -> usize {
+        self.foreign.len()
+    }
+
+    /// Those that could not be: without a thumbnail there is nothing to see.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+}
+
+impl Captioner {
+    /// Teaches what the photo of a recent caption shows.
+    pub fn correct(&mut self, id: u64, text: &str) -> Result<SlotIndex, Error> {
+        let recent = self.recent.iter().find(|recent| recent.id == id);
+        let recent = recent.ok_or(MemoryError::NoSuchCaption { id })?;
+        let (seen, thumbnail) = (recent.seen.clone(), recent.thumbnail.clone());
+        self.teach_seen(&seen, text, thumbnail)
+    }
+
+    /// Teaches what a photo shows, without captioning it.
+    pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
+        let generation = self.begin(photo, &CaptionOptions::default())?;
+        self.finish_with(generation, text)
+    }
+
+    /// Ends a generation with the user's caption in the place of the model's.
+    pub fn finish_with(&mut self, generation: Generation, text: &str) -> Result<SlotIndex, Error> {
+        let Generation { seen, thumbnail, .. } = generation;
+        self.teach_seen(&seen, text, thumbnail)
+    }
+
+    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail that the
+    /// new caption is joined with; what recalls the slot stays as it was.
+    pub fn correct_memory(&mut self, slot: SlotIndex, text: &str) -> Result<(), Error> {
+        let record = self.memory.get(slot).ok_or(MemoryError::NoSuchSlot { slot })?.clone();
+        let tokens = self.correction(text)?;
+        let seen = self.seen_again(&record.thumbnail)?;
+        let value = self.model.episode_value(&seen.episode, &tokens)?;
+        let (caption, written_at) = (text.trim().to_owned(), millis(self.now));
+        let record = SlotRecord { caption, tokens, corrected: true, written_at, ..record };
+        self.changing(|captioner| Ok(captioner.memory.revise(slot, &value, record)?))
+    }
+
+    /// What is remembered.
+    pub fn memory(&self) -> &EpisodicMemory {
+        &self.memory
+    }
+
+    /// The memory as bytes.
+    pub fn export_memory(&self) -> Vec<u8> {
+        Snapshot::write(&self.memory, &self.sha256)
+    }
+
+    /// Puts a snapshot in the memory's place. If it is refused, the memory stays as it is.
+    pub fn import_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
+        let memory = self.read_snapshot(snapshot)?;
+        self.changing(|captioner| {
+            captioner.memory = memory;
+            Ok(())
+        })
+    }
+
+    /// Puts a snapshot's episodes beside what is remembered.
+    pub fn merge_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
+        let memory = self.read_snapshot(snapshot)?;
+        self.changing(|captioner| {
+            captioner.memory.merge(memory);
+            Ok(())
+        })
+    }
+
+    /// Takes up what was stored, by this session or another one: that is no change to take back.
+    pub fn reload_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
+        self.memory = self.read_snapshot(snapshot)?;
+        Ok(())
+    }
+
+    /// Forgets one episode.
+    pub fn delete_memory(&mut self, slot: SlotIndex) -> Result<(), Error> {
+        self.changing(|captioner| Ok(captioner.memory.delete(slot)?))
+    }
+
+    /// Forgets everything, recent captions included.
+    pub fn clear_memory(&mut self) {
+        let cleared = self.changing(|captioner| {
+            captioner.memory.clear();
+            Ok(())
+        });
+        cleared.expect("clearing cannot fail");
+        self.recent.clear();
+    }
+
+    /// Takes back the latest correction, deletion, clearing or import; returns whether there was one.
+    pub fn undo_memory(&mut self) -> bool {
+        let Some(change) = self.changes.pop_back() else { return false };
+        self.memory.undo(change);
+        true
+    }
+
+    /// Whether a snapshot is of this model.
+    pub fn is_own_memory(&self, snapshot: &[u8]) -> Result<bool, Error> {
+        Ok(Snapshot::model_sha256(snapshot)? == self.sha256)
+    }
+
+    /// Starts to take over a snapshot of another model: nothing is known of its photos but their thumbnails
+    /// and captions, so these are encoded anew. The memory in use stays as it is.
+    pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
+        let foreign = Snapshot::read_foreign(snapshot)?;
+        let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());
+        Ok(Adoption { foreign, memory, next: 0, left: 0 })
+    }
+
+    /// Encodes the next photo; returns whether there was one.
+    pub fn adopt_next(&self, adoption: &mut Adoption) -> Result<bool, Error> {
+        let place = adoption.next;
+        if place == adoption.foreign.len() {
+            return Ok(false);
+        }
+        adoption.next += 1;
+        match self.seen_anew(adoption.foreign.record(place)) {
+            Ok(episode) => adoption.memory.adopt(&adoption.foreign, place, episode)?,
+            Err(Error::Photo(_) | Error::Memory(_)) => adoption.left += 1,
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// What has been taken over so far, as a snapshot of this model.
+    pub fn adopted_memory(&self, adoption: &Adoption) -> Vec<u8> {
+        Snapshot::write(&adoption.memory, &self.sha256)
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        seen: &Seen,
+        text: &str,
+        tokens: Vec<u32>,
+        corrected: bool,
+        thumbnail: Vec<u8>,
+    ) -> Result<SlotIndex, Error> {
+        let key = seen.key.clone();
+        let value = self.model.episode_value(&seen.episode, &tokens)?;
+        let (caption, written_at) = (text.to_owned(), millis(self.now));
+        let record = SlotRecord { caption, tokens, corrected, written_at, thumbnail };
+        Ok(self.memory.write(Episode { key, value, record })?)
+    }
+
+    fn teach_seen(
+        &mut self,
+        seen: &Seen,
+        text: &str,
+        thumbnail: Vec<u8>,
+    ) -> Result<SlotIndex, Error> {
+        let tokens = self.correction(text)?;
+        self.changing(|captioner| captioner.remember(seen, text.trim(), tokens, true, thumbnail))
+    }
+
+    /// The tokens of a correction that a slot can keep.
+    fn correction(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let tokens = self.encoded(text)?;
+        if tokens.is_empty() {
+            return Err(MemoryError::EmptyCaption.into());
+        }
+        if tokens.len() > MAX_CAPTION_TOKENS {
+            let (found, limit) = (tokens.len(), MAX_CAPTION_TOKENS);
+            return Err(MemoryError::CaptionTooLong { found, limit }.into());
+        }
+        Ok(tokens)
+    }
+
+    /// The episode of another model's record.
+    fn seen_anew(&self, record: &SlotRecord) -> Result<Episode, Error> {
+        let Seen { key, episode } = self.seen_again(&record.thumbnail)?;
+        let mut tokens = self.encoded(&record.caption)?;
+        tokens.truncate(MAX_CAPTION_TOKENS);
+        let value = self.model.episode_value(&episode, &tokens)?;
+        Ok(Episode { key, value, record: SlotRecord { tokens, ..record.clone() } })
+    }
+
+    /// A photo of which only the thumbnail is left.
+    fn seen_again(&self, thumbnail: &[u8]) -> Result<Seen, Error> {
+        let photo = preprocess::decode(thumbnail)?;
+        let pixels = preprocess::to_pixels(&photo, self.config.stem.input_size);
+        let features = self.features(&pixels);
+        let key = self.model.photo_key(&features)?;
+        let episode = self.model.fuse(&self.model.encode_photo(&features)?, &[])?.episode;
+        Ok(Seen { key, episode })
+    }
+
+    fn read_snapshot(&self, snapshot: &[u8]) -> Result<EpisodicMemory, Error> {
+        Ok(Snapshot::read(snapshot, &self.sha256, &self.config)?)
+    }
+
+    /// Changes the memory in a way that can be taken back.
+    fn changing<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.memory.clone();
+        let result = change(self)?;
+        if self.changes.len() == NUM_UNDO {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(Change::between(&before, &self.memory));
+        Ok(result)
+    }
+}
+
+/// Changes to take back, the latest last.
+pub(super) type Changes = VecDeque<Change>;
+
+/// A JPEG of the photo, its longest side [`THUMBNAIL_SIDE`] pixels.
+pub(super) fn thumbnail(photo: &RgbImage) -> Vec<u8> {
+    let longest = photo.width().max(photo.height());
+    let side = |length: u32| {
+        let scaled = u64::from(length) * u64::from(THUMBNAIL_SIDE) / u64::from(longest);
+        u32::try_from(scaled.max(1)).expect("no side is longer than the longest")
+    };
+    let small = match longest > THUMBNAIL_SIDE {
+        true => &image::imageops::thumbnail(photo, side(photo.width()), side(photo.height())),
+        false => photo,
+    };
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY);
+    small.write_with_encoder(encoder).expect("a small RGB image has a JPEG form");
+    jpeg
+}

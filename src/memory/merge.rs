@@ -1,0 +1,212 @@
+//! Episodes that come from elsewhere: another memory's, another model's, or what an undo brings back.
+
+use super::{Episode, EpisodicMemory, Int8Row, MemoryError, Slot, SlotIndex, SlotRecord};
+
+/// The episodes of another model's snapshot. Its keys and values mean nothing here, what was said does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignMemory {
+    pub(super) slots: Vec<(SlotIndex, Slot)>,
+    pub(super) tick: u64,
+}
+
+impl ForeignMemory {
+    /// How many episodes there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The record of the episode in this place, below [`len`](Self::len).
+    pub fn record(&self, place: usize) -> &SlotRecord {
+        &self.slots[place].1.record
+    }
+}
+
+impl EpisodicMemory {
+    /// Puts another memory's episodes beside these. Of two that are one episode, a correction stays before
+    /// a caption of the model's, and then the newer one.
+    pub fn merge(&mut self, other: EpisodicMemory) {
+        assert_eq!(self.width, other.width, "memories of one model");
+        let mut slots: Vec<Slot> = other.slots.into_iter().flatten().collect();
+        slots.sort_by_key(|slot| slot.record.written_at);
+        // The other memory's ticks counted other episodes: here, all of this happens now.
+        self.tick = self.tick.saturating_add(1);
+        for slot in slots {
+            self.take_in(Slot { last_write: self.tick, last_read: self.tick, ..slot });
+        }
+    }
+
+    /// Puts in the episode of `foreign` in this place, seen anew as `episode`: with the times and the usage
+    /// that it had.
+    pub fn adopt(
+        &mut self,
+        foreign: &ForeignMemory,
+        place: usize,
+        episode: Episode,
+    ) -> Result<(), MemoryError> {
+        self.check(&episode)?;
+        let (index, old) = &foreign.slots[place];
+        let Episode { key, value, record } = episode;
+        let (key, value) = (Int8Row::new(&key), Int8Row::new(&value));
+        let slot = Slot { key, value, record, ..old.clone() };
+        self.tick = self.tick.max(foreign.tick);
+        let is_free = self.slots.get(*index).is_some_and(Option::is_none);
+        let index = if is_free { Some(*index) } else { self.room_for(&slot) };
+        if let Some(index) = index {
+            self.slots[index] = Some(slot);
+        }
+        Ok(())
+    }
+
+    /// Gives an episode another caption of the user's, and the value that goes with it.
+    pub fn revise(
+        &mut self,
+        index: SlotIndex,
+        value: &[f32],
+        record: SlotRecord,
+    ) -> Result<(), MemoryError> {
+        record.check()?;
+        assert_eq!(value.len(), self.width, "a value of another width");
+        if !value.iter().all(|v| v.is_finite()) {
+            return Err(MemoryError::NotFinite);
+        }
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+        let slot = slot.ok_or(MemoryError::NoSuchSlot { slot: index })?;
+        self.tick = self.tick.saturating_add(1);
+        *slot = Slot { value: Int8Row::new(value), last_write: self.tick, record, ..slot.clone() };
+        Ok(())
+    }
+
+    /// Puts a whole slot in, unless what is here already is worth more.
+    pub(super) fn take_in(&mut self, slot: Slot) {
+        let index = match self.most_similar(&slot.key.unit()) {
+            Some(index) => {
+                let own = self.slots[index].as_ref().expect("the most similar slot is occupied");
+                (slot.worth() > own.worth()).then_some(index)
+            }
+            None => self.room_for(&slot),
+        };
+        if let Some(index) = index {
+            self.slots[index] = Some(slot);
+        }
+    }
+
+    /// Where a slot can go; nowhere if the memory is full of corrections and it is none.
+    fn room_for(&self, slot: &Slot) -> Option<SlotIndex> {
+        let index = self.spare_slot();
+        let is_correction =
+            |own: &Option<Slot>| own.as_ref().is_some_and(|own| own.record.corrected);
+        (slot.record.corrected || !is_correction(&self.slots[index])).then_some(index)
+    }
+}
+
+impl Slot {
+    /// The last tick at which something happened to it.
+    pub(super) fn last_tick(&self) -> u64 {
+        self.last_write.max(self.last_read)
+    }
+
+    /// Which of two captions of one episode stays: the greater.
+    fn worth(&self) -> (bool, u64) {
+        (self.record.corrected, self.record.written_at)
+    }
+}
+
+impl Int8Row {
+    /// The direction, as a vector of unit length.
+    fn unit(&self) -> Vec<f32> {
+        let mut values: Vec<f32> = self.codes.iter().map(|&code| f32::from(code)).collect();
+        let length = super::length(&values).max(1.0);
+        values.iter_mut().for_each(|v| *v /= length);
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{captions, corrected, episode, filled, record, unit, WIDTH};
+    use super::*;
+
+    fn at(written_at: u64, episode: Episode) -> Episode {
+        Episode { record: SlotRecord { written_at, ..episode.record }, ..episode }
+    }
+
+    fn of(episodes: impl IntoIterator<Item = Episode>) -> EpisodicMemory {
+        let mut memory = EpisodicMemory::new(4, WIDTH);
+        for episode in episodes {
+            memory.write(episode).unwrap();
+        }
+        memory
+    }
+
+    #[test]
+    fn merging_two_memories_keeps_the_episodes_of_both() {
+        let mut memory = of([corrected(1, "Rex")]);
+        memory.merge(of([corrected(2, "Mia"), episode(3)]));
+        assert_eq!(captions(&memory), ["Rex", "Mia", "photo 3"]);
+        assert!(memory.occupied().all(|(_, slot)| slot.last_tick() <= memory.tick));
+    }
+
+    #[test]
+    fn merging_a_memory_with_its_copy_changes_no_caption() {
+        let mut memory = of([corrected(1, "Rex"), episode(2)]);
+        let copy = memory.clone();
+        memory.merge(copy.clone());
+        assert_eq!(captions(&memory), captions(&copy));
+    }
+
+    #[test]
+    fn of_one_episode_the_correction_stays_and_then_the_newer() {
+        let older = at(5, corrected(1, "Rex"));
+        let newer = at(9, corrected(1, "Rex on the beach"));
+        for (own, other, stays) in [
+            (older.clone(), newer.clone(), "Rex on the beach"),
+            (newer, older.clone(), "Rex on the beach"),
+            (older.clone(), at(9, episode(1)), "Rex"),
+            (at(9, episode(1)), older, "Rex"),
+        ] {
+            let mut memory = of([own]);
+            memory.merge(of([other]));
+            assert_eq!(captions(&memory), [stays]);
+        }
+    }
+
+    #[test]
+    fn captions_of_the_model_never_push_corrections_out() {
+        let mut memory = of([(1, "a"), (2, "b"), (3, "c"), (4, "d")].map(|(i, c)| corrected(i, c)));
+        memory.merge(filled(3));
+        assert_eq!(captions(&memory), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn an_adopted_episode_keeps_its_times_and_its_usage() {
+        let mut old = of([episode(1), at(70, corrected(2, "Rex"))]);
+        let slot = old.slots[1].as_mut().unwrap();
+        (slot.usage, slot.recalls, slot.last_read) = (3.5, 4, 2);
+        let slots = old.occupied().map(|(i, slot)| (i, slot.clone())).collect();
+        let foreign = ForeignMemory { slots, tick: old.tick };
+        let mut memory = EpisodicMemory::new(4, WIDTH);
+        let seen = Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
+        memory.adopt(&foreign, 1, seen).unwrap();
+        let adopted = memory.slots[1].as_ref().unwrap();
+        assert_eq!((adopted.usage, adopted.recalls, adopted.last_read), (3.5, 4, 2));
+        assert_eq!((adopted.record.written_at, memory.tick), (70, 2));
+        assert!(adopted.key.cosine(&unit(50)) > 0.99);
+    }
+
+    #[test]
+    fn a_revised_episode_keeps_its_key_and_its_recalls() {
+        let mut memory = of([episode(1)]);
+        let before = memory.slots[0].clone().unwrap();
+        memory.revise(0, &unit(9), record("Rex", true)).unwrap();
+        let after = memory.slots[0].clone().unwrap();
+        assert_eq!((after.key, after.recalls), (before.key, before.recalls));
+        assert_eq!(after.record, record("Rex", true));
+        let missing = memory.revise(3, &unit(9), record("Rex", true));
+        assert_eq!(missing, Err(MemoryError::NoSuchSlot { slot: 3 }));
+    }
+}

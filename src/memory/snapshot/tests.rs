@@ -1,0 +1,101 @@
+use super::*;
+use crate::memory::{Episode, SlotRecord};
+use crate::random::Random;
+
+fn config() -> Config {
+    Config { memory: MemoryConfig { num_slots: 8, width: 32 }, ..Config::tiny() }
+}
+
+fn memory() -> EpisodicMemory {
+    let mut random = Random::new(5);
+    let mut memory = EpisodicMemory::new(8, 32);
+    for i in 0..5u8 {
+        let row: Vec<f32> = (0..32).map(|_| random.normal()).collect();
+        let length = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let record = SlotRecord {
+            caption: format!("photo {i} of \"Rex\" ☂"),
+            tokens: vec![20 + u32::from(i), 21],
+            corrected: i == 3,
+            written_at: 1_700_000_000_000 + u64::from(i),
+            thumbnail: vec![i; 10 * usize::from(i)],
+        };
+        let key = row.iter().map(|v| v / length).collect();
+        memory.write(Episode { key, value: row, record }).unwrap();
+    }
+    memory.delete(1).unwrap();
+    memory.slots[3].as_mut().unwrap().recalls = 7;
+    memory
+}
+
+#[test]
+fn reading_gives_the_memory_that_was_written() {
+    let bytes = Snapshot::write(&memory(), "abc");
+    assert_eq!(Snapshot::read(&bytes, "abc", &config()).unwrap(), memory());
+}
+
+#[test]
+fn reading_and_writing_gives_the_same_bytes() {
+    for memory in [memory(), EpisodicMemory::new(8, 32)] {
+        let bytes = Snapshot::write(&memory, "abc");
+        let again = Snapshot::write(&Snapshot::read(&bytes, "abc", &config()).unwrap(), "abc");
+        assert_eq!(bytes, again);
+    }
+}
+
+#[test]
+fn another_models_snapshot_is_refused_but_its_records_can_be_read() {
+    let bytes = Snapshot::write(&memory(), "abc");
+    let error = Snapshot::read(&bytes, "def", &config()).unwrap_err();
+    assert!(matches!(error, SnapshotError::OtherModel { .. }), "{error}");
+    let foreign = Snapshot::read_foreign(&bytes).unwrap();
+    let records: Vec<_> = (0..foreign.len()).map(|place| foreign.record(place)).collect();
+    assert!(records.into_iter().eq(memory().iter().map(|(_, record)| record)));
+}
+
+#[test]
+fn version_1_is_read_with_no_recalls_counted() {
+    let bytes = include_bytes!("../../../tests/fixtures/memory-v1.safetensors");
+    let mut expected = memory();
+    expected.slots.iter_mut().flatten().for_each(|slot| slot.recalls = 0);
+    assert_eq!(Snapshot::read(bytes, "abc", &config()).unwrap(), expected);
+}
+
+#[test]
+fn version_2_is_written_as_ever() {
+    let bytes = include_bytes!("../../../tests/fixtures/memory-v2.safetensors");
+    assert!(Snapshot::write(&memory(), "abc") == *bytes, "specified in docs/model-format.md");
+    assert_eq!(Snapshot::read(bytes, "abc", &config()).unwrap(), memory());
+}
+
+#[test]
+fn a_memory_of_another_size_is_refused() {
+    let bytes = Snapshot::write(&EpisodicMemory::new(9, 32), "abc");
+    let error = Snapshot::read(&bytes, "abc", &config()).unwrap_err();
+    assert!(matches!(error, SnapshotError::WrongSize { num_slots: 9, .. }), "{error}");
+}
+
+#[test]
+fn tokens_beyond_the_vocabulary_are_refused() {
+    let bytes = Snapshot::write(&memory(), "abc");
+    let small = Config { vocab_size: 21, ..config() };
+    let error = Snapshot::read(&bytes, "abc", &small).unwrap_err();
+    assert!(matches!(error, SnapshotError::InvalidNumber { name: "records", .. }), "{error}");
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let bytes = Snapshot::write(&memory(), "abc");
+    for length in 0..bytes.len() {
+        assert!(Snapshot::read(&bytes[..length], "abc", &config()).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let bytes = Snapshot::write(&memory(), "abc");
+    for bit in 0..8 * bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Snapshot::read(&damaged, "abc", &config()).is_err(), "bit {bit}");
+    }
+}

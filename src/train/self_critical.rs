@@ -1,0 +1,178 @@
+//! Self-critical training (Rennie et al. 2017): the model writes captions at random, and those that
+//! CIDEr-D likes better than their siblings become likelier.
+//!
+//! The baseline of a caption is the mean of the others written for the same photo (Luo 2020). A part of
+//! the photos goes on learning from people, so that lengths, hints and the memory are not forgotten.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor, Var};
+
+use crate::checkpoint::packed_model;
+use crate::generate::{Length, Sampler, MAX_TOKENS};
+use crate::model::{special, BitMar};
+use crate::random::Random;
+use crate::train::batch::{Sample, Shard};
+use crate::train::captions::{Captioning, Targets};
+use crate::train::losses::policy_loss;
+use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::trainer::{Measures, Objective, Stage};
+
+/// Captions written for each photo.
+const SAMPLES: usize = 5;
+/// One photo in this many also learns from its human captions.
+const HUMAN_EVERY: usize = 3;
+/// Weight of the human captions' losses.
+const HUMAN_WEIGHT: f64 = 0.3;
+
+/// Photos with human captions, and how they are scored.
+pub struct SelfCritical {
+    captioning: Captioning,
+    variables: BTreeMap<String, Var>,
+    cider: Cider,
+    /// References of each photo of the first pool.
+    references: Vec<Vec<CaptionVector>>,
+}
+
+/// Some photos of the first pool in one view each.
+pub struct SelfCriticalShard {
+    photos: Vec<(usize, usize)>,
+    human: Shard,
+    seed: u64,
+}
+
+impl SelfCritical {
+    /// The objective of the first pool of `captioning`, whose model has these `variables`.
+    pub fn new(captioning: Captioning, variables: BTreeMap<String, Var>) -> Self {
+        let documents: Vec<Vec<Vec<String>>> = captioning.pools[0].0.iter().map(references).collect();
+        let cider = Cider::new(&documents);
+        let vectors = |photo: &Vec<Vec<String>>| photo.iter().map(|w| cider.vector(w)).collect();
+        Self { references: documents.iter().map(vectors).collect(), captioning, variables, cider }
+    }
+
+    /// CIDEr-D of a caption's tokens for a photo of the first pool.
+    fn reward(&self, photo: usize, tokens: &[u32]) -> f32 {
+        let text = self.captioning.tokenizer.decode(tokens, true).unwrap_or_default();
+        let candidate = self.cider.vector(&words(&text));
+        let references = &self.references[photo];
+        let sum: f64 = references.iter().map(|r| candidate.similarity(r)).sum();
+        #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
+        {
+            (sum / references.len() as f64) as f32
+        }
+    }
+
+    fn view(&self, (photo, view): (usize, usize)) -> &std::sync::Arc<[i8]> {
+        &self.captioning.pools[0].0[photo].views[view]
+    }
+
+    /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the packed model.
+    fn write(&self, shard: &SelfCriticalShard) -> Result<Vec<Vec<Vec<u32>>>> {
+        let model = packed_model(&self.model_variables(), self.captioning.trained.model.config())
+            .map_err(candle_core::Error::wrap)?;
+        let context = model.read_parameters()?.null_value;
+        let mut samplers: Vec<Sampler> = Vec::new();
+        let mut states = Vec::new();
+        for &place in &shard.photos {
+            let features: Vec<f32> = self
+                .view(place)
+                .iter()
+                .map(|&v| f32::from(v) * self.captioning.stem_scale)
+                .collect();
+            let fused = model.fuse(&model.encode_photo(&features)?, &[])?;
+            let state = model.prefill(&fused, &[], &context)?;
+            for _ in 0..SAMPLES {
+                let seed = shard.seed.wrapping_add(samplers.len() as u64);
+                samplers.push(Sampler::new(seed, 1.0, 1.0));
+                states.push(state.clone());
+            }
+        }
+        let captions = sample_all(&model, states, &mut samplers)?;
+        Ok(captions.chunks(SAMPLES).map(<[_]>::to_vec).collect())
+    }
+
+    fn model_variables(&self) -> BTreeMap<String, Var> {
+        let own = self.variables.iter().filter(|(name, _)| !name.starts_with("train."));
+        own.map(|(name, var)| (name.clone(), var.clone())).collect()
+    }
+}
+
+/// Writes all texts to their ends, a token of each at a time. The memory is empty, so that all texts
+/// share one context and may go through the decoder together.
+fn sample_all(
+    model: &BitMar,
+    states: Vec<crate::decoder::DecoderState>,
+    samplers: &mut [Sampler],
+) -> Result<Vec<Vec<u32>>> {
+    let mut texts = vec![Vec::new(); states.len()];
+    let mut running: Vec<usize> = (0..states.len()).collect();
+    let mut states = states;
+    let start = Length::default().start_token();
+    for _ in 0..MAX_TOKENS {
+        let last = |&text: &usize| texts[text].last().copied().unwrap_or(start);
+        let tokens: Vec<u32> = running.iter().map(last).collect();
+        let logits = model.step(&mut states, &tokens)?;
+        let mut goes_on = Vec::with_capacity(running.len());
+        for (&text, logits) in running.iter().zip(&logits) {
+            let next = samplers[text].next(&texts[text], logits);
+            let next = next.filter(|&token| token != special::EOS);
+            goes_on.push(next.is_some());
+            texts[text].extend(next);
+        }
+        let mut kept = goes_on.iter();
+        running.retain(|_| *kept.next().expect("one answer a text"));
+        let mut kept = goes_on.iter();
+        states.retain(|_| *kept.next().expect("one answer a text"));
+        if running.is_empty() {
+            break;
+        }
+    }
+    Ok(texts)
+}
+
+fn references(sample: &Sample) -> Vec<Vec<String>> {
+    sample.captions.iter().map(|caption| words(&caption.text)).collect()
+}
+
+impl Objective for SelfCritical {
+    type Shard = SelfCriticalShard;
+
+    fn pools(&self) -> Vec<(usize, f32)> {
+        vec![(self.captioning.pools[0].0.len(), 1.0)]
+    }
+
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> SelfCriticalShard {
+        let human = &examples[..examples.len().div_ceil(HUMAN_EVERY)];
+        let human = self.captioning.shard(human, random);
+        let samples = &self.captioning.pools[0].0;
+        let photos = examples.iter().map(|&(_, n)| (n, random.below(samples[n].views.len())));
+        SelfCriticalShard { photos: photos.collect(), human, seed: random.next_u64() }
+    }
+
+    fn loss(&self, shard: &SelfCriticalShard, stage: Stage) -> Result<(Tensor, Measures)> {
+        let captions = self.write(shard)?;
+        let mut targets = Targets::default();
+        let mut reward_sum = 0.0;
+        for (place, (&(photo, _), captions)) in shard.photos.iter().zip(&captions).enumerate() {
+            let rewards: Vec<f32> = captions.iter().map(|c| self.reward(photo, c)).collect();
+            let sum: f32 = rewards.iter().sum();
+            reward_sum += sum / SAMPLES as f32;
+            for (caption, reward) in captions.iter().zip(rewards) {
+                let others = (sum - reward) / (SAMPLES - 1) as f32;
+                let start = Length::default().start_token();
+                targets.push(place, start, caption, reward - others);
+            }
+        }
+        let model = &self.captioning.trained.model;
+        let table = model.table()?;
+        let views: Vec<_> = shard.photos.iter().map(|&place| self.view(place).clone()).collect();
+        let photos = model.vision().forward(&self.captioning.features(&views)?)?;
+        let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); views.len()])?;
+        let context = model.null_context(views.len())?;
+        let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
+        let policy = policy_loss(&logits, targets.tokens, targets.weights)?;
+        let (human, mut measures) = self.captioning.loss(&shard.human, stage)?;
+        measures.insert("reward", reward_sum / shard.photos.len() as f32);
+        Ok(((policy + (human * HUMAN_WEIGHT)?)?, measures))
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line's memory, as a person uses it, with the shipped model.
+
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const CAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos/cat.jpg");
+const COFFEE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos/coffee.jpg");
+
+/// A folder for one test's files, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bitmar-{}-{test}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.0.join("memory.safetensors")
+    }
+
+    /// Names of the files in it.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is in the way of nothing.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(memory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bitmar"));
+    command.env_remove("BITMAR_MODEL_DIR").args(arguments).arg("--memory").arg(memory);
+    command.output().unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn list(memory: &Path) -> String {
+    succeeded(&run(memory, &["memory", "list"]))
+}
+
+#[test]
+fn a_correction_is_listed_exported_and_cleared() {
+    let folder = Folder::new("correct");
+    let memory = folder.memory();
+    succeeded(&run(&memory, &["correct", CAT, "Rex, not a cat"]));
+    assert_eq!(list(&memory), "0\tcorrected\trecalled 0\tRex, not a cat\n");
+    let json = succeeded(&run(&memory, &["memory", "list", "--json"]));
+    assert!(
+        json.starts_with(r#"{"slot":0,"caption":"Rex, not a cat","corrected":true,"#),
+        "{json}"
+    );
+    let exported = run(&memory, &["memory", "export"]).stdout;
+    assert_eq!(exported, std::fs::read(&memory).unwrap());
+    succeeded(&run(&memory, &["memory", "clear"]));
+    assert_eq!(list(&memory), "");
+    assert_eq!(folder.files(), ["memory.safetensors"], "nothing is left beside it");
+}
+
+#[test]
+fn captions_are_remembered_unless_told_otherwise() {
+    let folder = Folder::new("caption");
+    let memory = folder.memory();
+    succeeded(&run(&memory, &["caption", "--no-write", CAT]));
+    assert_eq!(folder.files(), [""; 0]);
+    succeeded(&run(&memory, &["caption", CAT, COFFEE]));
+    assert!(list(&memory).starts_with("0\tcaptioned\t"), "{}", list(&memory));
+    let before = std::fs::read(&memory).unwrap();
+    succeeded(&run(&memory, &["caption", "--no-write", CAT]));
+    assert_eq!(std::fs::read(&memory).unwrap(), before);
+}
+
+#[test]
+fn a_damaged_memory_is_refused_and_left_as_it_is() {
+    let folder = Folder::new("damaged");
+    let memory = folder.memory();
+    succeeded(&run(&memory, &["correct", CAT, "Rex"]));
+    let mut bytes = std::fs::read(&memory).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&memory, &bytes).unwrap();
+    for arguments in [
+        &["caption", CAT][..],
+        &["correct", CAT, "Mia"],
+        &["memory", "list"],
+        &["memory", "export"],
+    ] {
+        let output = run(&memory, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("bad memory snapshot"), "{said}");
+    }
+    assert_eq!(std::fs::read(&memory).unwrap(), bytes);
+}
+
+#[test]
+fn another_models_memory_is_taken_over_and_kept_beside() {
+    let folder = Folder::new("foreign");
+    let memory = folder.memory();
+    succeeded(&run(&memory, &["correct", CAT, "Rex"]));
+    let mut bytes = std::fs::read(&memory).unwrap();
+    let name = b"\"model_sha256\":\"";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    bytes[at..at + 64].fill(b'0');
+    std::fs::write(&memory, &bytes).unwrap();
+    assert_eq!(list(&memory), "0\tcorrected\trecalled 0\tRex\n");
+    assert_eq!(std::fs::read(&memory).unwrap(), bytes, "looking changes nothing");
+    succeeded(&run(&memory, &["correct", COFFEE, "A cup"]));
+    assert!(list(&memory).contains("A cup"));
+    let files = folder.files();
+    assert_eq!(files.len(), 2);
+    assert_eq!(std::fs::read(folder.0.join(&files[1])).unwrap(), bytes, "{files:?}");
+}
+
+#[test]
+fn what_needs_a_memory_says_so() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bitmar")).args(["memory", "list"]).output();
+    let output = output.unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--memory"));
+}

@@ -1,0 +1,71 @@
+// @ts-check
+/** The memory to a file and back, and the old memories that are kept beside it. */
+import { byId, clone, toast } from './dom.js';
+import { strings } from './strings.js';
+
+/** @typedef {import('./pkg/index.js').BitMar['memory']} Memory */
+
+/** @type {Memory} */
+let memory;
+
+/**
+ * @param {Memory} source
+ * @param {(change: Promise<unknown>, done: string) => Promise<void>} undoably
+ */
+export function transfer(source, undoably) {
+  memory = source;
+  byId('memory-export').onclick = async () => save(await memory.export(), strings.exportName(new Date()));
+  const choice = byId('import-choice');
+  /** @type {File} */ let chosen;
+  byId('memory-import').onclick = async () => {
+    chosen = await chooseFile();
+    byId('import-text').textContent = strings.importing(chosen.name);
+    choice.hidden = false;
+    byId('import-merge').focus();
+  };
+  const close = () => {
+    choice.hidden = true;
+    byId('memory-import').focus();
+  };
+  const take = async (/** @type {'merge' | 'replace'} */ mode) => {
+    close();
+    toast(strings.readingFile);
+    await undoably(memory.import(await chosen.arrayBuffer(), { mode }), strings.imported);
+  };
+  byId('import-merge').onclick = () => take('merge');
+  byId('import-replace').onclick = () => take('replace');
+  byId('import-cancel').onclick = close;
+}
+
+/** @returns {Promise<File>} the file that the user picks; without one it waits for ever */
+function chooseFile() {
+  const input = document.createElement('input');
+  input.type = 'file';
+  input.accept = '.safetensors';
+  input.click();
+  return new Promise((resolve) => {
+    input.onchange = () => input.files?.[0] && resolve(input.files[0]);
+  });
+}
+
+/** @param {string[]} names of the snapshots that were set aside */
+export function showAside(names) {
+  byId('aside').hidden = names.length === 0;
+  byId('aside-list').replaceChildren(...names.map((name) => {
+    const row = clone('kept');
+    row.querySelector('p').textContent = strings.asideEntry(name);
+    const [exporting, deleting] = row.querySelectorAll('button');
+    exporting.onclick = async () => save(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
+    deleting.onclick = () => memory.deleteAside(name);
+    return row;
+  }));
+}
+
+/** @param {Uint8Array<ArrayBuffer>} bytes @param {string} name */
+function save(bytes, name) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([bytes]));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
