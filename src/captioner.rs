@@ -82,80 +82,11 @@ pub struct Generation {
     ms: Timings,
 }
 
-<<<<<<< HEAD
-/// A finished caption.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Caption {
-    /// Names this caption for [`Captioner::correct`].
-    pub id: u64,
-    /// What the photo shows.
-    pub text: String,
-    /// How many tokens the text has.
-    pub tokens: usize,
-    /// Geometric mean of the tokens' probabilities, 0 to 1.
-    pub confidence: f32,
-    /// Remembered captions that this one leaned on, best first.
-    pub recalled: Vec<Recalled>,
-    /// Where the time went.
-    pub ms: Timings,
-}
-
-/// A remembered caption.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Recalled {
-    /// Its slot of the memory.
-    pub slot: SlotIndex,
-    /// Its share of what was recalled, 0 to 1.
-    pub weight: f32,
-    /// The caption.
-    pub text: String,
-    /// Whether the user wrote it.
-    pub corrected: bool,
-}
-
-/// Milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Timings {
-    /// Photo file to pixels of the model's size.
-    pub decode: f64,
-    /// Stem and vision encoder.
-    pub vision: f64,
-    /// Of `vision`, the stem.
-    pub stem: f64,
-    /// Reading and writing the memory.
-    pub memory: f64,
-    /// Fusion and decoder.
-    pub text: f64,
-    /// Of `text`, the fusion.
-    pub fusion: f64,
-    /// Of `text`, the decoder's run over the prefix.
-    pub prefill: f64,
-    /// The sum of `decode`, `vision`, `memory` and `text`.
-    pub total: f64,
-}
-
-/// What is loaded.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ModelInfo {
-    /// SHA-256 of the model file.
-    pub sha256: String,
-    /// The numbers that shape it.
-    pub config: Config,
-    /// Commit of the trainer.
-    pub commit: String,
-    /// How it was trained.
-    pub trained: serde_json::Value,
-    /// Version of this program.
-    pub version: &'static str,
-    /// The integer kernels in use.
-    pub kernels: &'static str,
-=======
 impl Generation {
     /// Remembered captions that the text leans on, best first.
     pub fn recalled(&self) -> impl Iterator<Item = &Recalled> {
         self.recalled.iter().map(|(recalled, _)| recalled)
     }
->>>>>>> main
 }
 
 impl Captioner {
@@ -226,17 +157,8 @@ impl Captioner {
     pub fn finish(&mut self, generation: Generation) -> Result<Caption, Error> {
         let start = (self.now)();
         let text = self.text(&generation)?;
-<<<<<<< HEAD
-        let Generation { search, seen, recall, recalled, thumbnail, remember, mut ms } = generation;
-        let best = search.best();
-        if remember && !text.is_empty() {
-            self.memory.touch(&recall);
-            let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
-            self.remember(&seen, &text, tokens, false, thumbnail.clone())?;
-=======
         if generation.count_recalls && !text.is_empty() {
             self.memory.touch(&self.still_there(&generation));
->>>>>>> main
         }
         let Generation { search, seen, recalled, thumbnail, remember, mut ms, .. } = generation;
         let best = search.best();

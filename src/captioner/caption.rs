@@ -78,11 +78,17 @@ pub struct Timings {
     pub decode: f64,
     /// Stem and vision encoder.
     pub vision: f64,
+    /// Of `vision`, the stem.
+    pub stem: f64,
     /// Reading and writing the memory.
     pub memory: f64,
     /// Fusion and decoder.
     pub text: f64,
-    /// The sum of these.
+    /// Of `text`, the fusion.
+    pub fusion: f64,
+    /// Of `text`, the decoder's run over the prefix.
+    pub prefill: f64,
+    /// The sum of `decode`, `vision`, `memory` and `text`.
     pub total: f64,
 }
 
