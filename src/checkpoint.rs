@@ -173,7 +173,12 @@ fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
 
 /// SHA-256 in lower-case hexadecimal, as the metadata names files.
 pub fn sha256(bytes: &[u8]) -> String {
-    to_hex(&Sha256::digest(bytes))
+    /// Bytes hashed in one call. A browser exchanges a function for its optimised form between calls only:
+    /// a model of 6 MB hashed in one took 0.36 s, two thirds of the whole start.
+    const CHUNK: usize = 1 << 14;
+    let mut hash = Sha256::new();
+    bytes.chunks(CHUNK).for_each(|chunk| hash.update(chunk));
+    to_hex(&hash.finalize())
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {

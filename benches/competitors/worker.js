@@ -1,6 +1,7 @@
 // @ts-check
 /** The package's engine with the build that is asked for, rather than the one the browser runs best. */
 import { Engine } from '../../pkg/engine.js';
+import { Keeper } from '../../pkg/keeper.js';
 
 /** @type {Engine} */
 let engine;
@@ -9,7 +10,8 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams } 
   if (!photo) {
     const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
-    engine = new Engine(new glue.Captioner(model, tokenizer), () => {});
+    const captioner = new glue.Captioner(model, tokenizer);
+    engine = new Engine(captioner, new Keeper(captioner, () => {}));
     self.postMessage('ready');
     return;
   }
