@@ -153,8 +153,7 @@ fn ten_thousand_tokens_need_constant_memory() {
     let model = BitMar::new(&Weights::fresh(5), &config).expect("a valid size");
     let fused = model.fuse(&model.encode_photo(&photo(1)).expect("a photo"), &[]).expect("a photo");
     let mut states = [model.prefill(&fused, &[], &context(1)).expect("a prefix")];
-    let held =
-        config.num_sinks + config.num_queries + config.num_patches() + 1 + config.window;
+    let held = config.num_sinks + config.num_queries + config.num_patches() + 1 + config.window;
     for i in 0..10_000u32 {
         let logits = model.step(&mut states, &[16 + i % 200]).expect("a step");
         assert!(states[0].cache_len() <= held);
