@@ -261,8 +261,7 @@ impl BitMar {
     ) -> Result<(Tensor, Tensor)> {
         let photos = queries.dim(0)?;
         // Both were set with the keys and are not learned.
-        let (sharpness, null) =
-            (self.episode.sharpness.detach(), self.episode.null_logit.detach());
+        let (sharpness, null) = (self.episode.sharpness.detach(), self.episode.null_logit.detach());
         let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&sharpness)?.add(mask)?;
         let null = null.reshape((1, 1))?.broadcast_as((photos, 1))?;
         let scores = Tensor::cat(&[null.contiguous()?, scores], 1)?;
@@ -494,7 +493,11 @@ impl EpisodeProjections {
             value_norm: norm("value_norm", width)?,
             value_proj: linear("value_proj", width)?,
             sharpness: weights.tensor("sharpness", &[1], Init::Constant(SHARPNESS))?,
-            null_logit: weights.tensor("null_logit", &[1], Init::Constant(SHARPNESS * SAME_PHOTO))?,
+            null_logit: weights.tensor(
+                "null_logit",
+                &[1],
+                Init::Constant(SHARPNESS * SAME_PHOTO),
+            )?,
             null_value: weights.tensor("null_value", &[1, width], Init::Normal(0.5))?,
         })
     }

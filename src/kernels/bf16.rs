@@ -11,8 +11,8 @@
 //! [`TILE_COLS`] sums stays in registers: 24 of 32.
 
 use std::arch::x86_64::{
-    __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 /// Rows of a tile: panels of the first factor are this wide.
@@ -186,7 +186,8 @@ mod tests {
         }
         for (rows, terms, columns) in [(1, 1, 32), (13, 5, 64), (24, 300, 32), (30, 257, 96)] {
             let a = numbers(rows * terms, 1);
-            let b: Vec<i8> = (0..terms * columns).map(|i| i8::try_from(i % 255).unwrap_or(-3)).collect();
+            let b: Vec<i8> =
+                (0..terms * columns).map(|i| i8::try_from(i % 255).unwrap_or(-3)).collect();
             let expected: Vec<f32> = (0..rows * columns)
                 .map(|i| {
                     let (r, c) = (i / columns, i % columns);
@@ -198,7 +199,8 @@ mod tests {
             let b = Panels::of_integers(&b, columns);
             let by_rows = product(&Panels::of_rows(&a, &vec![1.0; terms]), &b);
             assert_eq!(by_rows, expected, "{rows} x {terms} x {columns}");
-            let by_terms = product(&Panels::of_transposed(&transposed, rows, &vec![1.0; terms]), &b);
+            let by_terms =
+                product(&Panels::of_transposed(&transposed, rows, &vec![1.0; terms]), &b);
             assert_eq!(by_terms, expected, "{rows} x {terms} x {columns}, transposed");
         }
     }

@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn products_are_those_of_the_definition_within_bfloat16() {
         let (rows, cols, n) = (37, 64, 29);
-        let values: Vec<i8> = (0..rows * cols).map(|i| i8::try_from(i * 7 % 255).unwrap_or(-128)).collect();
+        let values: Vec<i8> =
+            (0..rows * cols).map(|i| i8::try_from(i * 7 % 255).unwrap_or(-128)).collect();
         let scales: Vec<f32> = (0..rows).map(|r| 0.01 + r as f32 / 100.0).collect();
         let gradient: Vec<f32> = (0..n * rows).map(|i| (i as f32 * 0.37).sin()).collect();
-        let transposed: Vec<f32> =
-            (0..rows * n).map(|i| gradient[i % n * rows + i / n]).collect();
+        let transposed: Vec<f32> = (0..rows * n).map(|i| gradient[i % n * rows + i / n]).collect();
         let integers = ScaledIntegers { values: &values, scales: &scales };
         let by_rows = integers.left_multiplied(&gradient);
         let by_columns = integers.left_multiplied_transposed(&transposed);

@@ -86,9 +86,7 @@ impl TokenEmbedding {
     /// Logits `[rows, vocab_size]` of normalised rows.
     pub fn head(&self, table: &QuantizedTable, rows: &Tensor) -> Result<Tensor> {
         match (&self.table, &table.0) {
-            (Table::Latent(_), Some(quantized)) => {
-                apply2(rows, quantized, LatentHeadOp)
-            }
+            (Table::Latent(_), Some(quantized)) => apply2(rows, quantized, LatentHeadOp),
             (Table::Int8(table), _) => apply1(rows, Int8HeadOp(table.clone())),
             (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
         }

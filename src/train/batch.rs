@@ -9,8 +9,8 @@ use crate::memory::MAX_CAPTION_TOKENS;
 use crate::model::special;
 use crate::random::Random;
 use crate::train::captions::Targets;
-use crate::train::language::TextShard;
 use crate::train::data::{length_class, word_count, Length};
+use crate::train::language::TextShard;
 use crate::train::names::personalize;
 use crate::train::tokenizer::start_token;
 
@@ -145,7 +145,8 @@ impl Shard {
         options: &ShardOptions,
         random: &mut Random,
     ) {
-        let pool = if texts.is_empty() || random.uniform() < 0.5 { &sample.captions } else { texts };
+        let pool =
+            if texts.is_empty() || random.uniform() < 0.5 { &sample.captions } else { texts };
         let mut text = pool[random.below(pool.len())].text.clone();
         if random.uniform() < 0.7 {
             // The captioner sees a user's words in lower case, too.

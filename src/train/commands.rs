@@ -73,8 +73,7 @@ impl Places {
     ) -> Result<Vec<Sample>, AnyError> {
         let mut samples = Vec::new();
         for &set in sets {
-            let photos =
-                load(&self.data, &self.out, stem, (set, Split::Train), views, tokenizer)?;
+            let photos = load(&self.data, &self.out, stem, (set, Split::Train), views, tokenizer)?;
             samples.extend(photos.into_iter().map(|(_, sample)| sample));
         }
         samples.retain(|sample| !sample.captions.is_empty());
@@ -164,10 +163,7 @@ pub fn text(places: &Places, options: RunOptions, is_resumed: bool) -> Result<()
 }
 
 /// The photos and texts of the caption stages, and the variables of the model that learns from them.
-fn captioning(
-    places: &Places,
-    seed: u64,
-) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
+fn captioning(places: &Places, seed: u64) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use image::{imageops, RgbImage};
 use tokenizers::Tokenizer;
 
+use crate::checkpoint::sha256;
 use crate::preprocess;
 use crate::random::Random;
-use crate::checkpoint::sha256;
 use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
 use crate::train::data::{
-    length_class, load_caption_text, load_index, normalize_caption, word_count, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
+    length_class, load_caption_text, load_index, normalize_caption, word_count, Photo,
+    PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
 };
 use crate::train::tokenizer::start_token;
 

@@ -205,7 +205,8 @@ fn distance(
     mean: &Tensor,
 ) -> Result<Tensor> {
     let shape = (rows.dim(0)?, mean.elem_count());
-    let target = Tensor::from_vec(target.map(f32::from).collect::<Vec<f32>>(), shape, &Device::Cpu)?;
+    let target =
+        Tensor::from_vec(target.map(f32::from).collect::<Vec<f32>>(), shape, &Device::Cpu)?;
     let target = unit_rows(&target.broadcast_sub(mean)?)?;
     let cosine = (unit_rows(&rows.matmul(&head.t()?)?)? * target)?.sum(1)?.mean_all()?;
     cosine.affine(-1.0, 1.0)
@@ -256,7 +257,8 @@ impl FusedOp<2> for SoftCrossEntropyOp {
                 let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
                 pairs
                     .flat_map(|(logits, wanted)| {
-                        let differences = probabilities(logits).into_iter().zip(probabilities(wanted));
+                        let differences =
+                            probabilities(logits).into_iter().zip(probabilities(wanted));
                         differences.map(|(p, q)| (p - q) * factor).collect::<Vec<f32>>()
                     })
                     .collect::<Vec<f32>>()

@@ -94,11 +94,7 @@ pub struct Alignment {
 
 /// Row i of `photos` belongs to row i of `captions`, `[pairs, C]` both; `log_scale` is the logarithm of
 /// the inverse temperature, at most ln 100 (CLIP, Radford et al. 2021).
-pub fn alignment_loss(
-    photos: &Tensor,
-    captions: &Tensor,
-    log_scale: &Tensor,
-) -> Result<Alignment> {
+pub fn alignment_loss(photos: &Tensor, captions: &Tensor, log_scale: &Tensor) -> Result<Alignment> {
     let (photos, captions) = (unit_rows(photos)?, unit_rows(captions)?);
     let scale = log_scale.clamp(0.0, 100f32.ln())?.exp()?;
     let pairs = photos.dim(0)?;

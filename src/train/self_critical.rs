@@ -44,7 +44,8 @@ pub struct SelfCriticalShard {
 impl SelfCritical {
     /// The objective of the first pool of `captioning`, whose model has these `variables`.
     pub fn new(captioning: Captioning, variables: BTreeMap<String, Var>) -> Self {
-        let documents: Vec<Vec<Vec<String>>> = captioning.pools[0].0.iter().map(references).collect();
+        let documents: Vec<Vec<Vec<String>>> =
+            captioning.pools[0].0.iter().map(references).collect();
         let cider = Cider::new(&documents);
         let vectors = |photo: &Vec<Vec<String>>| photo.iter().map(|w| cider.vector(w)).collect();
         Self { references: documents.iter().map(vectors).collect(), captioning, variables, cider }

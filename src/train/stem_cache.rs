@@ -44,7 +44,9 @@ fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
         .map(|(name, shape, tensor)| {
             let (dtype, bytes): (_, Vec<u8>) = match tensor {
                 StemTensor::I8(v) => (Dtype::I8, v.iter().map(|v| v.to_le_bytes()[0]).collect()),
-                StemTensor::F32(v) => (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                StemTensor::F32(v) => {
+                    (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect())
+                }
             };
             (name, dtype, shape, bytes)
         })

@@ -150,13 +150,20 @@ fn the_shipped_file_of_a_trained_model_says_what_it_was_taught() {
 fn a_run_started_from_a_shipped_file_has_the_same_model() {
     let weights = Weights::fresh(1);
     TrainedModel::new(&weights, &config()).unwrap();
-    let file = shipped(&weights.variables());
-    let latents = ModelFile::latents(&file).unwrap();
-    let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
+    let latents = |file: &[u8]| -> BTreeMap<String, Vec<f32>> {
+        let latents = ModelFile::latents(file).unwrap().into_iter();
+        latents.map(|(name, (_, values))| (name, values)).collect()
+    };
+    let of_file = latents(&shipped(&weights.variables()));
     let again = Weights::fresh(2);
     TrainedModel::new(&again, &config()).unwrap();
-    warm_start(&again.variables(), &latents).unwrap();
-    assert!(shipped(&again.variables()) == file, "another file");
+    assert_eq!(warm_start(&again.variables(), &of_file).unwrap(), of_file.len());
+    // Scales are means of many equal numbers, and means round.
+    for (name, values) in latents(&shipped(&again.variables())) {
+        let pairs = values.iter().zip(&of_file[&name]);
+        let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-5, "{name} differs by {largest}");
+    }
 }
 
 /// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions that
