@@ -20,7 +20,7 @@ use crate::checkpoint::{sha256, LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, FIRST_TEXT_TOKEN, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, Repeated, FIRST_TEXT_TOKEN, MAX_BEAMS};
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
@@ -31,6 +31,8 @@ use crate::stem::Stem;
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Adoption;
 
+/// Weight from which on a corrected caption is repeated: the photo is rather the same than another one.
+const REPEAT_WEIGHT: f32 = 0.5;
 /// Captions that can still be corrected.
 const NUM_RECENT: usize = 64;
 /// Most tokens of a hint: two sentences. Every one lengthens the prefix that each step attends to.
@@ -242,7 +244,8 @@ impl Captioner {
         let state = self.model.prefill(&fused, &lent, &recall.context)?;
         let prefilled = (self.now)();
         Ok(Generation {
-            search: BeamSearch::new(state, options.length.start_token(), options.beams),
+            search: BeamSearch::new(state, options.length.start_token(), options.beams)
+                .repeating(repeated(&recalled)),
             seen: Seen { key, episode: fused.episode },
             recall,
             recalled,
@@ -353,6 +356,12 @@ fn read_tokenizer(json: &[u8], vocab_size: usize) -> Result<Tokenizer, Error> {
 
 fn tokenizer_error(error: tokenizers::Error) -> Error {
     Error::Tokenizer(error.to_string())
+}
+
+/// The user's own words for what is rather this photo than another one.
+fn repeated(recalled: &[(Recalled, Vec<u32>)]) -> Vec<Repeated> {
+    let own = recalled.iter().filter(|(r, _)| r.corrected && r.weight >= REPEAT_WEIGHT);
+    own.map(|(r, tokens)| Repeated { tokens: tokens.clone(), weight: r.weight }).collect()
 }
 
 fn lent((recalled, tokens): &(Recalled, Vec<u32>)) -> RecalledCaption {

@@ -45,7 +45,29 @@ impl Length {
     }
 }
 
+/// A caption that is to be repeated with this probability: the user wrote it for what is most likely the
+/// same photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeated {
+    /// Its text tokens.
+    pub tokens: Vec<u32>,
+    /// The weight w_i of its slot in READ, 0 to 1.
+    pub weight: f32,
+}
+
+impl Repeated {
+    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts otherwise.
+    fn after(&self, tokens: &[u32]) -> Option<u32> {
+        let rest = self.tokens.strip_prefix(tokens)?;
+        Some(rest.first().copied().unwrap_or(EOS))
+    }
+}
+
 /// A search for the most probable caption, one token of every beam at a time.
+///
+/// With captions to repeat, the probability of a caption y is the mixture that READ's weights make of the
+/// model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is what a
+/// nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for whole captions.
 ///
 /// `S` is what the model keeps of one text; a beam that forks clones it.
 #[derive(Debug, Clone)]
@@ -57,6 +79,7 @@ pub struct BeamSearch<S> {
     /// Best first.
     running: Vec<Hypothesis>,
     finished: Option<Hypothesis>,
+    repeated: Vec<Repeated>,
 }
 
 /// A caption so far.
@@ -68,6 +91,8 @@ pub struct Hypothesis {
     pub log_probability: f32,
     /// Whether the model ended it itself.
     pub has_ended: bool,
+    /// The model's part of `log_probability`.
+    written: f32,
 }
 
 impl Hypothesis {
@@ -94,8 +119,27 @@ impl<S: Clone> BeamSearch<S> {
     /// If `num_beams` is not between 1 and [`MAX_BEAMS`].
     pub fn new(state: S, start_token: u32, num_beams: usize) -> Self {
         assert!((1..=MAX_BEAMS).contains(&num_beams), "{num_beams} beams");
-        let empty = Hypothesis { tokens: Vec::new(), log_probability: 0.0, has_ended: false };
-        Self { num_beams, start_token, states: vec![state], running: vec![empty], finished: None }
+        let empty =
+            Hypothesis { tokens: Vec::new(), log_probability: 0.0, has_ended: false, written: 0.0 };
+        Self {
+            num_beams,
+            start_token,
+            states: vec![state],
+            running: vec![empty],
+            finished: None,
+            repeated: Vec::new(),
+        }
+    }
+
+    /// The search with captions to repeat, whose weights sum to at most 1.
+    #[must_use]
+    pub fn repeating(mut self, repeated: Vec<Repeated>) -> Self {
+        let rest = 1.0 - repeated.iter().map(|caption| caption.weight).sum::<f32>();
+        for hypothesis in &mut self.running {
+            hypothesis.written = rest.max(f32::MIN_POSITIVE).ln();
+        }
+        self.repeated = repeated;
+        self
     }
 
     /// Adds a token to every beam; returns whether there is more to do.
@@ -136,19 +180,42 @@ impl<S: Clone> BeamSearch<S> {
         let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
+            for (token, weight) in self.repeats(&hypothesis.tokens) {
+                let written = hypothesis.written + logits[token as usize] - log_sum;
+                let log_probability = ln_of_sum(written, weight.ln());
+                best.insert(Choice { beam, token, log_probability, written });
+            }
             for (token, &logit) in (0..).zip(logits) {
-                let log_probability = hypothesis.log_probability + logit - log_sum;
+                let log_probability = hypothesis.written + logit - log_sum;
                 // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
                 if log_probability <= best.threshold || !is_allowed(&hypothesis.tokens, token) {
+                    continue;
+                }
+                if self.repeats(&hypothesis.tokens).any(|(repeat, _)| repeat == token) {
                     continue;
                 }
                 // A model that returns no number is not asked to rank.
                 let is_number = !log_probability.is_nan();
                 let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
-                best.insert(Choice { beam, token, log_probability });
+                let written = log_probability;
+                best.insert(Choice { beam, token, log_probability, written });
             }
         }
         best.choices
+    }
+
+    /// The tokens that captions to repeat have after `tokens`, each once with all its weight.
+    fn repeats<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = (u32, f32)> + 'a {
+        let next = |caption: &Repeated| Some((caption.after(tokens)?, caption.weight));
+        self.repeated.iter().enumerate().filter_map(move |(index, caption)| {
+            let (token, weight) = next(caption)?;
+            let is_same = |other: &&Repeated| other.after(tokens) == Some(token);
+            if self.repeated[..index].iter().any(|other| is_same(&other)) {
+                return None;
+            }
+            let others = self.repeated[index + 1..].iter().filter(is_same);
+            Some((token, weight + others.map(|other| other.weight).sum::<f32>()))
+        })
     }
 
     fn take(&mut self, choices: &[Choice]) {
@@ -156,7 +223,8 @@ impl<S: Clone> BeamSearch<S> {
         let mut parents = Vec::with_capacity(self.num_beams);
         for (rank, choice) in choices.iter().enumerate() {
             let mut hypothesis = self.running[choice.beam].clone();
-            hypothesis.log_probability = choice.log_probability;
+            (hypothesis.log_probability, hypothesis.written) =
+                (choice.log_probability, choice.written);
             if choice.token == EOS {
                 // An end that is not among the best continuations is no good end.
                 if rank < self.num_beams {
@@ -201,6 +269,7 @@ struct Choice {
     beam: usize,
     token: u32,
     log_probability: f32,
+    written: f32,
 }
 
 /// The best of the choices seen, best first; of equals those seen first.
@@ -234,6 +303,15 @@ fn is_allowed(tokens: &[u32], token: u32) -> bool {
     }
     let Some(&[first, second]) = tokens.last_chunk() else { return true };
     !tokens.windows(3).any(|trigram| trigram == [first, second, token])
+}
+
+/// `ln(e^a + e^b)`; `a` may be no number.
+fn ln_of_sum(a: f32, b: f32) -> f32 {
+    let (less, more) = if a < b { (a, b) } else { (b, a) };
+    if a.is_nan() || less == f32::NEG_INFINITY {
+        return b.max(a);
+    }
+    more + exp(less - more).ln_1p()
 }
 
 /// `ln(sum of e^logit)`.
@@ -320,6 +398,50 @@ mod tests {
         (search.best().clone(), steps)
     }
 
+    fn repeated(weight: f32) -> Vec<Repeated> {
+        vec![Repeated { tokens: vec![25, 25, 25, 25, 25], weight }]
+    }
+
+    fn written(repeated: Vec<Repeated>) -> Hypothesis {
+        let start = Length::Medium.start_token();
+        let mut search = BeamSearch::new((), start, 3).repeating(repeated);
+        let mut advance = |states: &mut [()], tokens: &[u32]| {
+            let rows = states.iter().zip(tokens).map(|((), &last)| {
+                let mut row = vec![-30.0; VOCAB];
+                let next = if last == 20 { EOS } else { 20 };
+                row[next as usize] = 0.0;
+                row
+            });
+            Ok::<_, Infallible>(rows.collect())
+        };
+        while search.step(&mut advance).unwrap() {}
+        search.best().clone()
+    }
+
+    #[test]
+    fn a_caption_to_repeat_is_repeated_though_the_model_would_never_write_it() {
+        let best = written(repeated(0.9));
+        assert_eq!(best.tokens, [25; 5]);
+        assert!(best.has_ended);
+        // The whole caption has probability 0.9, in six choices.
+        assert!((best.confidence() - 0.9f32.powf(1.0 / 6.0)).abs() < 1e-4, "{best:?}");
+    }
+
+    #[test]
+    fn a_caption_of_little_weight_is_not_repeated() {
+        assert_eq!(written(repeated(0.02)).tokens, [20]);
+        assert_eq!(written(Vec::new()).tokens, [20]);
+    }
+
+    #[test]
+    fn two_captions_that_start_alike_share_their_start() {
+        let both = vec![
+            Repeated { tokens: vec![25, 26], weight: 0.3 },
+            Repeated { tokens: vec![25, 27], weight: 0.6 },
+        ];
+        assert_eq!(written(both).tokens, [25, 27]);
+    }
+
     #[test]
     fn greedy_takes_the_most_probable_token_and_stops_at_the_end() {
         let (best, steps) = run(1, |seen| match seen.len() {
@@ -392,7 +514,7 @@ mod tests {
                 if log_probability <= best.threshold {
                     continue;
                 }
-                best.insert(Choice { beam: 0, token, log_probability });
+                best.insert(Choice { beam: 0, token, log_probability, written: log_probability });
             }
             let mut sorted: Vec<(u32, f32)> = (0..).zip(values).collect();
             sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
