@@ -128,8 +128,15 @@ export interface ModelInfo {
 export interface Timings {
   decode: number;
   vision: number;
+  /** Of `vision`, the convolutions. */
+  stem: number;
   memory: number;
   text: number;
+  /** Of `text`, the fusion of the photo with the words. */
+  fusion: number;
+  /** Of `text`, the decoder's look at the photo. */
+  prefill: number;
+  /** `decode`, `vision`, `memory` and `text`. */
   total: number;
 }
 

@@ -23,9 +23,9 @@ export async function run(build, photoPath, report) {
   await competitors.default();
   await contest(competitors, ort, where, report);
 
-  const package_ = new URL('../../pkg/', import.meta.url);
+  const packaged = new URL('../../pkg/', import.meta.url);
   const [wasm, model, tokenizer] = await Promise.all(
-    [`wasm/${build}/bitmar_bg.wasm`, 'model/model.safetensors', 'model/tokenizer.json'].map((path) => bytes(new URL(path, package_).href)),
+    [`wasm/${build}/bitmar_bg.wasm`, 'model/model.safetensors', 'model/tokenizer.json'].map((path) => bytes(new URL(path, packaged).href)),
   );
   const photo = new Blob([await bytes(photoPath)], { type: 'image/jpeg' });
   /** @type {Worker | undefined} */

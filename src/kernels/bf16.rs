@@ -11,7 +11,7 @@
 //! [`TILE_COLS`] sums stays in registers: 24 of 32.
 
 use std::arch::x86_64::{
-    __m512bh, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
@@ -153,8 +153,12 @@ unsafe fn tile(a: &[u32], b: &[u32], out: &mut [f32], stride: usize, used: usize
             let pair = _mm512_set1_epi32(pair.cast_signed());
             for (sum, column) in sums.iter_mut().zip(columns) {
                 // SAFETY: 512 bits are 512 bits; every pattern is a value of both types.
-                let (pair, column): (__m512bh, __m512bh) =
-                    unsafe { (std::mem::transmute(pair), std::mem::transmute(column)) };
+                let (pair, column): (__m512bh, __m512bh) = unsafe {
+                    (
+                        std::mem::transmute::<__m512i, __m512bh>(pair),
+                        std::mem::transmute::<__m512i, __m512bh>(column),
+                    )
+                };
                 *sum = _mm512_dpbf16_ps(*sum, pair, column);
             }
         }
@@ -211,7 +215,7 @@ mod tests {
             return;
         }
         let b = Panels::of_integers(&[1; 64], 32);
-        let a = Panels::of_rows(&[1.003_906_25, 2.0], &[1.0, 0.5]);
+        let a = Panels::of_rows(&[1.0 + 1.0 / 256.0, 2.0], &[1.0, 0.5]);
         // 1 + 2^-8 lies between 1 and 1 + 2^-7, and 1 is even.
         assert_eq!(product(&a, &b), [2.0; 32]);
     }

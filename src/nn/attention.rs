@@ -398,7 +398,7 @@ pub(crate) fn softmax(scores: &mut [f32], scale: f32) {
 /// that of -87, 1.6e-38: as good as nothing beside a largest term of 1.
 pub(crate) fn exp(x: f32) -> f32 {
     /// ln 2 in two parts, the first short enough that its multiples are exact (Cody and Waite 1980).
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     /// Adding and subtracting it rounds to the nearest whole number.
     const ROUND: f32 = 12_582_912.0;
