@@ -56,7 +56,7 @@ test('beside a caption stands the memory that it came from', async () => {
   assert.deepEqual(await accessibilityFaults(page), []);
 });
 
-test('a corrected caption comes back for the same photo', { skip: 'the shipped model has not learned it (issue 4)' }, async () => {
+test('a corrected caption comes back for the same photo', async () => {
   await taught();
   const page = await context.newPage();
   await page.goto(here.url);
