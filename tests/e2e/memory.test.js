@@ -138,6 +138,7 @@ test('the panel is used with the keyboard alone', async () => {
   await teach({ cat: TAUGHT.cat });
   await page.locator('#memory-open').focus();
   await page.keyboard.press('Enter');
+  await rows().first().waitFor();
   const reached = new Set();
   for (let press = 0; press < 8; press++) {
     await page.keyboard.press('Tab');
