@@ -1,7 +1,9 @@
 // @ts-check
 /** The page: photos in, cards with captions out. */
+import { receive } from './arrivals.js';
 import { Card } from './card.js';
 import { byId, toast } from './dom.js';
+import { enableDownloads, offerDownloads } from './downloads.js';
 import { listenForPhotos } from './intake.js';
 import { askToPersist, showMemory } from './memory.js';
 import { load, ready } from './model.js';
@@ -23,6 +25,7 @@ function showCount() {
   byId('tools').hidden = cards.length === 0;
   byId('count').textContent = cards.length > 1 ? strings.count(cards.length - pending, cards.length) : '';
   byId('cancel-all').hidden = pending < 2;
+  enableDownloads(cards.some((card) => card.records.length > 0));
   document.body.classList.toggle('has-photos', cards.length > 0);
 }
 
@@ -41,7 +44,7 @@ async function caption(card) {
     card.showWorking();
     const onToken = (/** @type {string} */ text) => card.showText(text);
     // The memory learns from corrections only: the model's own guesses would echo in later captions.
-    const options = { length: chosenLength(), remember: false, signal, onToken };
+    const options = { length: chosenLength(), hint: card.hint, remember: false, signal, onToken };
     card.showCaption(await captioner.caption(card.file, options));
   } catch (error) {
     signal.aborted ? card.showCancelled() : card.showError(error);
@@ -88,7 +91,8 @@ function add(files) {
   for (const card of added) caption(card);
 }
 
-listenForPhotos({ picker: byId('picker'), highlight: byId('drop') }, add);
+listenForPhotos({ pickers: [byId('picker'), byId('camera')], highlight: byId('drop') }, add);
+offerDownloads(() => cards.flatMap((card) => card.records));
 byId('cancel-all').addEventListener('click', () => {
   for (const card of cards) if (card.isPending) card.abort.abort();
 });
@@ -96,3 +100,4 @@ load((captioner) => {
   showMemory(captioner);
   keepOffline();
 });
+receive(add, { memory: () => ready().then(() => byId('memory-open').click()) });

@@ -1,9 +1,12 @@
 // @ts-check
 /** One photo on the page: its picture, its caption and what can be done with them. */
-import { clone, toast } from './dom.js';
+import { takeCorrection } from './correction.js';
+import { clone } from './dom.js';
 import { Editor } from './editor.js';
-import { offerUndo } from './memory.js';
+import { toHtml } from './formats.js';
+import { Hint } from './hint.js';
 import { showRecalled } from './recalled.js';
+import { copyText } from './save.js';
 import { strings } from './strings.js';
 
 /**
@@ -20,6 +23,7 @@ export class Card {
   #handlers;
   #url;
   #editor;
+  #hint;
 
   /** @param {File} file @param {Handlers} handlers */
   constructor(file, handlers) {
@@ -35,13 +39,34 @@ export class Card {
     for (const button of this.element.querySelectorAll('[data-do]')) {
       button.addEventListener('click', () => this.#act(button.dataset.do));
     }
-    this.#editor = new Editor(this.element, (text) => this.#correct(text));
+    this.#editor = new Editor(this.element, (text) =>
+      takeCorrection(this.element, text, () => handlers.onCorrect(this, text)),
+    );
+    this.#hint = new Hint(this.element, () => handlers.onAgain(this));
     this.showWaiting();
   }
 
   /** Whether a caption is still to come. */
   get isPending() {
     return ['waiting', 'working'].includes(this.element.dataset.state);
+  }
+
+  /** What the user says the photo shows, empty if nothing. */
+  get hint() {
+    return this.#hint.text;
+  }
+
+  /** @returns {import('./formats.js').CaptionRecord[]} its caption to be saved, none if there is none */
+  get records() {
+    const { state, when, author } = this.element.dataset;
+    if (state !== 'done') return [];
+    const corrected = author === 'user';
+    const confidence = corrected ? null : Number(this.caption?.confidence.toFixed(3));
+    return [{ file: this.file.name, caption: this.#text, confidence, corrected, when }];
+  }
+
+  get #text() {
+    return this.#find('.caption').textContent;
   }
 
   showWaiting() {
@@ -62,7 +87,8 @@ export class Card {
   showCaption(caption) {
     this.caption = caption;
     const { text, timings, confidence } = caption;
-    const meta = `${strings.seconds(timings.total)} · ${strings.sureness(confidence)}`;
+    const meta = strings.captionMeta(timings.total, confidence, this.hint);
+    Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });
     this.#show('done', { caption: text, meta });
     showRecalled(this.#find('.recalled'), caption);
   }
@@ -96,6 +122,7 @@ export class Card {
     this.element.classList.remove('has-text');
     this.#find('.meta').textContent = meta;
     this.#editor.close();
+    this.#hint.close();
     this.#find('.error').hidden = !error;
     this.#find('.error').textContent = error ?? '';
     showRecalled(this.#find('.recalled'));
@@ -114,35 +141,10 @@ export class Card {
 
   /** @param {string | undefined} action */
   #act(action) {
-    if (action === 'copy') this.#copy();
+    if (action === 'copy') copyText(this.#text, strings.copied);
+    if (action === 'copy-html') copyText(toHtml(this.file.name, this.#text), strings.copiedHtml);
     if (action === 'again') this.#handlers.onAgain(this);
     if (action === 'cancel') this.abort.abort();
     if (action === 'remove') this.#handlers.onRemove(this);
-  }
-
-  async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.#find('.caption').textContent);
-      toast(strings.copied);
-    } catch {
-      toast(strings.notCopied);
-    }
-  }
-
-  /** Whether the correction was taken. @param {string} text */
-  async #correct(text) {
-    const [caption, meta, recalled] = ['.caption', '.meta', '.recalled'].map((part) => this.#find(part));
-    const before = [caption.textContent, meta.textContent, recalled.hidden];
-    const show = (/** @type {any[]} */ said) =>
-      ([caption.textContent, meta.textContent, recalled.hidden] = said);
-    try {
-      await this.#handlers.onCorrect(this, text);
-    } catch {
-      toast(strings.notCorrected);
-      return false;
-    }
-    show([text, strings.corrected, true]);
-    offerUndo(strings.correctionTaken, () => show(before));
-    return true;
   }
 }

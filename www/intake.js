@@ -1,19 +1,21 @@
 // @ts-check
-/** The ways a photo comes in: picker, drop, paste. */
+/** The ways a photo comes in: picker, camera, drop, paste. */
 
 /**
- * @param {{ picker: HTMLInputElement, highlight: HTMLElement }} elements
+ * @param {{ pickers: HTMLInputElement[], highlight: HTMLElement }} elements
  * @param {(files: File[]) => void} onFiles
  */
-export function listenForPhotos({ picker, highlight }, onFiles) {
+export function listenForPhotos({ pickers, highlight }, onFiles) {
   const take = (/** @type {FileList | undefined} */ files) => {
     if (files?.length) onFiles([...files]);
   };
-  picker.addEventListener('change', () => {
-    take(picker.files ?? undefined);
-    // The same file chosen again must count as a change.
-    picker.value = '';
-  });
+  for (const picker of pickers) {
+    picker.addEventListener('change', () => {
+      take(picker.files ?? undefined);
+      // The same file chosen again must count as a change.
+      picker.value = '';
+    });
+  }
   document.addEventListener('paste', (event) => {
     if (event.clipboardData?.files.length) event.preventDefault();
     take(event.clipboardData?.files);

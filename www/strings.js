@@ -31,6 +31,8 @@ export const strings = {
   removed: 'Removed',
   undo: 'Undo',
   copied: 'Copied as alt text',
+  copiedHtml: 'Copied as HTML',
+  captionsName: (/** @type {string} */ extension) => `captions-${new Date().toISOString().slice(0, 10)}.${extension}`,
   notCopied: 'The browser did not let the page copy',
   corrected: 'Corrected, and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
@@ -75,6 +77,9 @@ export const strings = {
       'memory-damaged': 'The stored memory could not be read. It is kept in the memory panel; a new one begins.',
     })[code] ?? 'The memory could not be stored. Corrections last until the page is closed.',
 
+  /** Beside a caption: how long it took, how sure it is, what it was told. */
+  captionMeta: (/** @type {number} */ ms, /** @type {number} */ confidence, /** @type {string} */ hint) =>
+    [`${number(ms / 1000, 2)} s`, strings.sureness(confidence), hint && `told “${hint}”`].filter(Boolean).join(' · '),
   /** How a caption came from the memory. */
   recalled: (
     /** @type {import('./pkg/index.js').Caption} */ caption,
@@ -84,7 +89,6 @@ export const strings = {
     if (text !== caption.text) return `Reminded of “${text}” (${share})`;
     return `Remembered from ${corrected ? 'your correction' : 'an earlier caption'} (${share})`;
   },
-  seconds: (/** @type {number} */ ms) => `${number(ms / 1000, 2)} s`,
   /**
    * A confidence of 0 to 1 in words. On 1,000 dev photos captions below 0.45 were equally good (ROUGE-L 0.38 to 0.44),
    * those above better (0.54); only the user's own words come near 1.

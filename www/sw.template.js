@@ -14,7 +14,13 @@ const CACHE = PREFIX + VERSION;
 const BUILD = new URL(worker.location.href).searchParams.get('build') ?? 'simd128';
 const OTHER = `/wasm/${BUILD === 'relaxed' ? 'simd128' : 'relaxed'}/`;
 
-const FILES = '{{files}}'.trim().split(' ').filter((path) => !path.includes(OTHER));
+/** Pictures that only an app store or an install dialog shows. */
+const ADVERTS = '/screenshots/';
+
+const FILES = '{{files}}'.trim().split(' ').filter((path) => !path.includes(OTHER) && !path.includes(ADVERTS));
+
+/** Where shared photos wait for the page: arrivals.js takes them. */
+const SHARED = 'bitmar-shared';
 
 async function store() {
   const cache = await caches.open(CACHE);
@@ -36,6 +42,17 @@ async function answer(request) {
   return stored ?? fetch(request);
 }
 
+/** Keeps what another app shared until the page it opens takes it. @param {Request} request */
+async function receive(request) {
+  const cache = await caches.open(SHARED);
+  const files = (await request.formData()).getAll('photos').filter((entry) => entry instanceof File && entry.name);
+  for (const file of files) {
+    const headers = { 'Content-Type': file.type, 'X-Name': encodeURIComponent(file.name) };
+    await cache.put(`./shared/${crypto.randomUUID()}`, new Response(file, { headers }));
+  }
+  return Response.redirect('./?shared', 303);
+}
+
 worker.addEventListener('install', (event) => event.waitUntil(store()));
 
 worker.addEventListener('activate', (event) =>
@@ -48,5 +65,7 @@ worker.addEventListener('message', ({ data }) => {
 
 worker.addEventListener('fetch', (event) => {
   const { method, url } = event.request;
-  if (method === 'GET' && url.startsWith(worker.registration.scope)) event.respondWith(answer(event.request));
+  const { scope } = worker.registration;
+  if (method === 'GET' && url.startsWith(scope)) event.respondWith(answer(event.request));
+  if (method === 'POST' && url === `${scope}share`) event.respondWith(receive(event.request));
 });

@@ -1,6 +1,7 @@
 // @ts-check
 /** The memory to a file and back, and the old memories that are kept beside it. */
 import { byId, clone, toast } from './dom.js';
+import { saveFile } from './save.js';
 import { strings } from './strings.js';
 
 /** @typedef {import('./pkg/index.js').BitMar['memory']} Memory */
@@ -14,7 +15,7 @@ let memory;
  */
 export function transfer(source, undoably) {
   memory = source;
-  byId('memory-export').onclick = async () => save(await memory.export(), strings.exportName(new Date()));
+  byId('memory-export').onclick = async () => saveFile(await memory.export(), strings.exportName(new Date()));
   const choice = byId('import-choice');
   /** @type {File} */ let chosen;
   byId('memory-import').onclick = async () => {
@@ -55,17 +56,8 @@ export function showAside(names) {
     const row = clone('kept');
     row.querySelector('p').textContent = strings.asideEntry(name);
     const [exporting, deleting] = row.querySelectorAll('button');
-    exporting.onclick = async () => save(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
+    exporting.onclick = async () => saveFile(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
     deleting.onclick = () => memory.deleteAside(name);
     return row;
   }));
-}
-
-/** @param {Uint8Array<ArrayBuffer>} bytes @param {string} name */
-function save(bytes, name) {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([bytes]));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
 }

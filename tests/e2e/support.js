@@ -58,7 +58,7 @@ export async function shot(page, name) {
 }
 
 /** @param {import('playwright-core').Page} page @param {string[]} files */
-export const upload = (page, ...files) => page.locator('input[type=file]').setInputFiles(files);
+export const upload = (page, ...files) => page.locator('#picker').setInputFiles(files);
 
 /** The captions of all photos on the page, once they are complete. @param {import('playwright-core').Page} page */
 export async function captions(page) {
