@@ -8,6 +8,7 @@ root=$PWD
 usage() {
   cat <<'END'
 ./build.sh                           builds the wasm module (twice), the npm package and the page
+./build.sh page                      the package and the page again, with the wasm modules there are
 ./build.sh serve [--port N]          builds, then serves the page on localhost (port 8080)
 ./build.sh caption [--json] PHOTO... captions photos on the command line
 ./build.sh test                      formats, lints, tests everything, as CI does
@@ -217,6 +218,7 @@ command=${1-build}
 shift || true
 case $command in
   build) build ;;
+  page) build_package; build_page ;;
   serve)
     port=8080
     [[ ${1-} == --port ]] && port=${2:?--port needs a number}

@@ -7,6 +7,7 @@
 //! ```
 //! Nothing is remembered of a [`Generation`] that is dropped before `finish`.
 
+mod attention;
 mod caption;
 mod memory;
 
@@ -28,6 +29,7 @@ use crate::model::{special, BitMar};
 use crate::preprocess;
 use crate::stem::Stem;
 
+pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Adoption;
 
@@ -79,6 +81,7 @@ pub struct Generation {
     recall: Recall,
     recalled: Vec<(Recalled, Vec<u32>)>,
     thumbnail: Vec<u8>,
+    observer: Option<attention::Observer>,
     remember: bool,
     count_recalls: bool,
     ms: Timings,
@@ -156,9 +159,12 @@ impl Captioner {
     }
 
     /// Ends a generation and remembers the caption.
-    pub fn finish(&mut self, generation: Generation) -> Result<Caption, Error> {
+    pub fn finish(&mut self, mut generation: Generation) -> Result<Caption, Error> {
         let start = (self.now)();
         let text = self.text(&generation)?;
+        let attention = self.attention(&mut generation, &text)?;
+        generation.ms.text += (self.now)() - start;
+        let start = (self.now)();
         if generation.count_recalls && !text.is_empty() {
             self.memory.touch(&self.still_there(&generation));
         }
@@ -181,7 +187,7 @@ impl Captioner {
         ms.total = ms.decode + ms.vision + ms.memory + ms.text;
         let recalled = recalled.into_iter().map(|(recalled, _)| recalled).collect();
         let (tokens, confidence) = (best.tokens.len(), best.confidence());
-        Ok(Caption { id, text, tokens, confidence, recalled, slot, ms })
+        Ok(Caption { id, text, tokens, confidence, recalled, slot, attention, ms })
     }
 
     /// Begins, steps and finishes.
@@ -243,10 +249,18 @@ impl Captioner {
         let lent: Vec<RecalledCaption> = recalled.iter().map(lent).collect();
         let state = self.model.prefill(&fused, &lent, &recall.context)?;
         let prefilled = (self.now)();
+        let start_token = options.length.start_token();
+        let seen = Seen { key, episode: fused.episode.clone() };
+        let observer = options.attention.then(|| attention::Observer {
+            photo: fused,
+            state: state.clone(),
+            start_token,
+        });
         Ok(Generation {
-            search: BeamSearch::new(state, options.length.start_token(), options.beams)
+            search: BeamSearch::new(state, start_token, options.beams)
                 .repeating(repeated(&recalled)),
-            seen: Seen { key, episode: fused.episode },
+            seen,
+            observer,
             recall,
             recalled,
             thumbnail,

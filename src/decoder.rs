@@ -116,15 +116,39 @@ impl Decoder {
 
     /// One more token for each of the texts of one photo: `rows` `[texts, hidden_size]`.
     pub fn step(&self, states: &mut [DecoderState], rows: &Tensor) -> Result<Tensor> {
+        self.step_in(states, rows, false).map(|(rows, _)| rows)
+    }
+
+    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the mean over
+    /// all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the text itself.
+    pub(crate) fn observed_step(
+        &self,
+        state: &mut DecoderState,
+        row: &Tensor,
+    ) -> Result<(Tensor, Vec<f32>)> {
+        let (row, mut weights) = self.step_in(std::slice::from_mut(state), row, true)?;
+        let heads: usize = self.layers.iter().map(|l| l.block.attn().heads().queries).sum();
+        weights.iter_mut().for_each(|weight| *weight /= heads as f32);
+        Ok((row, weights))
+    }
+
+    fn step_in(
+        &self,
+        states: &mut [DecoderState],
+        rows: &Tensor,
+        is_observed: bool,
+    ) -> Result<(Tensor, Vec<f32>)> {
         let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
         let modulations = first.modulations.clone();
         let mut values = with_values(rows, <[f32]>::to_vec)?;
         let mut room = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
+        room.weights.observed = is_observed.then(Vec::new);
         for (index, (layer, modulation)) in self.layers.iter().zip(&*modulations).enumerate() {
             let caches = states.iter_mut().map(|state| &mut state.caches[index]);
             layer.block.step(&mut values, modulation, caches, &mut room)?;
         }
-        self.norm.forward(&Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)
+        let rows = self.norm.forward(&Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)?;
+        Ok((rows, room.weights.observed.unwrap_or_default()))
     }
 
     fn conditioning(&self, context: &Tensor) -> Result<Tensor> {

@@ -417,6 +417,26 @@ impl BitMar {
         let rows = self.decoder.step(states, &rows)?;
         self.embedding.head(&table, &rows)?.to_vec2()
     }
+
+    /// How much of its attention the decoder gives to each patch of `photo` when it chooses the token after
+    /// each of `tokens`, `[tokens, patches]`: the mean over all heads and layers. `state` has seen the
+    /// prefix of that photo only.
+    pub fn attention(
+        &self,
+        photo: &FusedPhoto,
+        state: &mut DecoderState,
+        tokens: &[u32],
+    ) -> Result<Vec<Vec<f32>>> {
+        let table = self.table()?;
+        let [queries, hint, patches, _] = &photo.fused.ranges[0];
+        let first = self.config.num_sinks + queries.len() + hint.len();
+        let of_token = |&token: &u32| {
+            let row = self.embedding.look_up(&table, &[token])?;
+            let (_, weights) = self.decoder.observed_step(state, &row)?;
+            Ok(weights[first..first + patches.len()].to_vec())
+        };
+        tokens.iter().map(of_token).collect()
+    }
 }
 
 /// The recalled caption as the decoder sees it, marker first.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::attention::Attention;
 use crate::config::Config;
 use crate::generate::{Length, DEFAULT_BEAMS};
 use crate::memory::SlotIndex;
@@ -19,6 +20,8 @@ pub struct CaptionOptions {
     pub remember: bool,
     /// Whether what the caption recalls counts as used.
     pub count_recalls: bool,
+    /// Whether to tell where the model looked at each word.
+    pub attention: bool,
 }
 
 impl Default for CaptionOptions {
@@ -29,6 +32,7 @@ impl Default for CaptionOptions {
             beams: DEFAULT_BEAMS,
             remember: true,
             count_recalls: true,
+            attention: false,
         }
     }
 }
@@ -48,6 +52,9 @@ pub struct Caption {
     pub recalled: Vec<Recalled>,
     /// Where the memory keeps it, if it does.
     pub slot: Option<SlotIndex>,
+    /// Where the model looked at each word, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Attention>,
     /// Where the time went.
     pub ms: Timings,
 }

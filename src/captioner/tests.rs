@@ -293,3 +293,26 @@ fn times_add_up() {
     assert_eq!(total, decode + vision + memory + text);
     assert!(stem <= vision && fusion + prefill <= text);
 }
+
+#[test]
+fn every_word_tells_where_the_model_looked() {
+    let mut captioner = captioner();
+    let options = CaptionOptions { remember: false, ..quick() };
+    let plain = captioner.caption(&photo(1), &options).unwrap();
+    let options = CaptionOptions { attention: true, ..options };
+    let caption = captioner.caption(&photo(1), &options).unwrap();
+    assert_eq!((plain.attention, &caption.text), (None, &plain.text), "looking changes nothing");
+    let Attention { width, height, words } = caption.attention.unwrap();
+    assert!(words.len() > 1, "a caption of several words: {}", caption.text);
+    let text: Vec<u16> = caption.text.encode_utf16().collect();
+    let seen: Vec<String> =
+        words.iter().map(|w| String::from_utf16(&text[w.start..w.end]).unwrap()).collect();
+    let said: Vec<&str> = caption.text.split_whitespace().collect();
+    assert!(seen.iter().all(|word| said.contains(&word.as_str())), "{seen:?}");
+    for word in &words {
+        assert_eq!(word.map.len(), width * height);
+        assert!((word.map.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+        assert!(word.map.iter().all(|share| *share >= 0.0));
+    }
+    assert_ne!(words[0].map, words[1].map);
+}

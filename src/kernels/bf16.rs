@@ -3,7 +3,8 @@
 //!
 //! One factor of every gradient of a quantised layer is made of small integers (ternary weights or int8
 //! activations), which bfloat16 holds exactly; the other, the gradient, is rounded to 8 bits of mantissa
-//! with ties to even, an error of at most 2^-9 of each term. AVX-512's `dpbf16` multiplies and adds two terms a
+//! with ties to even, an error of at most 2^-9 of each term. (The optimiser, which asks for less, rounds both
+//! factors.) AVX-512's `dpbf16` multiplies and adds two terms a
 //! lane: twice the rate of f32.
 //!
 //! Layout: both factors lie in panels of `WIDTH` columns, pair of terms by pair of terms:
@@ -66,6 +67,11 @@ impl Panels {
     /// The second factor, integers `[terms, columns]` that bfloat16 holds exactly.
     pub(super) fn of_integers(values: &[i8], columns: usize) -> Self {
         Self::of_terms(TILE_COLS, values, columns, |_, value| f32::from(value))
+    }
+
+    /// The second factor as floats `[terms, columns]`.
+    pub(super) fn of_floats(values: &[f32], columns: usize) -> Self {
+        Self::of_terms(TILE_COLS, values, columns, |_, value| value)
     }
 
     fn of_terms<T: Copy>(

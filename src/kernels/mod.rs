@@ -32,7 +32,7 @@ mod simd128;
 mod tests;
 
 pub use depthwise_filter::DepthwiseFilter;
-pub use gradient::ScaledIntegers;
+pub use gradient::{rounded_product, ScaledIntegers};
 pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
 pub use ternary_matrix::{PackError, TernaryMatrix};

@@ -10,10 +10,10 @@ mod tensors;
 use std::collections::BTreeMap;
 
 use safetensors::{Dtype, SafeTensors};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex, SlotRecord};
+use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex};
 use crate::checkpoint::{to_hex, to_safetensors};
 use crate::config::{Config, MemoryConfig};
 use crate::weights::RawTensor;
@@ -22,22 +22,34 @@ pub use error::SnapshotError;
 use tensors::Tensors;
 
 const FORMAT: &str = "bitmar-memory";
-/// Version 2 counts recalls; version 1 did not, and is still read.
-const FORMAT_VERSION: &str = "2";
-const FIRST_VERSION: &str = "1";
+
+/// Layouts that are read; the last one is written. Version 2 began to count recalls, version 3 keeps
+/// records in tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Version {
+    One,
+    Two,
+    Three,
+}
+
+impl Version {
+    const WRITTEN: &'static str = "3";
+
+    fn new(name: &str) -> Result<Self, SnapshotError> {
+        match name {
+            "1" => Ok(Self::One),
+            "2" => Ok(Self::Two),
+            Self::WRITTEN => Ok(Self::Three),
+            _ => Err(SnapshotError::UnsupportedVersion {
+                found: name.to_owned(),
+                expected: Self::WRITTEN,
+            }),
+        }
+    }
+}
 
 /// A memory stored as bytes.
 pub struct Snapshot;
-
-/// The JSON part of a record.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredRecord {
-    caption: String,
-    tokens: Vec<u32>,
-    corrected: bool,
-    written_at: u64,
-}
 
 impl Snapshot {
     /// The bytes of `memory`, which belongs to the model of this SHA-256.
@@ -47,7 +59,7 @@ impl Snapshot {
         let config = MemoryConfig { num_slots: memory.num_slots(), width };
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
-            ("format_version".to_owned(), FORMAT_VERSION.to_owned()),
+            ("format_version".to_owned(), Version::WRITTEN.to_owned()),
             ("model_sha256".to_owned(), model_sha256.to_owned()),
             ("config".to_owned(), to_json(&config)),
             ("tick".to_owned(), memory.tick.to_string()),
@@ -87,9 +99,21 @@ impl Snapshot {
         let thumbnails: Vec<u8> =
             slots.iter().flat_map(|(_, s)| s.record.thumbnail.iter().copied()).collect();
         put("thumbnails", Dtype::U8, vec![thumbnails.len()], thumbnails);
-        let records: Vec<StoredRecord> = slots.iter().map(|(_, s)| stored(&s.record)).collect();
-        let records = to_json(&records).into_bytes();
-        put("records", Dtype::U8, vec![records.len()], records);
+        let records = || slots.iter().map(|(_, slot)| &slot.record);
+        let captions: Vec<u8> = records().flat_map(|r| r.caption.bytes()).collect();
+        let lengths = records().flat_map(|r| small(r.caption.len()).to_le_bytes());
+        put("caption_lengths", Dtype::U16, vec![rows], lengths.collect());
+        put("captions", Dtype::U8, vec![captions.len()], captions);
+        let counts = records().map(|r| u8::try_from(r.tokens.len()).expect("24 tokens at most"));
+        put("token_counts", Dtype::U8, vec![rows], counts.collect());
+        let tokens: Vec<u8> = records()
+            .flat_map(|r| &r.tokens)
+            .flat_map(|&token| small(token as usize).to_le_bytes())
+            .collect();
+        put("tokens", Dtype::U16, vec![tokens.len() / 2], tokens);
+        put("corrected", Dtype::U8, vec![rows], records().map(|r| u8::from(r.corrected)).collect());
+        let written_at = records().flat_map(|r| r.written_at.to_le_bytes()).collect();
+        put("written_at", Dtype::U64, vec![rows], written_at);
         let contents = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.data.as_slice()));
         metadata.insert("sha256".to_owned(), checksum(&metadata["tick"], contents));
         to_safetensors(&tensors, &metadata)
@@ -128,7 +152,7 @@ impl Snapshot {
 /// A file whose checksum is right.
 struct Contents<'a> {
     file: SafeTensors<'a>,
-    version: String,
+    version: Version,
     model_sha256: String,
     config: MemoryConfig,
     tick: u64,
@@ -146,13 +170,7 @@ impl<'a> Contents<'a> {
         if get("format") != FORMAT {
             return Err(invalid("format", FORMAT));
         }
-        let version = get("format_version");
-        if ![FIRST_VERSION, FORMAT_VERSION].contains(&version.as_str()) {
-            return Err(SnapshotError::UnsupportedVersion {
-                found: version,
-                expected: FORMAT_VERSION,
-            });
-        }
+        let version = Version::new(&get("format_version"))?;
         let config = serde_json::from_str(&get("config"))
             .map_err(|_| invalid("config", "the memory's configuration in JSON"))?;
         let tick = get("tick").parse().map_err(|_| invalid("tick", "a whole number"))?;
@@ -185,7 +203,7 @@ impl<'a> Contents<'a> {
     /// The occupied slots. Without a vocabulary, any tokens of text will do.
     fn slots(self, vocab_size: Option<usize>) -> Result<Vec<(SlotIndex, Slot)>, SnapshotError> {
         let (config, tick) = (self.config, self.tick);
-        Tensors::new(self.file, &self.version)?.slots(&config, tick, vocab_size)
+        Tensors::new(self.file, self.version)?.slots(&config, tick, vocab_size)
     }
 }
 
@@ -212,9 +230,9 @@ fn codes<'a>(rows: impl Iterator<Item = &'a Int8Row>) -> Vec<u8> {
     rows.flat_map(|row| row.codes.iter().map(|code| code.to_le_bytes()[0])).collect()
 }
 
-fn stored(record: &SlotRecord) -> StoredRecord {
-    let SlotRecord { caption, tokens, corrected, written_at, thumbnail: _ } = record.clone();
-    StoredRecord { caption, tokens, corrected, written_at }
+/// A caption's length or a token: configurations allow no vocabulary beyond 16 bits.
+fn small(number: usize) -> u16 {
+    u16::try_from(number).expect("lengths and tokens have 16 bits")
 }
 
 #[cfg(test)]

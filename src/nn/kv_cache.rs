@@ -24,6 +24,13 @@ pub struct KvCache {
     heads: Heads,
 }
 
+/// Room for the weights of one head; observed, it adds up what all of them give to the fixed rows.
+#[derive(Default)]
+pub(crate) struct HeadWeights {
+    head: Vec<f32>,
+    pub(crate) observed: Option<Vec<f32>>,
+}
+
 #[derive(Debug)]
 struct Fixed {
     keys: Vec<f32>,
@@ -75,14 +82,14 @@ impl KvCache {
 
     /// Adds a token and writes what `query` reads, itself seen, to `out`: `query` and `out` are
     /// `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. Query and key are turned by
-    /// `rotation`, that of the next token. `weights` is room for one head's.
+    /// `rotation`, that of the next token.
     pub(super) fn attend(
         &mut self,
         rotation: &Rotations,
         query: &mut [f32],
         key: &mut [f32],
         value: &[f32],
-        weights: &mut Vec<f32>,
+        weights: &mut HeadWeights,
         out: &mut [f32],
     ) {
         rotation.apply(key, self.heads.dim, Direction::Forth);
@@ -105,7 +112,7 @@ impl KvCache {
         self.fixed_keys = Arc::new(rotated_from(&self.fixed.keys, self.heads, self.evicted));
     }
 
-    fn read(&self, query: &[f32], weights: &mut Vec<f32>, out: &mut [f32]) {
+    fn read(&self, query: &[f32], weights: &mut HeadWeights, out: &mut [f32]) {
         let Heads { queries, keys, dim } = self.heads;
         let width = self.key_width();
         let heads = query.chunks_exact(dim).zip(out.chunks_exact_mut(dim));
@@ -113,9 +120,15 @@ impl KvCache {
             let offset = head / (queries / keys) * dim;
             let key_rows = self.fixed_keys.chunks_exact(width);
             let key_rows = key_rows.chain(self.ring_keys.chunks_exact(width));
+            let HeadWeights { head: weights, observed } = weights;
             weights.clear();
             weights.extend(key_rows.map(|key| dot(query, &key[offset..][..dim])));
             softmax(weights, (dim as f32).sqrt().recip());
+            if let Some(sums) = observed {
+                let fixed = self.fixed.keys.len() / width;
+                sums.resize(fixed, 0.0);
+                add_scaled(sums, 1.0, &weights[..fixed]);
+            }
             let value_rows = self.fixed.values.chunks_exact(width);
             let value_rows = value_rows.chain(self.ring_values.chunks_exact(width));
             out.fill(0.0);
@@ -159,7 +172,7 @@ mod tests {
         let last = u32::try_from(cache.len() - 1).unwrap();
         Rotations::new(&[last], HEADS.dim).apply(&mut query, HEADS.dim, Direction::Forth);
         let mut out = vec![0.0; query.len()];
-        cache.read(&query, &mut Vec::new(), &mut out);
+        cache.read(&query, &mut HeadWeights::default(), &mut out);
         out
     }
 
@@ -167,7 +180,7 @@ mod tests {
         let mut out = vec![0.0; query.len()];
         let (mut query, mut key) = (query.to_vec(), key.to_vec());
         let rotation = cache.next_rotation();
-        cache.attend(&rotation, &mut query, &mut key, value, &mut Vec::new(), &mut out);
+        cache.attend(&rotation, &mut query, &mut key, value, &mut HeadWeights::default(), &mut out);
         out
     }
 
@@ -176,7 +189,7 @@ mod tests {
         let (keys, values, query) = (numbers(1, 5 * 32), numbers(2, 5 * 32), numbers(3, 64));
         let cache = KvCache::new(keys, values.clone(), 1, HEADS);
         let mut found = vec![0.0; 64];
-        cache.read(&query, &mut Vec::new(), &mut found);
+        cache.read(&query, &mut HeadWeights::default(), &mut found);
         for (head, query) in query.chunks_exact(32).enumerate() {
             let score = |key: &[f32]| -> f64 {
                 let products = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k));

@@ -5,6 +5,7 @@ use candle_core::Result;
 
 use super::attention::Rotations;
 use super::bit_linear::QuantizedRows;
+use super::kv_cache::HeadWeights;
 use super::mlp::gate;
 use super::{Attention, Block, KvCache, Mlp};
 
@@ -30,7 +31,7 @@ pub(crate) struct Workspace {
     gate: Vec<f32>,
     up: Vec<f32>,
     out: Vec<f32>,
-    weights: Vec<f32>,
+    pub(crate) weights: HeadWeights,
 }
 
 impl Workspace {

@@ -1,6 +1,5 @@
 //! The trainer: data, caches, losses, the optimiser, and the evaluation.
 
-pub mod adamw;
 pub mod balance;
 pub mod baselines;
 pub mod batch;
@@ -16,7 +15,9 @@ pub mod keys;
 pub mod language;
 pub mod losses;
 pub mod metrics;
+pub mod muon;
 pub mod names;
+pub mod optimizer;
 pub mod self_critical;
 pub mod stem_builder;
 pub mod stem_cache;

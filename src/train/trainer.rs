@@ -8,8 +8,8 @@ use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
-use crate::train::adamw::{global_norm, AdamW};
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
+use crate::train::optimizer::{global_norm, Optimizer};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -64,7 +64,7 @@ pub struct RunOptions {
 /// A run: the optimiser and everything else that a checkpoint holds beside the variables.
 pub struct Run {
     variables: BTreeMap<String, Var>,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     state: State,
 }
 
@@ -98,7 +98,7 @@ impl Run {
             intervention: Intervention::NONE,
             options,
         };
-        Self { variables, optimizer: AdamW::default(), state }
+        Self { variables, optimizer: Optimizer::default(), state }
     }
 
     /// Updates done.
@@ -233,7 +233,7 @@ impl Run {
             tensors.remove(&name).ok_or_else(missing)
         };
         let state: State = serde_json::from_slice(&take("state".into())?.to_vec1::<u8>()?)?;
-        let mut optimizer = AdamW { step: state.updates, ..AdamW::default() };
+        let mut optimizer = Optimizer { step: state.updates, ..Optimizer::default() };
         for (name, var) in &variables {
             var.set(&take(format!("latent.{name}"))?)?;
             // Variables that had no gradient yet have no moments.

@@ -47,6 +47,7 @@ struct Options {
     hint: Option<String>,
     beams: Option<usize>,
     remember: Option<bool>,
+    attention: Option<bool>,
 }
 
 /// A line of `listMemory`.
@@ -287,7 +288,7 @@ fn js_error(error: Error) -> JsValue {
 fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
     let given: Option<Options> = serde_wasm_bindgen::from_value(options)
         .map_err(|error| js_error(Error::Option(error.to_string())))?;
-    let Options { length, hint, beams, remember } = given.unwrap_or_default();
+    let Options { length, hint, beams, remember, attention } = given.unwrap_or_default();
     let default = captioner::CaptionOptions::default();
     Ok(captioner::CaptionOptions {
         length: length.unwrap_or(default.length),
@@ -295,6 +296,7 @@ fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
         beams: beams.unwrap_or(default.beams),
         remember: remember.unwrap_or(default.remember),
         count_recalls: default.count_recalls,
+        attention: attention.unwrap_or(default.attention),
     })
 }
 

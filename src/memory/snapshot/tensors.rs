@@ -1,8 +1,9 @@
 //! The tensors of a snapshot: taken out of the file and checked, number by number.
 
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
 
-use super::{SnapshotError, StoredRecord, FORMAT_VERSION};
+use super::{SnapshotError, Version};
 use crate::config::MemoryConfig;
 use crate::memory::{Int8Row, Slot, SlotIndex, SlotRecord, MAX_THUMBNAIL_BYTES};
 
@@ -22,50 +23,63 @@ pub(super) struct Tensors<'a> {
     last_read: Vec<u64>,
     thumbnail_lengths: Vec<u32>,
     thumbnails: &'a [u8],
-    records: Vec<StoredRecord>,
+    /// Without their thumbnails.
+    records: Vec<SlotRecord>,
     width: usize,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES_OF_EVERY_VERSION: [&str; 10] = [
     "slots",
     "keys",
     "key_scales",
     "values",
     "value_scales",
     "usage",
-    "recalls",
     "last_write",
     "last_read",
     "thumbnail_lengths",
     "thumbnails",
-    "records",
 ];
+/// Version 3 keeps records in tensors; JSON took 40 kB more for 512 slots.
+const NAMES_SINCE_3: [&str; 6] =
+    ["caption_lengths", "captions", "token_counts", "tokens", "corrected", "written_at"];
+
+/// The tensors of a snapshot of `version`, in no order.
+fn names(version: Version) -> impl Iterator<Item = &'static str> {
+    let since_2 = (version >= Version::Two).then_some("recalls");
+    let until_2 = (version <= Version::Two).then_some("records");
+    let since_3 = (version >= Version::Three).then_some(NAMES_SINCE_3);
+    NAMES_OF_EVERY_VERSION
+        .into_iter()
+        .chain(since_2)
+        .chain(until_2)
+        .chain(since_3.into_iter().flatten())
+}
+
+/// The JSON form of a record until version 2.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonRecord {
+    caption: String,
+    tokens: Vec<u32>,
+    corrected: bool,
+    written_at: u64,
+}
 
 impl<'a> Tensors<'a> {
-    pub(super) fn new(file: SafeTensors<'a>, version: &str) -> Result<Self, SnapshotError> {
-        let counts_recalls = version == FORMAT_VERSION;
-        let is_known = |name: &&str| NAMES.contains(name) && (counts_recalls || *name != "recalls");
+    pub(super) fn new(file: SafeTensors<'a>, version: Version) -> Result<Self, SnapshotError> {
+        let is_known = |found: &str| names(version).any(|name| name == found);
         if let Some(name) = file.names().into_iter().find(|name| !is_known(name)) {
             return Err(SnapshotError::UnknownTensor { name: name.to_owned() });
         }
-        let raw = |name, dtype, shape: &[usize]| raw(&file, name, dtype, shape);
-        let len = |name| -> Result<usize, SnapshotError> {
-            let tensor = file.tensor(name).map_err(|_| SnapshotError::MissingTensor { name })?;
-            Ok(tensor.shape().first().copied().unwrap_or(0))
-        };
-        let rows = len("slots")?;
+        let rows = len(&file, "slots")?;
         let keys =
             file.tensor("keys").map_err(|_| SnapshotError::MissingTensor { name: "keys" })?;
         let width = keys.shape().get(1).copied().unwrap_or(0);
-        let f32s = |name| {
-            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::F32, &[rows])?, f32::from_le_bytes))
-        };
-        let u32s = |name| {
-            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U32, &[rows])?, u32::from_le_bytes))
-        };
-        let u64s = |name| {
-            Ok::<_, SnapshotError>(numbers(raw(name, Dtype::U64, &[rows])?, u64::from_le_bytes))
-        };
+        let raw = |name, dtype, shape: &[usize]| raw(&file, name, dtype, shape);
+        let f32s = |name| Ok::<_, SnapshotError>(f32s(raw(name, Dtype::F32, &[rows])?));
+        let u32s = |name| Ok::<_, SnapshotError>(u32s(raw(name, Dtype::U32, &[rows])?));
+        let u64s = |name| Ok::<_, SnapshotError>(u64s(raw(name, Dtype::U64, &[rows])?));
         Ok(Self {
             slots: u32s("slots")?,
             keys: raw("keys", Dtype::I8, &[rows, width])?,
@@ -73,12 +87,18 @@ impl<'a> Tensors<'a> {
             values: raw("values", Dtype::I8, &[rows, width])?,
             value_scales: f32s("value_scales")?,
             usage: f32s("usage")?,
-            recalls: if counts_recalls { u64s("recalls")? } else { vec![0; rows] },
+            recalls: match version {
+                Version::One => vec![0; rows],
+                _ => u64s("recalls")?,
+            },
             last_write: u64s("last_write")?,
             last_read: u64s("last_read")?,
             thumbnail_lengths: u32s("thumbnail_lengths")?,
-            thumbnails: raw("thumbnails", Dtype::U8, &[len("thumbnails")?])?,
-            records: serde_json::from_slice(raw("records", Dtype::U8, &[len("records")?])?)?,
+            thumbnails: raw("thumbnails", Dtype::U8, &[len(&file, "thumbnails")?])?,
+            records: match version {
+                Version::One | Version::Two => json_records(&file)?,
+                Version::Three => records(&file, rows)?,
+            },
             width,
         })
     }
@@ -117,7 +137,7 @@ impl<'a> Tensors<'a> {
         let mut slots = Vec::with_capacity(rows);
         let (mut thumbnails, mut next_free) = (self.thumbnails, 0);
         let stored = self.records.into_iter().zip(&self.thumbnail_lengths).enumerate();
-        for (row, (stored, &thumbnail)) in stored {
+        for (row, (mut record, &thumbnail)) in stored {
             let index = self.slots[row] as usize;
             let must = |holds: bool, name, expected| match holds {
                 true => Ok(()),
@@ -129,6 +149,7 @@ impl<'a> Tensors<'a> {
             must(thumbnail <= MAX_THUMBNAIL_BYTES, "thumbnail_lengths", "at most 32768")?;
             let (thumbnail, rest) = thumbnails.split_at(thumbnail);
             thumbnails = rest;
+            record.thumbnail = thumbnail.to_vec();
             let slot = Slot {
                 key: int8_row(&self.keys[row * width..][..width], self.key_scales[row]),
                 value: int8_row(&self.values[row * width..][..width], self.value_scales[row]),
@@ -136,7 +157,7 @@ impl<'a> Tensors<'a> {
                 recalls: self.recalls[row],
                 last_write: self.last_write[row],
                 last_read: self.last_read[row],
-                record: record(stored, thumbnail),
+                record,
             };
             must(slot.key.is_sound() && slot.key.scale > 0.0, "keys", "a direction")?;
             must(slot.value.is_sound(), "values", "finite numbers")?;
@@ -144,7 +165,7 @@ impl<'a> Tensors<'a> {
             must(slot.last_write.max(slot.last_read) <= tick, "last_write", "a tick of the past")?;
             let text = FIRST_TEXT_TOKEN as usize..vocab_size.unwrap_or(usize::MAX);
             let is_text = slot.record.tokens.iter().all(|&token| text.contains(&(token as usize)));
-            must(is_text, "records", "tokens of the vocabulary")?;
+            must(is_text, "tokens", "tokens of the vocabulary")?;
             slot.record.check().map_err(|source| SnapshotError::InvalidRecord { row, source })?;
             slots.push((index, slot));
         }
@@ -175,9 +196,82 @@ fn int8_row(bytes: &[u8], scale: f32) -> Int8Row {
     Int8Row { codes: bytes.iter().map(|&byte| i8::from_le_bytes([byte])).collect(), scale }
 }
 
-fn record(stored: StoredRecord, thumbnail: &[u8]) -> SlotRecord {
-    let StoredRecord { caption, tokens, corrected, written_at } = stored;
-    SlotRecord { caption, tokens, corrected, written_at, thumbnail: thumbnail.to_vec() }
+/// The records of version 3, each caption and token list cut out of one tensor.
+fn records(file: &SafeTensors<'_>, rows: usize) -> Result<Vec<SlotRecord>, SnapshotError> {
+    let of_rows = |name, dtype| raw(file, name, dtype, &[rows]);
+    let caption_lengths = u16s(of_rows("caption_lengths", Dtype::U16)?);
+    let token_counts = of_rows("token_counts", Dtype::U8)?;
+    let corrected = of_rows("corrected", Dtype::U8)?;
+    let written_at = u64s(of_rows("written_at", Dtype::U64)?);
+    let mut captions = raw(file, "captions", Dtype::U8, &[len(file, "captions")?])?;
+    let mut tokens = raw(file, "tokens", Dtype::U16, &[len(file, "tokens")?])?;
+    let mut records = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let invalid = |name, expected| move || SnapshotError::InvalidNumber { name, row, expected };
+        let caption = cut(&mut captions, usize::from(caption_lengths[row]))
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .ok_or_else(invalid("caption_lengths", "the length of a text"))?;
+        let codes = cut(&mut tokens, 2 * usize::from(token_counts[row]))
+            .ok_or_else(invalid("token_counts", "as many tokens as there are"))?;
+        records.push(SlotRecord {
+            caption: caption.to_owned(),
+            tokens: u16s(codes).into_iter().map(u32::from).collect(),
+            corrected: match corrected[row] {
+                0 => false,
+                1 => true,
+                _ => return Err(invalid("corrected", "0 or 1")()),
+            },
+            written_at: written_at[row],
+            thumbnail: Vec::new(),
+        });
+    }
+    for (name, rest) in [("captions", captions), ("tokens", tokens)] {
+        if !rest.is_empty() {
+            let expected = "nothing behind the last row's".to_owned();
+            let found = format!("{} bytes more", rest.len());
+            return Err(SnapshotError::WrongShape { name, expected, found });
+        }
+    }
+    Ok(records)
+}
+
+/// The first `length` bytes, which `rest` loses.
+fn cut<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (first, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(first)
+}
+
+/// The records of versions 1 and 2.
+fn json_records(file: &SafeTensors<'_>) -> Result<Vec<SlotRecord>, SnapshotError> {
+    let json = raw(file, "records", Dtype::U8, &[len(file, "records")?])?;
+    let records: Vec<JsonRecord> = serde_json::from_slice(json)?;
+    let record = |JsonRecord { caption, tokens, corrected, written_at }| {
+        let thumbnail = Vec::new();
+        SlotRecord { caption, tokens, corrected, written_at, thumbnail }
+    };
+    Ok(records.into_iter().map(record).collect())
+}
+
+fn len(file: &SafeTensors<'_>, name: &'static str) -> Result<usize, SnapshotError> {
+    let tensor = file.tensor(name).map_err(|_| SnapshotError::MissingTensor { name })?;
+    Ok(tensor.shape().first().copied().unwrap_or(0))
+}
+
+fn f32s(bytes: &[u8]) -> Vec<f32> {
+    numbers(bytes, f32::from_le_bytes)
+}
+
+fn u16s(bytes: &[u8]) -> Vec<u16> {
+    numbers(bytes, u16::from_le_bytes)
+}
+
+fn u32s(bytes: &[u8]) -> Vec<u32> {
+    numbers(bytes, u32::from_le_bytes)
+}
+
+fn u64s(bytes: &[u8]) -> Vec<u64> {
+    numbers(bytes, u64::from_le_bytes)
 }
 
 impl Int8Row {
