@@ -44,7 +44,7 @@ async function caption(card) {
     card.showWorking();
     const onToken = (/** @type {string} */ text) => card.showText(text);
     // The memory learns from corrections only: the model's own guesses would echo in later captions.
-    const options = { length: chosenLength(), hint: card.hint, remember: false, signal, onToken };
+    const options = { length: chosenLength(), hint: card.hint, attention: true, remember: false, signal, onToken };
     card.showCaption(await captioner.caption(card.file, options));
   } catch (error) {
     signal.aborted ? card.showCancelled() : card.showError(error);

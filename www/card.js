@@ -8,6 +8,7 @@ import { Hint } from './hint.js';
 import { showRecalled } from './recalled.js';
 import { copyText } from './save.js';
 import { strings } from './strings.js';
+import { showWords } from './words.js';
 
 /**
  * @typedef {{ onAgain: (card: Card) => void, onCorrect: (card: Card, text: string) => Promise<void>,
@@ -91,6 +92,7 @@ export class Card {
     Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });
     this.#show('done', { caption: text, meta });
     showRecalled(this.#find('.recalled'), caption);
+    showWords(this.element, caption);
   }
 
   showCancelled() {
@@ -126,6 +128,7 @@ export class Card {
     this.#find('.error').hidden = !error;
     this.#find('.error').textContent = error ?? '';
     showRecalled(this.#find('.recalled'));
+    this.#find('.gaze').hidden = true;
     const paragraph = this.#find('.caption');
     paragraph.hidden = !caption;
     paragraph.textContent = caption;

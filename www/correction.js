@@ -12,16 +12,19 @@ import { strings } from './strings.js';
  */
 export async function takeCorrection(card, text, store) {
   const [caption, meta, recalled] = ['.caption', '.meta', '.recalled'].map((part) => /** @type {any} */ (card.querySelector(part)));
-  const before = [caption.textContent, meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author];
-  const show = (/** @type {any[]} */ said) =>
-    ([caption.textContent, meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author] = said);
+  // The model's words show where it looked: they come back as the elements they are.
+  const before = [[...caption.childNodes], meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author];
+  const show = (/** @type {any[]} */ [words, ...said]) => {
+    caption.replaceChildren(...words);
+    [meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author] = said;
+  };
   try {
     await store();
   } catch {
     toast(strings.notCorrected);
     return false;
   }
-  show([text, strings.corrected, true, new Date().toISOString(), 'user']);
+  show([[text], strings.corrected, true, new Date().toISOString(), 'user']);
   offerUndo(strings.correctionTaken, () => show(before));
   return true;
 }

@@ -80,6 +80,11 @@ export const strings = {
   /** Beside a caption: how long it took, how sure it is, what it was told. */
   captionMeta: (/** @type {number} */ ms, /** @type {number} */ confidence, /** @type {string} */ hint) =>
     [`${number(ms / 1000, 2)} s`, strings.sureness(confidence), hint && `told “${hint}”`].filter(Boolean).join(' · '),
+  /** Where the model looked for a word, by thirds of the photo. */
+  looked: (/** @type {string} */ word, /** @type {{ row: number, column: number }} */ { row, column }) => {
+    const place = [['top', '', 'bottom'][row], ['left', '', 'right'][column]].filter(Boolean).join(' ') || 'centre';
+    return `Where the model looked for “${word}”: mostly ${place}`;
+  },
   /** How a caption came from the memory. */
   recalled: (
     /** @type {import('./pkg/index.js').Caption} */ caption,
