@@ -1,0 +1,37 @@
+// @ts-check
+/** Many photos: progress, bad files among good ones, and an end when the user wants one. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { PATIENCE, PHOTOS, captions, foreignRequests, photo, shot, site, upload } from './support.js';
+
+const here = site();
+/** @type {import('playwright-core').Page} */ let page;
+/** @type {string[]} */ let foreign;
+
+beforeEach(async () => {
+  page = await (await here.browser.newContext({ reducedMotion: 'reduce' })).newPage();
+  foreign = foreignRequests(page);
+  await page.goto(here.url);
+  await page.getByText('Ready to work offline').waitFor({ timeout: PATIENCE });
+});
+afterEach(async () => {
+  await page.context().close();
+  assert.deepEqual(foreign, [], 'nothing leaves the origin');
+});
+
+const NAMES = ['cat', 'coffee', 'astronaut', 'rocket'];
+const many = (/** @type {number} */ count) => Array.from({ length: count }, (_, at) => photo(NAMES[at % NAMES.length]));
+
+test('a batch with bad files among good ones shows its progress and can be cancelled', async () => {
+  await upload(page, `${PHOTOS}/README.md`, ...many(18), `${PHOTOS}/README.md`);
+  await page.getByText(/^\d+ of 20 photos$/).waitFor();
+  await page.locator('.card[data-state=done]').first().waitFor({ timeout: PATIENCE });
+  await shot(page, 'batch');
+  await page.getByRole('button', { name: 'Cancel all' }).click();
+  await captions(page);
+  const states = await page.locator('.card').evaluateAll((cards) => cards.map((card) => /** @type {any} */ (card).dataset.state));
+  assert.equal(states[0], 'failed', 'the bad file');
+  assert.equal(states[1], 'done', 'the photo behind it');
+  assert.ok(states.includes('cancelled'), states.join(' '));
+  assert.ok(await page.getByRole('button', { name: 'Cancel all' }).isHidden());
+});
