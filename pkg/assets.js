@@ -1,5 +1,6 @@
 // @ts-check
 /** The wasm build this browser runs best, the model and the tokenizer: found, downloaded, started. */
+import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
 import { BitMarError } from './errors.js';
 import { supportedBuild } from './features.js';
@@ -27,21 +28,28 @@ const TOKENIZER = () => new URL('./model/tokenizer.json', import.meta.url).href;
 /**
  * @param {Sources} sources
  * @param {(event: any) => void} report hears `{ phase: 'download', loaded, total }`
+ * @param {AbortSignal} signal
  * @returns {Promise<{ glue: any, model: any, tokenizer: any }>} the started module and two files' bytes
  */
-export async function loadAssets({ baseUrl, ...own }, report) {
+export async function loadAssets({ baseUrl, ...own }, report, signal) {
   const build = supportedBuild();
   if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
   const progress = new Progress(report);
 
   /** @param {'wasm' | 'model' | 'tokenizer'} name @param {string} path @param {() => string} url @param {any} expected */
-  const get = (name, path, url, expected) => {
+  const get = async (name, path, url, expected) => {
     const source = own[name] ?? (baseUrl ? new URL(path, baseUrl).href : url());
     if (typeof source !== 'string') return source;
     // A caller's own file is none the build knows the size of.
     const known = own[name] ? {} : expected;
     progress.expect(known.bytes ?? 0);
-    return download(source, progress, known);
+    // The browser keeps the wasm file itself, with its machine code.
+    if (name === 'wasm' || !known.sha256) return download(source, progress, known, signal);
+    const held = await stored(source, known);
+    if (held) progress.add(held.length);
+    const bytes = held ?? (await download(source, progress, known, signal));
+    if (!held) store(source, bytes, known);
+    return bytes;
   };
   const { glue, url } = BUILDS[build];
   const [module, wasm, model, tokenizer] = await Promise.all([

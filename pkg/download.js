@@ -1,17 +1,16 @@
 // @ts-check
-/** Downloads with progress in bytes, a few tries, and a check of what arrived. */
+/** Downloads with progress in bytes, a few tries that go on where the last broke off, and a check of what arrived. */
 import { BitMarError } from './errors.js';
+import { fetchFile } from './files.js';
+import { isExpected } from './verify.js';
 
-/** Tries per file; a connection that breaks twice in a row is gone. */
-const TRIES = 3;
+/** @typedef {import('./verify.js').Expected} Expected */
 
-/** Milliseconds before the second try; twice that before the third. */
+/** Tries per file; a connection that breaks so often is gone. */
+const TRIES = 4;
+
+/** Milliseconds before the second try; twice that before the third, and so on. */
 const PAUSE = 300;
-
-/**
- * @typedef {{ bytes?: number, sha256?: string }} Expected
- * What a file should be, as the build recorded it. Without it the server's Content-Length is used.
- */
 
 /** Adds up the bytes of several downloads. */
 export class Progress {
@@ -36,27 +35,59 @@ export class Progress {
   }
 }
 
+/** What has arrived of a file. */
+class Part {
+  #progress;
+  /** @type {Uint8Array<ArrayBuffer>[]} */ #chunks = [];
+  length = 0;
+  /** The strong ETag under which it arrived; null if there was none. @type {string | null} */ tag = null;
+  canGoOn = false;
+
+  /** @param {Progress} progress */
+  constructor(progress) {
+    this.#progress = progress;
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} chunk */
+  add(chunk) {
+    this.#chunks.push(chunk);
+    this.length += chunk.length;
+    this.#progress.add(chunk.length);
+  }
+
+  drop() {
+    if (this.length === 0) return;
+    this.#progress.add(-this.length);
+    this.#chunks = [];
+    this.length = 0;
+  }
+
+  async joined() {
+    return new Uint8Array(await new Blob(this.#chunks).arrayBuffer());
+  }
+}
+
 /**
  * Downloads a whole file.
  * @param {string} url
  * @param {Progress} progress
  * @param {Expected} expected
+ * @param {AbortSignal} signal
  */
-export async function download(url, progress, expected) {
+export async function download(url, progress, expected, signal) {
+  const part = new Part(progress);
   for (let attempt = 1; ; attempt++) {
-    let arrived = 0;
-    const count = (/** @type {number} */ bytes) => (progress.add(bytes), (arrived += bytes));
     try {
-      // What arrived damaged may lie damaged in the HTTP cache.
-      const response = await fetch(url, { cache: attempt === 1 ? 'default' : 'reload' });
-      if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
+      const response = await request(url, part, attempt, signal);
       if (!expected.bytes && attempt === 1) progress.expect(contentLength(response));
-      const body = response.body.pipeThrough(counter(count));
-      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      await verify(bytes, expected);
-      return bytes;
+      await receive(response, part, expected);
+      const bytes = await part.joined();
+      if (await isExpected(bytes, expected)) return bytes;
+      part.canGoOn = false;
+      throw new Error('not the file this version was built with');
     } catch (/** @type {any} */ error) {
-      progress.add(-arrived);
+      if (!part.canGoOn || attempt === TRIES) part.drop();
+      signal.throwIfAborted();
       if (attempt === TRIES) {
         throw new BitMarError('network', `cannot download ${url}: ${error.message}`, { cause: error });
       }
@@ -65,26 +96,36 @@ export async function download(url, progress, expected) {
   }
 }
 
+/** Asks for what is missing. @param {string} url @param {Part} part @param {number} attempt @param {AbortSignal} signal */
+async function request(url, part, attempt, signal) {
+  if (part.length === 0) {
+    // What arrived damaged may lie damaged in the HTTP cache.
+    return fetchFile(url, { cache: attempt === 1 ? 'default' : 'reload', signal });
+  }
+  const headers = { Range: `bytes=${part.length}-`, ...(part.tag && { 'If-Range': part.tag }) };
+  return fetchFile(url, { headers, cache: 'no-store', signal });
+}
+
+/** @param {Response} response @param {Part} part @param {Expected} expected */
+async function receive({ ok, status, headers, body }, part, expected) {
+  const isRest = status === 206 && (headers.get('Content-Range') ?? goesOnAt(part)).startsWith(goesOnAt(part));
+  // The server's trouble may pass; any other answer begins the file anew, or is none.
+  if (!isRest && status < 500) part.drop();
+  if (!ok || !body || (status === 206 && !isRest)) throw new Error(`HTTP status ${status}`);
+  const tag = headers.get('ETag');
+  part.tag = tag?.startsWith('"') ? tag : null;
+  // Another version's rest is refused by the server for the tag, or found by the hash. A packed file's ranges
+  // are not of the bytes that arrive here.
+  part.canGoOn = !headers.has('Content-Encoding') && Boolean(part.tag ?? expected.sha256);
+  const reader = body.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) part.add(next.value);
+}
+
+/** How a Content-Range begins that fits what has arrived. @param {Part} part */
+const goesOnAt = ({ length }) => `bytes ${length}-`;
+
 /** @param {Response} response */
 function contentLength({ headers }) {
   // With a Content-Encoding the length is of the packed bytes, which are not the ones we count.
   return headers.has('Content-Encoding') ? 0 : Number(headers.get('Content-Length') ?? 0);
-}
-
-/** @param {(bytes: number) => void} count @returns {TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>} */
-const counter = (count) =>
-  new TransformStream({
-    transform(chunk, controller) {
-      count(chunk.byteLength);
-      controller.enqueue(chunk);
-    },
-  });
-
-/** @param {Uint8Array<ArrayBuffer>} bytes @param {Expected} expected */
-async function verify(bytes, expected) {
-  // Outside a secure context there is no digest; the model's own checks remain.
-  if (!expected.sha256 || !globalThis.crypto?.subtle) return;
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (found !== expected.sha256) throw new Error('not the file this version was built with');
 }

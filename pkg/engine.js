@@ -23,9 +23,10 @@ export class Engine {
    * @param {import('./assets.js').Sources & { memory?: string }} sources
    * @param {(event: any) => void} report hears how far loading is
    * @param {(notice: { code: string, message: string }) => void} notice hears what goes wrong without ending a job
+   * @param {AbortSignal} signal ends the download
    */
-  static async load({ memory, ...sources }, report, notice) {
-    const { glue, model, tokenizer } = await loadAssets(sources, report);
+  static async load({ memory, ...sources }, report, notice, signal) {
+    const { glue, model, tokenizer } = await loadAssets(sources, report, signal);
     report({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
     const keeper = new Keeper(captioner, notice);
@@ -131,6 +132,11 @@ export class Engine {
   aside(what, name) {
     if (what === 'list') return this.#keeper.listAside();
     return what === 'export' ? this.#keeper.exportAside(name) : this.#keeper.deleteAside(name);
+  }
+
+  close() {
+    this.#keeper.close();
+    this.#captioner.free();
   }
 
   /** The slot, if it still holds what the caller saw. @param {Place} place */

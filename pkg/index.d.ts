@@ -1,4 +1,4 @@
-/** Anything that shows a photo. A URL follows the rules of `fetch`. */
+/** Anything that shows a photo. A URL follows the rules of `fetch`; in Node, `file:` addresses are read, too. */
 export type PhotoSource =
   | Blob
   | ArrayBuffer
@@ -56,6 +56,11 @@ export interface LoadOptions {
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   onNotice?: (notice: Notice) => void;
+  /**
+   * Whether the model runs in a worker of its own; true if not given, but where there are no workers, as in Node.
+   * Without one it runs in the calling thread and lets it go on after each token.
+   */
+  worker?: boolean;
   /** Starts `worker.js` another way, where a bundler or a policy needs one. */
   createWorker?: () => Worker;
 }
@@ -69,6 +74,8 @@ export interface CaptionOptions {
   beams?: number;
   /** Whether the memory may keep the caption; true if not given. What it recalled is counted either way. */
   remember?: boolean;
+  /** Also tell where the model looked at each word; false if not given. */
+  attention?: boolean;
   /** Ends the caption at the next token. */
   signal?: AbortSignal;
   /** Hears the best caption so far, whenever it changes. */
@@ -151,7 +158,19 @@ export interface Caption {
   recalled: Recalled[];
   /** Where the memory keeps it, null if it does not. */
   slot: number | null;
+  /** Where the model looked at each word, if the `attention` option asked for it. */
+  attention?: Attention;
   timings: Timings;
+}
+
+/** Where the model looked, on a grid over the photo. */
+export interface Attention {
+  /** Columns. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** `start` and `end` are UTF-16 offsets into the text; `map` holds the grid's weights row by row, which sum to 1. */
+  words: { start: number; end: number; map: number[] }[];
 }
 
 /**
@@ -186,13 +205,16 @@ export class BitMar {
   private constructor();
 
   /**
-   * Downloads the model and starts a worker with it.
+   * Downloads the model, or reads it where it is stored, and sets it up, in a worker if there are workers.
    * Fails with a `BitMarError`, or with the signal's reason.
    */
   static load(options?: LoadOptions): Promise<BitMar>;
 
-  /** `available`: the model is stored on this device. `unavailable`: no SIMD or no workers here. */
+  /** `available`: the model is stored on this device. `unavailable`: no WebAssembly SIMD here. */
   static availability(): Promise<'available' | 'downloadable' | 'unavailable'>;
+
+  /** Removes the model and tokenizer that `load` stored; whether there were any. What a service worker keeps stays. */
+  static clearCache(): Promise<boolean>;
 
   /** The wasm build this browser runs best. */
   static build(): 'relaxed' | 'simd128' | null;
@@ -224,7 +246,7 @@ export class BitMar {
    */
   correct(target: Caption | number | PhotoSource, text: string): Promise<number>;
 
-  /** Ends the worker and gives its memory back. Jobs that wait fail with `closed`. */
+  /** Ends the captioner and gives its memory back. Jobs that wait fail with `closed`. */
   close(): void;
 }
 
@@ -237,9 +259,10 @@ export class BitMarError extends Error {
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: no such caption or slot
    * - `option`: an option is out of its range
-   * - `unsupported`: this browser lacks WebAssembly SIMD or workers
+   * - `unsupported`: WebAssembly SIMD is lacking here, or workers though `worker: true` asks for one
    * - `closed`: `close()` was called
-   * - `internal`: a bug of ours; the worker is started anew for the next job
+   * - `internal`: a bug of ours; the worker is started anew for the next job. Without a worker, the model is set up
+   *   anew in the same WebAssembly instance
    */
   readonly code:
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'

@@ -1,18 +1,26 @@
 // @ts-check
 /**
- * Photo captions in the browser. `BitMar.load()` starts a worker with the model in it;
- * `caption(photo)` asks it. Types and options are described in index.d.ts.
+ * Photo captions in the browser and in Node. `BitMar.load()` starts a worker with the model in it, or sets the
+ * model up in this thread; `caption(photo)` asks it. Types and options are described in index.d.ts.
  */
+import { clearStored, isStored } from './cache.js';
 import { BitMarError } from './errors.js';
 import { supportedBuild } from './features.js';
 import { Memory } from './memory.js';
 import { toSendable } from './photo.js';
 import { WorkerLink } from './rpc.js';
 import { streamed } from './stream.js';
+import manifest from './wasm/manifest.js';
 
 export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+
+/** Fetched only where it is used: with workers, the page needs no engine. */
+async function workerHere() {
+  const { WorkerHere } = await import('./here.js');
+  return () => new WorkerHere();
+}
 
 /** A URL made absolute, for a worker has another base; anything else as it is. @param {any} source */
 const absolute = (source) =>
@@ -20,7 +28,7 @@ const absolute = (source) =>
     ? new URL(source, globalThis.document?.baseURI).href
     : source;
 
-/** A captioner in its own worker. */
+/** A captioner, in its own worker or in this thread. */
 export class BitMar {
   #link;
   /** @type {any} */ #info;
@@ -36,10 +44,11 @@ export class BitMar {
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
-  static async load({ signal, onProgress, onNotice, memory, createWorker = newWorker, ...sources } = {}) {
+  static async load({ signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = {}) {
     signal?.throwIfAborted();
-    if (!supportedBuild() || typeof Worker === 'undefined') {
-      throw new BitMarError('unsupported', 'this browser lacks WebAssembly SIMD or workers');
+    const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
+    if (!supportedBuild() || (worker && !canWork)) {
+      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are lacking here');
     }
     const { baseUrl, wasm, model, tokenizer } = sources;
     const load = {
@@ -51,7 +60,8 @@ export class BitMar {
     };
     const hear = (/** @type {any} */ notice) =>
       notice.code === 'changed' ? remembered.dispatchEvent(new Event('change')) : onNotice?.(notice);
-    const link = new WorkerLink(createWorker, () => ({ args: [load] }), hear);
+    const create = worker ?? canWork ? createWorker ?? newWorker : await workerHere();
+    const link = new WorkerLink(create, () => ({ args: [load] }), hear);
     const remembered = new Memory(link);
     const stop = () => link.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -69,10 +79,15 @@ export class BitMar {
 
   /** Whether this browser can caption at all, and whether the model is already stored here. */
   static async availability() {
-    if (!supportedBuild() || typeof Worker === 'undefined') return 'unavailable';
+    if (!supportedBuild()) return 'unavailable';
     const model = new URL('./model/model.safetensors', import.meta.url);
-    const isStored = await globalThis.caches?.match(model, { ignoreVary: true }).catch(() => undefined);
-    return isStored ? 'available' : 'downloadable';
+    if (model.protocol === 'file:') return 'available';
+    return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
+  }
+
+  /** Removes the files that `load` stored; whether there were any. What a service worker keeps stays. */
+  static async clearCache() {
+    return clearStored();
   }
 
   /** The wasm build this browser runs best. */
@@ -124,7 +139,7 @@ export class BitMar {
     return this.#link.call('correct', prepare, { isShort: true });
   }
 
-  /** Ends the worker and gives its memory back. */
+  /** Ends the captioner and gives its memory back. */
   close() {
     this.#link.close();
   }

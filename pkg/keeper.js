@@ -87,6 +87,13 @@ export class Keeper {
     return value;
   }
 
+  /** Lets go of the other tabs and the store. */
+  close() {
+    this.#otherTabs?.close();
+    this.#store?.close();
+    this.#store = null;
+  }
+
   async listAside() {
     return (await this.#store?.listAside()) ?? [];
   }

@@ -1,6 +1,7 @@
 // @ts-check
 /** What callers give as an image, as something a worker can be sent. Decoding is left to the worker. */
 import { BitMarError } from './errors.js';
+import { fetchFile } from './files.js';
 
 /**
  * @param {any} image
@@ -30,7 +31,7 @@ export async function toSendable(image, signal) {
 const DRAWABLE = ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'HTMLVideoElement', 'VideoFrame'];
 
 /** `instanceof` for a class that may not exist here. @param {any} value @param {string} name */
-function isA(value, name) {
+export function isA(value, name) {
   const type = /** @type {any} */ (globalThis)[name];
   return type !== undefined && value instanceof type;
 }
@@ -48,7 +49,7 @@ async function snapshot(drawable) {
 /** @param {string | URL} url @param {AbortSignal} [signal] */
 async function fetched(url, signal) {
   try {
-    const response = await fetch(url, { signal });
+    const response = await fetchFile(url, { signal });
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
     return await response.blob();
   } catch (/** @type {any} */ error) {

@@ -4,6 +4,7 @@
  * so that every way in sees the same pixels. What the browser cannot decode goes to Rust as bytes.
  */
 import { BitMarError } from './errors.js';
+import { isA } from './photo.js';
 
 /** The limit of `preprocess::MAX_PIXELS`: Rust refuses more by the header, before anything is decoded. */
 const MAX_PIXELS = 100_000_000;
@@ -18,10 +19,15 @@ const HEAD = 256 * 1024;
  * @returns {Promise<Pixels | Uint8Array>} pixels, or the file's bytes where the browser gave none
  */
 export async function readPhoto(photo) {
-  if (photo instanceof ImageData) return photo;
-  if (photo instanceof ImageBitmap) return drawn(photo) ?? refuse('its pixels cannot be read here');
+  if (isA(photo, 'ImageData')) return /** @type {ImageData} */ (photo);
+  if (isA(photo, 'ImageBitmap')) return drawn(/** @type {ImageBitmap} */ (photo)) ?? refuse('its pixels cannot be read here');
+  return readFile(/** @type {Blob} */ (photo));
+}
+
+/** @param {Blob} photo */
+async function readFile(photo) {
   const bytes = async () => new Uint8Array(await photo.arrayBuffer());
-  if (photo.size === 0 || (await isOverLimit(photo))) return bytes();
+  if (typeof createImageBitmap === 'undefined' || photo.size === 0 || (await isOverLimit(photo))) return bytes();
   try {
     const bitmap = await createImageBitmap(photo, { colorSpaceConversion: 'none' });
     return drawn(bitmap) ?? bytes();

@@ -10,6 +10,8 @@ const PATIENCE = 10_000;
 
 /**
  * @typedef {{ args: any[], transfer?: Transferable[] }} Message
+ * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void, terminate: () => void,
+ *   onmessage: ((event: any) => void) | null, onerror?: any, onmessageerror?: any }} WorkerLike a worker, or the engine here
  * @typedef {{ method: string, prepare: () => Message | Promise<Message>, onEvent?: (event: any) => void,
  *   resolve: (value: any) => void, reject: (reason: any) => void, isShort: boolean, isCancelled: boolean }} Job
  */
@@ -18,7 +20,7 @@ export class WorkerLink {
   #createWorker;
   #loading;
   #onNotice;
-  /** @type {Worker | null} */ #worker = null;
+  /** @type {WorkerLike | null} */ #worker = null;
   /** @type {Job[]} */ #queue = [];
   /** @type {Job | null} */ #job = null;
   /** The question the worker is working on. @type {any} */ #asked = null;
@@ -26,7 +28,7 @@ export class WorkerLink {
   #isClosed = false;
 
   /**
-   * @param {() => Worker} createWorker
+   * @param {() => WorkerLike} createWorker
    * @param {() => Message} loading the arguments of `load`, the first call to every worker
    * @param {(notice: any) => void} onNotice hears what went wrong without ending a job
    */
@@ -40,7 +42,7 @@ export class WorkerLink {
   async start(onEvent) {
     this.#worker = this.#createWorker();
     this.#worker.onmessage = ({ data }) => this.#hear(data);
-    this.#worker.onerror = (event) => {
+    this.#worker.onerror = (/** @type {ErrorEvent} */ event) => {
       event.preventDefault?.();
       this.#crash(event.message || 'the worker could not be started');
     };
@@ -105,7 +107,7 @@ export class WorkerLink {
     job.reject(reason);
     const asked = this.#asked;
     if (asked?.job !== job) return;
-    this.#worker?.postMessage({ cancel: asked.id });
+    this.#worker?.postMessage({ cancel: asked.id }, []);
     asked.timer = setTimeout(() => this.#crash('the worker did not answer'), PATIENCE);
   }
 

@@ -100,6 +100,10 @@ export class SnapshotStore {
     await completion(transaction);
   }
 
+  close() {
+    this.#database?.close();
+  }
+
   /** @param {IDBTransaction} transaction @param {Uint8Array} snapshot */
   #put(transaction, snapshot) {
     // What no other write has: a counter would begin anew after the browser removed the database.

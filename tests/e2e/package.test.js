@@ -1,32 +1,22 @@
 // @ts-check
 /** The npm package, packed, unpacked and used by a plain page, as a stranger would. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { installed, run } from './packed.js';
 import { serve } from './server.js';
 import { EXAMPLES, PATIENCE, launch, photo, photoBytes } from './support.js';
 
-const run = promisify(execFile);
-const PACKAGE = process.env.BITMAR_PKG ?? fileURLToPath(new URL('../../pkg', import.meta.url));
-
-let folder = '';
-/** @type {string[]} */ let packed;
+/** @type {Awaited<ReturnType<typeof installed>>} */ let its;
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
 /** @type {import('playwright-core').Browser} */ let browser;
 /** @type {import('playwright-core').Page} */ let page;
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'bitmar-package-'));
-  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder, PACKAGE]);
-  const [{ filename, files }] = Object.values(JSON.parse(stdout));
-  packed = files.map((/** @type {{ path: string }} */ { path }) => path);
-  await mkdir(join(folder, 'node_modules/bitmar'), { recursive: true });
-  await run('tar', ['-xzf', join(folder, filename), '--strip-components=1', '-C', join(folder, 'node_modules/bitmar')]);
+  its = await installed();
+  const { folder } = its;
   await cp(EXAMPLES, folder, { recursive: true });
   await writeFile(join(folder, 'blank.html'), '<!doctype html><title>blank</title>');
   server = await serve(folder);
@@ -36,7 +26,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.close();
-  await rm(folder, { recursive: true, force: true });
+  await its?.remove();
 });
 beforeEach(async () => {
   // Each test has a page, so a worker and a memory, of its own.
@@ -53,17 +43,20 @@ beforeEach(async () => {
 /** What the page's code below finds on `window`. @type {any} */
 const { BitMar, BitMarError, toBlob, failure } = /** @type {any} */ ({});
 
-test('the package holds what it needs and nothing else', () => {
-  for (const path of ['index.js', 'index.d.ts', 'worker.js', 'README.md', 'LICENSE', 'model/model.safetensors',
-    'model/tokenizer.json', 'wasm/relaxed/bitmar_bg.wasm', 'wasm/simd128/bitmar_bg.wasm', 'wasm/manifest.js']) {
-    assert.ok(packed.includes(path), `${path} is packed`);
-  }
-  assert.deepEqual(packed.filter((path) => /test|node_modules|\.new/.test(path)), []);
+test('the package holds what it needs and nothing else, in less than 10 MB', () => {
+  const others = its.files.filter((path) => !/^[a-z]+\.js$/.test(path));
+  assert.deepEqual(others.sort(), ['LICENSE', 'README.md', 'bin/bitmar.js', 'index.d.ts', 'model/model.safetensors',
+    'model/tokenizer.json', 'package.json', 'wasm/manifest.js', 'wasm/relaxed/bitmar.js', 'wasm/relaxed/bitmar_bg.wasm',
+    'wasm/simd128/bitmar.js', 'wasm/simd128/bitmar_bg.wasm']);
+  for (const path of ['index.js', 'worker.js']) assert.ok(its.files.includes(path), `${path} is packed`);
+  assert.ok(its.size < 10e6, `${its.size} bytes`);
 });
 
 test('the types name every export, and the JavaScript fits them', async () => {
   const here = fileURLToPath(new URL('.', import.meta.url));
-  await run('node_modules/.bin/tsc', ['--project', 'tsconfig.json'], { cwd: here }).catch(({ stdout }) => assert.fail(stdout));
+  for (const project of ['tsconfig.json', 'tsconfig.node.json']) {
+    await run('node_modules/.bin/tsc', ['--project', project], { cwd: here }).catch(({ stdout }) => assert.fail(stdout));
+  }
 });
 
 test('the example page captions a photo', async () => {
@@ -259,6 +252,45 @@ test('a worker that dies fails its job alone, and the queue goes on', async () =
   assert.deepEqual([result.first.code, result.first.message], ['internal', 'it died']);
   assert.ok(result.second);
   assert.equal(result.workers, 2);
+});
+
+test('without a worker, the page captions as with one, stays awake between tokens, and can abort', async () => {
+  const result = await page.evaluate(async (bytes) => {
+    const withWorker = await (await BitMar.load()).caption(toBlob(bytes), { remember: false });
+    const { Worker: Real } = window;
+    Object.assign(window, { Worker: class { constructor() { throw new Error('a worker was started'); } } });
+    const bitmar = await BitMar.load({ worker: false });
+    let turns = 0;
+    let tokens = 0;
+    const timer = setInterval(() => turns++);
+    const here = await bitmar.caption(toBlob(bytes), { remember: false });
+    clearInterval(timer);
+    const stop = new AbortController();
+    const onToken = () => ++tokens === 2 && setTimeout(() => stop.abort());
+    const aborted = await failure(bitmar.caption(toBlob(bytes), { signal: stop.signal, onToken }));
+    const next = await bitmar.caption(toBlob(bytes), { remember: false });
+    bitmar.close();
+    Object.assign(window, { Worker: Real });
+    return { texts: [withWorker.text, here.text, next.text], turns, tokens, aborted };
+  }, await photoBytes('cat'));
+  assert.equal(new Set(result.texts).size, 1, JSON.stringify(result.texts));
+  assert.ok(result.turns >= 2, `${result.turns} timers ran`);
+  assert.equal(result.aborted.name, 'AbortError');
+  assert.ok(result.tokens < 8, `${result.tokens} tokens`);
+});
+
+test('a caption and a correction in two captioners of one page share the stored memory without workers', async () => {
+  const texts = await page.evaluate(async (bytes) => {
+    const load = () => BitMar.load({ worker: false, memory: { name: 'shared here' } });
+    const [one, two] = [await load(), await load()];
+    await one.correct(await one.caption(toBlob(bytes)), 'Chelsea the cat');
+    const seen = (await two.memory.list()).map(({ text }) => text);
+    one.close();
+    two.close();
+    const three = await load();
+    return [seen, (await three.memory.list()).map(({ text }) => text)];
+  }, await photoBytes('cat'));
+  assert.deepEqual(texts, [['Chelsea the cat'], ['Chelsea the cat']]);
 });
 
 test('after close, jobs fail with closed', async () => {
