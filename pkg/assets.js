@@ -8,7 +8,7 @@ import manifest from './wasm/manifest.js';
 
 /**
  * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL, or the thing itself
- * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string }} Sources
+ * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string, cache?: boolean }} Sources
  */
 
 // Each path is written out, so that bundlers find the files and give them new addresses.
@@ -31,7 +31,7 @@ const TOKENIZER = () => new URL('./model/tokenizer.json', import.meta.url).href;
  * @param {AbortSignal} signal
  * @returns {Promise<{ glue: any, model: any, tokenizer: any }>} the started module and two files' bytes
  */
-export async function loadAssets({ baseUrl, ...own }, report, signal) {
+export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
   const build = supportedBuild();
   if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
   const progress = new Progress(report);
@@ -44,7 +44,7 @@ export async function loadAssets({ baseUrl, ...own }, report, signal) {
     const known = own[name] ? {} : expected;
     progress.expect(known.bytes ?? 0);
     // The browser keeps the wasm file itself, with its machine code.
-    if (name === 'wasm' || !known.sha256) return download(source, progress, known, signal);
+    if (name === 'wasm' || !cache || !known.sha256) return download(source, progress, known, signal);
     const held = await stored(source, known);
     if (held) progress.add(held.length);
     const bytes = held ?? (await download(source, progress, known, signal));

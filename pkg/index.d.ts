@@ -61,6 +61,8 @@ export interface LoadOptions {
    * Without one it runs in the calling thread and lets it go on after each token.
    */
   worker?: boolean;
+  /** Whether to keep the model in Cache storage; true if not given. A page whose service worker keeps it need not. */
+  cache?: boolean;
   /** Starts `worker.js` another way, where a bundler or a policy needs one. */
   createWorker?: () => Worker;
 }

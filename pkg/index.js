@@ -50,12 +50,13 @@ export class BitMar {
     if (!supportedBuild() || (worker && !canWork)) {
       throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are lacking here');
     }
-    const { baseUrl, wasm, model, tokenizer } = sources;
+    const { baseUrl, wasm, model, tokenizer, cache } = sources;
     const load = {
       baseUrl: baseUrl && absolute(baseUrl),
       wasm: absolute(wasm),
       model: absolute(model),
       tokenizer: absolute(tokenizer),
+      cache,
       memory: memory ? memory.name : undefined,
     };
     const hear = (/** @type {any} */ notice) =>

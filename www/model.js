@@ -45,7 +45,8 @@ let captioner;
 
 /** @param {(captioner: BitMar) => void} onReady */
 export function load(onReady) {
-  captioner = BitMar.load({ onProgress, onNotice, memory: { name: 'page' } });
+  // The service worker keeps the files.
+  captioner = BitMar.load({ onProgress, onNotice, memory: { name: 'page' }, cache: false });
   captioner.then(onReady, (error) => {
     show(error.code === 'unsupported' ? 'unsupported' : 'failed',
       error.code === 'unsupported' ? strings.unsupported : strings.notLoaded);
