@@ -1,0 +1,72 @@
+// @ts-check
+/** Many captions in one tab: its memory, the worker's and the model's, must not grow. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { serve } from './server.js';
+import { launch, photoBytes } from './support.js';
+
+const PACKAGE = process.env.BITMAR_PKG ?? fileURLToPath(new URL('../../pkg', import.meta.url));
+const CAPTIONS = 200;
+
+/** @type {Awaited<ReturnType<typeof serve>>} */ let server;
+/** @type {import('playwright-core').Browser} */ let browser;
+
+before(async () => {
+  server = await serve(PACKAGE);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/**
+ * Bytes that only the tab's process has, heaps and wasm memory of the page and its worker included. A page cannot
+ * ask for that: `measureUserAgentSpecificMemory` leaves wasm memory and this worker out.
+ */
+async function tabMemory() {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  const tabs = processInfo.filter(({ type }) => type === 'renderer');
+  const sizes = tabs.map(async ({ id }) => {
+    const status = await readFile(`/proc/${id}/smaps_rollup`, 'utf8');
+    return 1024 * Number(/^Private_Dirty:\s+(\d+) kB/m.exec(status)?.[1]);
+  });
+  return Math.max(...(await Promise.all(sizes)));
+}
+
+test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, async (t) => {
+  const page = await browser.newPage();
+  await page.goto(`${server.url}index.d.ts`);
+  const files = await Promise.all(['cat', 'coffee', 'rocket'].map(photoBytes));
+  await page.evaluate(async (files) => {
+    const { BitMar } = await import(/** @type {any} */ ('/index.js'));
+    const bitmar = await BitMar.load({ cache: false });
+    const photos = files.map((bytes) => new Blob([new Uint8Array(bytes)]));
+    const texts = new Set();
+    const work = async (/** @type {number} */ times) => {
+      for (let i = 0; i < times; i++) {
+        // As the page does: word by word, with maps, and corrected now and then.
+        const photo = photos[i % photos.length];
+        const caption = await bitmar.caption(photo, { attention: true, remember: false, onToken() {} });
+        texts.add(caption.text);
+        if (i % 20 === 0) await bitmar.correct(caption, `number ${i % 40}`);
+      }
+      return texts.size;
+    };
+    Object.assign(globalThis, { work });
+  }, files);
+  const work = (/** @type {number} */ times) => page.evaluate((times) => /** @type {any} */ (globalThis).work(times), times);
+  // Until then the heaps find their size: 77 MB after 60 captions, 83 after 200 and after 300.
+  await work(200);
+  const before = await tabMemory();
+  const kinds = await work(CAPTIONS);
+  const after = await tabMemory();
+  t.diagnostic(`${before} bytes, then ${after}; ${kinds} different captions`);
+  assert.ok(kinds > 1, 'photos were looked at');
+  assert.ok(before > 20e6, `${before} bytes cannot be all of it`);
+  assert.ok(after < 200e6, `${after} bytes`);
+  assert.ok(after < 1.1 * before, `${before} bytes grew to ${after}`);
+});
