@@ -194,7 +194,7 @@ bench_natively() {
 }
 
 bench_everywhere() { # natively, in one run of node, in one run of Chromium; only results on standard output
-  local build photo=$root/target/bench/photo.jpg
+  local build photo=$root/target/bench/photo.jpg memory=$root/target/bench/memory.safetensors
   mkdir -p target/bench
   {
     need_browser
@@ -207,9 +207,9 @@ bench_everywhere() { # natively, in one run of node, in one run of Chromium; onl
         "target/bench/wasm/$build" competitors
     done
   } >&2
-  bench_natively --json --photo "$photo"
-  node benches/competitors/node.js "$photo"
-  node benches/competitors/chromium.js "$photo"
+  bench_natively --json --photo "$photo" --memory "$memory"
+  node benches/competitors/node.js "$photo" "$memory"
+  node benches/competitors/chromium.js "$photo" "$memory"
 }
 
 # --- commands -----------------------------------------------------------------------------------

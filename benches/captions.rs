@@ -1,23 +1,28 @@
 //! Speed of whole captions with the shipped model, natively: stage by stage, and a token of one candidate.
 //!
 //! ```text
-//! cargo bench --bench captions [-- --json [--photo FILE]]
+//! cargo bench --bench captions [-- --json [--photo FILE --memory FILE]]
 //! ```
 //!
 //! The photo is a JPEG of 1024 x 768 pixels made from `tests/photos/coffee.jpg`; `--photo` leaves it in a
-//! file for the runs in WebAssembly. With `--json` every line is an object, see docs/kernels.md.
+//! file for the runs in WebAssembly, `--memory` a snapshot of a full memory. `memory_512` is what such a memory adds to
+//! the caption of a photo that is found in it: READ, the recalled caption's words in the prefix, WRITE. With `--json` every line is an object, see docs/kernels.md.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up should fail")]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
+use bitmar::memory::{Episode, EpisodicMemory, SlotRecord, Snapshot};
+use bitmar::random::Random;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{resize, FilterType};
 use serde_json::json;
 
 const MODEL: &[u8] = include_bytes!("../pkg/model/model.safetensors");
 const TOKENIZER: &[u8] = include_bytes!("../pkg/model/tokenizer.json");
+/// What the photo is corrected to.
+const OWN_WORDS: &str = "Rex asleep beside a cup of coffee";
 /// Captions of each kind.
 const ROUNDS: usize = 25;
 
@@ -74,6 +79,42 @@ fn main() {
     print("vision", captions.iter().map(|caption| caption.ms.vision).collect(), json!({}));
     let tokens = (0..ROUNDS).flat_map(|_| token_times(&captioner, &photo, &options(1)));
     print("decode_token", tokens.collect(), json!({}));
+
+    let memory = full_memory(&captioner);
+    if let Some(index) = arguments.iter().position(|argument| argument == "--memory") {
+        std::fs::write(&arguments[index + 1], &memory).unwrap();
+    }
+    captioner.import_memory(&memory).unwrap();
+    captioner.teach(&photo, OWN_WORDS).unwrap();
+    let reminded = self::captions(&mut captioner, &photo, &options(3));
+    assert_eq!(reminded[0].text, OWN_WORDS, "the memory was not read");
+    let prefill = median(captions.iter().map(|caption| caption.ms.prefill));
+    let times = reminded.iter().map(|caption| caption.ms.memory + caption.ms.prefill - prefill);
+    let parts = json!({ "memory": rounded(median(reminded.iter().map(|c| c.ms.memory))) });
+    print("memory_512", times.collect(), parts);
+}
+
+/// The snapshot of a memory without a free slot, of photos that never were.
+fn full_memory(captioner: &Captioner) -> Vec<u8> {
+    let (info, mut random) = (captioner.info(), Random::new(1));
+    let (slots, width) = (info.config.memory.num_slots, info.config.memory.width);
+    let mut memory = EpisodicMemory::new(slots, width);
+    for number in 0..slots {
+        let row: Vec<f32> = (0..width).map(|_| random.normal()).collect();
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let record = SlotRecord {
+            caption: format!("a man is riding a bicycle along the road number {number}"),
+            tokens: (100..112).collect(),
+            // Two of them give way to what is written later.
+            corrected: number > 1,
+            written_at: 0,
+            thumbnail: Vec::new(),
+        };
+        let key = row.iter().map(|x| x / length).collect();
+        memory.write(Episode { key, value: row, record }).unwrap();
+    }
+    assert_eq!(memory.stats().len, slots, "photos were taken for one");
+    Snapshot::write(&memory, &info.sha256)
 }
 
 /// A JPEG as a camera might send it, 1024 x 768.

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::kernels::{quantize_row, ternarize, TernaryMatrix};
+use crate::kernels::{packed_width, quantize_row, ternarize, TernaryMatrix};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemError, StemTensor};
 use crate::weights::{ModelError, RawTensor, Weights};
 
 const FORMAT: &str = "bitmar";
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: &str = "2";
 /// What `weight_scale` does to the codes: other tools store its reciprocal.
 const WEIGHT_SCALE: &str = "multiply";
 const EMBEDDING: &str = "embedding";
@@ -132,7 +132,8 @@ impl ModelFile {
             let mut shape = tensor.shape().to_vec();
             let values = match tensor.dtype() {
                 Dtype::U8 => {
-                    shape[0] *= 4;
+                    // Columns come in 32s, so only one number of them fills as many bytes.
+                    shape[1] = 5 * shape[1] / 32 * 32;
                     latent_ternary(&name, &shape, tensor.data(), scales()?[0])?
                 }
                 Dtype::I8 => latent_embedding(shape[1], tensor.data(), &scales()?),
@@ -298,7 +299,7 @@ fn stem_error(error: StemError) -> ModelError {
 /// How a variable is stored.
 #[derive(Debug, PartialEq)]
 enum Kind {
-    /// A BitLinear's: two-bit codes and one scale.
+    /// A BitLinear's: five codes a byte and one scale.
     Ternary,
     /// The token table: int8 and one scale a row.
     Embedding,
@@ -328,7 +329,7 @@ fn put_ternary(tensors: &mut Tensors, part: &str, shape: &[usize], latent: &[f32
     let mut weights = vec![0; latent.len()];
     let scale = ternarize(latent, &mut weights);
     let packed = TernaryMatrix::from_weights(rows, cols, &weights).to_packed();
-    put(tensors, format!("{part}.weight"), Dtype::U8, vec![rows / 4, cols], packed);
+    put(tensors, format!("{part}.weight"), Dtype::U8, vec![rows, packed_width(cols)], packed);
     put(tensors, format!("{part}.weight_scale"), Dtype::F32, vec![1], f32_bytes(&[scale]));
 }
 

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor, Var};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::config::ConfigError;
-use crate::kernels::{PackError, TernaryMatrix};
+use crate::kernels::{packed_width, PackError, TernaryMatrix};
 
 /// Why a model file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +201,7 @@ impl Weights {
         if let Some(latent) = self.variable("weight", &[rows, cols], init)? {
             return Ok(Ternary::Latent(latent));
         }
-        let packed = self.take("weight", &[rows / 4, cols], Dtype::U8, "U8")?;
+        let packed = self.take("weight", &[rows, packed_width(cols)], Dtype::U8, "U8")?;
         let scale = self.take_f32("weight_scale", &[1])?[0];
         let matrix = TernaryMatrix::from_packed(rows, cols, &packed)
             .map_err(|source| ModelError::InvalidCode { name: self.full("weight"), source })?;

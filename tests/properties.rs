@@ -130,7 +130,7 @@ proptest! {
         let weight = |_| i8::try_from(random.below(3)).unwrap() - 1;
         let weights: Vec<i8> = (0..rows * cols).map(weight).collect();
         let packed = TernaryMatrix::from_weights(rows, cols, &weights).to_packed();
-        prop_assert_eq!(packed.len(), rows * cols / 4);
+        prop_assert_eq!(packed.len(), rows * cols.div_ceil(5));
         let again = TernaryMatrix::from_packed(rows, cols, &packed).unwrap();
         prop_assert_eq!(again.to_weights(), weights);
     }

@@ -8,7 +8,14 @@ const STARTS = 7;
 
 /** @typedef {{ decode: number, vision: number, stem: number, memory: number, text: number, fusion: number, prefill: number, total: number }} Timings */
 /** @typedef {{ text: string, tokens: number, ms: Timings }} Caption */
-/** @typedef {(beams: number) => Promise<Caption>} Captioner captions the photo, warm */
+/**
+ * @typedef {object} Captioner
+ * @property {(beams: number) => Promise<Caption>} caption captions the photo, warm
+ * @property {(words: string) => Promise<void>} remember fills the memory and corrects the photo's caption in it
+ */
+
+/** What the photo is corrected to. */
+const OWN_WORDS = 'Rex asleep beside a cup of coffee';
 
 /** @type {Record<string, (caption: Caption) => number>} */
 const STAGES = {
@@ -33,23 +40,31 @@ export async function captions(start, where, report) {
       gops: null, ratio: {}, ...parts,
     });
   const starts = [];
-  let caption = null;
+  let captioner = null;
   for (let round = 0; round < STARTS; round++) {
     const began = performance.now();
-    caption = await start();
+    captioner = await start();
     starts.push(performance.now() - began);
   }
   line('startup', starts);
-  const searched = await many(/** @type {Captioner} */ (caption), 3);
-  const greedy = await many(/** @type {Captioner} */ (caption), 1);
+  const { caption, remember } = /** @type {Captioner} */ (captioner);
+  const searched = await many(caption, 3);
+  const greedy = await many(caption, 1);
   const parts = Object.entries(STAGES).map(([name, stage]) => [name, rounded(median(searched.map(stage)), 3)]);
   line('caption', searched.map(({ ms }) => ms.total), { parts_ms: Object.fromEntries(parts) });
   line('vision', searched.map(({ ms }) => ms.vision));
   // The end of the caption is a token, too.
   line('decode_token', greedy.map((caption) => STAGES.tokens(caption) / (caption.tokens + 1)));
+  await remember(OWN_WORDS);
+  const reminded = await many(caption, 3);
+  if (reminded[0].text !== OWN_WORDS) throw new Error('the memory was not read');
+  const prefill = median(searched.map(STAGES.prefill));
+  line('memory_512', reminded.map(({ ms }) => ms.memory + ms.prefill - prefill), {
+    parts_ms: { memory: rounded(median(reminded.map(STAGES.memory)), 3) },
+  });
 }
 
-/** Captions of a warm captioner, all of which must say the same. @param {Captioner} caption @param {number} beams */
+/** Captions of a warm captioner, all of which must say the same. @param {Captioner['caption']} caption @param {number} beams */
 async function many(caption, beams) {
   const all = [];
   for (let round = 0; round < ROUNDS + 5; round++) all.push(await caption(beams));

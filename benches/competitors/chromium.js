@@ -1,12 +1,12 @@
 // @ts-check
-/** The benchmarks in one Chromium, both builds. `node chromium.js PHOTO [BUILD...]`; PHOTO lies in the repository. */
+/** The benchmarks in one Chromium, both builds. `node chromium.js PHOTO MEMORY [BUILD...]`; the files lie in the repository. */
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { serve } from '../../tests/e2e/server.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const [photo, ...builds] = process.argv.slice(2);
+const [photo, memory, ...builds] = process.argv.slice(2);
 
 /** A page that is isolated from others gets a clock of 5 microseconds instead of 100. */
 const headers = {
@@ -30,11 +30,11 @@ try {
     // A fresh page each: the competitors' weights are large.
     await page.goto(`${server.url}benches/competitors/page.html`);
     await page.evaluate(
-      async ([build, photo]) => {
+      async ([build, photo, memory]) => {
         const { run } = await import('./page.js');
-        await run(build, photo, globalThis.report);
+        await run(build, photo, memory, globalThis.report);
       },
-      [build, `/${relative(root, photo)}`],
+      [build, ...[photo, memory].map((path) => `/${relative(root, path)}`)],
     );
   }
 } finally {

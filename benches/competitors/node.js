@@ -1,5 +1,5 @@
 // @ts-check
-/** The benchmarks in node, simd128 only: node 20 computes relaxed instructions wrongly. `node node.js PHOTO` */
+/** The benchmarks in node, simd128 only: node 20 computes relaxed instructions wrongly. `node node.js PHOTO MEMORY` */
 import { readFile } from 'node:fs/promises';
 import ort from 'onnxruntime-web';
 import { captions } from './captions.js';
@@ -16,7 +16,7 @@ await contest(competitors, ort, where, report);
 const [wasm, model, tokenizer] = await Promise.all(
   ['wasm/simd128/bitmar_bg.wasm', 'model/model.safetensors', 'model/tokenizer.json'].map((path) => file(`../../pkg/${path}`)),
 );
-const photo = await readFile(process.argv[2]);
+const [photo, memory] = await Promise.all([readFile(process.argv[2]), readFile(process.argv[3])]);
 
 let starts = 0;
 
@@ -25,11 +25,16 @@ async function start() {
   const glue = await import(`../../pkg/wasm/simd128/bitmar.js?${starts++}`);
   await glue.default({ module_or_path: wasm });
   const captioner = new glue.Captioner(model, tokenizer);
-  return async (/** @type {number} */ beams) => {
+  const caption = async (/** @type {number} */ beams) => {
     const generation = captioner.begin(photo, { beams, remember: false });
     while (generation.step());
     return captioner.finish(generation);
   };
+  const remember = async (/** @type {string} */ words) => {
+    captioner.importMemory(memory);
+    captioner.teach(captioner.begin(photo, {}), words);
+  };
+  return { caption, remember };
 }
 
 await captions(start, where, report);

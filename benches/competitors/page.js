@@ -1,5 +1,5 @@
 // @ts-check
-/** The benchmarks in a page: `run(build, photo, report)` is called from chromium.js. */
+/** The benchmarks in a page: `run(build, photo, memory, report)` is called from chromium.js. */
 import * as ort from './node_modules/onnxruntime-web/dist/ort.wasm.min.mjs';
 import { captions } from './captions.js';
 import { contest } from './contest.js';
@@ -15,8 +15,8 @@ const asked = (worker, message) =>
     worker.postMessage(message);
   });
 
-/** @param {string} build @param {string} photoPath @param {(line: object) => void} report */
-export async function run(build, photoPath, report) {
+/** @param {string} build @param {string} photoPath @param {string} memoryPath @param {(line: object) => void} report */
+export async function run(build, photoPath, memoryPath, report) {
   const where = { runtime: 'chromium', build };
   ort.env.wasm.wasmPaths = new URL('./node_modules/onnxruntime-web/dist/', import.meta.url).href;
   const competitors = await import(`../../target/bench/wasm/${build}/competitors.js`);
@@ -34,6 +34,9 @@ export async function run(build, photoPath, report) {
     worker?.terminate();
     const started = (worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }));
     await asked(started, { build, wasm, model, tokenizer });
-    return (beams) => asked(started, { photo, beams });
+    return {
+      caption: (beams) => asked(started, { photo, beams }),
+      remember: async (words) => asked(started, { photo, words, memory: await bytes(memoryPath) }),
+    };
   }, where, report);
 }

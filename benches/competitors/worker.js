@@ -5,14 +5,22 @@ import { Keeper } from '../../pkg/keeper.js';
 
 /** @type {Engine} */
 let engine;
+/** @type {any} */
+let captioner;
 
-self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams } }) => {
+self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, memory, words } }) => {
   if (!photo) {
     const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
-    const captioner = new glue.Captioner(model, tokenizer);
+    captioner = new glue.Captioner(model, tokenizer);
     engine = new Engine(captioner, new Keeper(captioner, () => {}));
     self.postMessage('ready');
+    return;
+  }
+  if (memory) {
+    captioner.importMemory(memory);
+    captioner.teach(captioner.begin(new Uint8Array(await photo.arrayBuffer()), {}), words);
+    self.postMessage('remembered');
     return;
   }
   const options = { beams, remember: false };

@@ -132,7 +132,7 @@ fn metadata_that_is_not_ours_is_refused() {
         assert!(matches!(error, ModelError::MissingMetadata { name: n } if n == name), "{error}");
     }
     let version =
-        changed(&bytes, |_, metadata| drop(metadata.insert("format_version".into(), "2".into())));
+        changed(&bytes, |_, metadata| drop(metadata.insert("format_version".into(), "1".into())));
     let error = ModelFile::read(&version).err().unwrap();
     assert!(matches!(error, ModelError::InvalidMetadata { name: "format_version", .. }), "{error}");
     let wide = Config { memory: MemoryConfig { num_slots: 8, width: 1 << 30 }, ..config() };
@@ -163,7 +163,7 @@ fn tensors_that_do_not_fit_are_refused() {
         t.get_mut("sink_tokens").unwrap().data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
     });
     assert!(nan.len() == 4 && matches!(finite, ModelError::NotFinite { .. }), "{finite}");
-    let code = read(|tensors| tensors.get_mut("memory.value_proj.weight").unwrap().data[5] = 0b11);
+    let code = read(|tensors| tensors.get_mut("memory.value_proj.weight").unwrap().data[5] = 243);
     assert!(matches!(code, ModelError::InvalidCode { .. }), "{code}");
     let extreme = read(|tensors| tensors.get_mut("embedding.weight").unwrap().data[5] = 0x80);
     assert!(matches!(extreme, ModelError::WrongType { .. }), "{extreme}");
@@ -196,9 +196,10 @@ fn the_documented_example_packs_as_documented() {
     let mut tensors = BTreeMap::new();
     put_ternary(&mut tensors, "example_proj", &[rows, cols], &latent);
     let weight = &tensors["example_proj.weight"];
-    assert_eq!((weight.dtype, weight.shape.as_slice()), (Dtype::U8, &[1, 32][..]));
-    assert_eq!(weight.data[..4], [0x92, 0x60, 0x29, 0x06]);
-    assert_eq!(weight.data[4..], [0x55; 28]);
+    assert_eq!((weight.dtype, weight.shape.as_slice()), (Dtype::U8, &[4, 7][..]));
+    for (bytes, first) in weight.data.chunks_exact(7).zip([0x92, 0x7e, 0x6a, 0x56]) {
+        assert_eq!(bytes, [first, 0x79, 0x79, 0x79, 0x79, 0x79, 0x04]);
+    }
     // 12 of 128 weights are 0.5 in magnitude.
     assert_eq!(tensors["example_proj.weight_scale"].data, 0.046_875f32.to_le_bytes());
 }

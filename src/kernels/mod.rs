@@ -35,7 +35,7 @@ pub use depthwise_filter::DepthwiseFilter;
 pub use gradient::{rounded_product, ScaledIntegers};
 pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
-pub use ternary_matrix::{PackError, TernaryMatrix};
+pub use ternary_matrix::{packed_width, PackError, TernaryMatrix};
 
 /// One implementation of the kernels. Each function panics if the lengths do not fit.
 #[non_exhaustive]

@@ -1,7 +1,6 @@
 //! Ternary weights in memory: two bits each, in the order the kernels read them.
 //!
-//! The file order (`from_packed`) is that of the BitNet models in `transformers`. It is repacked once,
-//! on load, into blocks of 16 rows. A block holds one 16-byte step per 4 columns:
+//! A file holds five weights a byte (`from_packed`). They are repacked once, on load, into blocks of 16 rows. A block holds one 16-byte step per 4 columns:
 //!
 //! ```text
 //! byte 4 * r + k of step s, bit pair f   =   weight [16 * block + 4 * f + r][4 * s + k] + 1
@@ -20,6 +19,36 @@ pub(super) const STEP_BYTES: usize = 16;
 pub(super) const STEP_COLS: usize = 4;
 /// A row sum stays inside an `i32` with room to spare: `2^16 * 128 * 127 < 2^31`.
 pub(super) const MAX_COLS: usize = 1 << 16;
+
+/// Weights in a byte of a model file: `3^5 = 243` fits.
+const DIGITS: usize = 5;
+/// What [`DIGITS_OF_BYTE`] holds for bytes that are no number of five digits.
+const NO_DIGIT: u8 = 3;
+/// The digits of every byte, lowest first.
+const DIGITS_OF_BYTE: [[u8; DIGITS]; 256] = digits_of_byte();
+
+/// Bytes that a model file spends on a row of `cols` weights.
+pub fn packed_width(cols: usize) -> usize {
+    cols.div_ceil(DIGITS)
+}
+
+const fn digits_of_byte() -> [[u8; DIGITS]; 256] {
+    let mut table = [[NO_DIGIT; DIGITS]; 256];
+    let mut byte = 0;
+    while byte < 243 {
+        let (mut rest, mut digit) = (byte, 0);
+        while digit < DIGITS {
+            #[allow(clippy::cast_possible_truncation, reason = "a remainder of 3 is below 3")]
+            {
+                table[byte][digit] = (rest % 3) as u8;
+            }
+            rest /= 3;
+            digit += 1;
+        }
+        byte += 1;
+    }
+    table
+}
 
 /// Four weights 0, each stored as code 1.
 const ZERO_WEIGHTS: u8 = 0b0101_0101;
@@ -54,17 +83,17 @@ pub enum PackError {
     /// The shape needs another number of bytes.
     #[error("expected {expected} bytes of packed weights, found {found}")]
     WrongLength {
-        /// `rows / 4 * cols`.
+        /// `rows` times [`packed_width`] of the columns.
         expected: usize,
         /// Bytes given.
         found: usize,
     },
-    /// The bit pair 3 stands for no weight.
-    #[error("the code at row {row}, column {col} is 3, which is no weight")]
+    /// A byte is above 242 or holds a digit behind the last column.
+    #[error("the byte of row {row}, column {col} stands for no weights")]
     InvalidCode {
-        /// Row of the code.
+        /// Row of the byte.
         row: usize,
-        /// Column of the code.
+        /// The first column it gets wrong.
         col: usize,
     },
 }
@@ -89,61 +118,58 @@ impl TernaryMatrix {
         matrix
     }
 
-    /// Takes the bytes of a model file, `[rows / 4, cols]`: byte `(r, c)` holds the codes (weight + 1)
-    /// of rows `r`, `r + rows / 4`, `r + rows / 2` and `r + 3 * rows / 4` at column `c`, lowest bits first.
+    /// Takes the bytes of a model file, `[rows, packed_width(cols)]`: byte b of a row is the base-3 number
+    /// whose digits, lowest first, are the codes (weight + 1) of columns `5 b` to `5 b + 4`; digits beyond
+    /// the last column are 0.
     pub fn from_packed(rows: usize, cols: usize, packed: &[u8]) -> Result<Self, PackError> {
         if !has_packed_form(rows, cols) {
             return Err(PackError::WrongShape { rows, cols });
         }
-        let quarter = rows / 4;
-        let expected = quarter.checked_mul(cols).ok_or(PackError::WrongShape { rows, cols })?;
+        let width = packed_width(cols);
+        let expected = rows.checked_mul(width).ok_or(PackError::WrongShape { rows, cols })?;
         if packed.len() != expected {
             return Err(PackError::WrongLength { expected, found: packed.len() });
         }
         let mut matrix = Self::zeros(rows, cols);
-        for (r, bytes) in packed.chunks_exact(cols).enumerate() {
-            for part in 0..4 {
-                let row = r + part * quarter;
-                matrix
-                    .set_row(row, bytes, 2 * part)
-                    .map_err(|col| PackError::InvalidCode { row, col })?;
+        let mut codes = vec![0; width * DIGITS];
+        for (row, bytes) in packed.chunks_exact(width).enumerate() {
+            for (codes, &byte) in codes.chunks_exact_mut(DIGITS).zip(bytes) {
+                codes.copy_from_slice(&DIGITS_OF_BYTE[usize::from(byte)]);
             }
+            let is_wrong = |(col, &digit): (usize, &u8)| match col < cols {
+                true => digit == NO_DIGIT,
+                false => digit != 0,
+            };
+            if let Some(col) = codes.iter().enumerate().position(is_wrong) {
+                return Err(PackError::InvalidCode { row, col });
+            }
+            matrix.set_row(row, &codes[..cols]);
         }
         Ok(matrix)
     }
 
-    /// Takes the codes of a row from bit `from` of every byte of `bytes`, `[cols]`; returns the column of
-    /// a code that stands for no weight.
-    fn set_row(&mut self, row: usize, bytes: &[u8], from: usize) -> Result<(), usize> {
+    /// Takes the codes of a row, `[cols]`.
+    fn set_row(&mut self, row: usize, codes: &[u8]) {
         /// A code in each byte: four columns at once, because a module that just started runs slowly.
         const CODES: u32 = 0x0303_0303;
         let (first, to) = self.position(row, 0);
         let steps = self.steps[first..].chunks_mut(STEP_BYTES);
-        for (step, (bytes, place)) in bytes.chunks_exact(STEP_COLS).zip(steps).enumerate() {
-            let codes =
-                u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) >> from & CODES;
-            let invalid = codes & codes >> 1;
-            if invalid != 0 {
-                return Err(STEP_COLS * step + invalid.trailing_zeros() as usize / 8);
-            }
+        for (codes, place) in codes.chunks_exact(STEP_COLS).zip(steps) {
+            let codes = u32::from_le_bytes([codes[0], codes[1], codes[2], codes[3]]);
             let others = u32::from_le_bytes([place[0], place[1], place[2], place[3]]);
             let all = others & !(CODES << to) | codes << to;
             place[..STEP_COLS].copy_from_slice(&all.to_le_bytes());
         }
-        Ok(())
     }
 
     /// The bytes of a model file, as `from_packed` takes them.
     pub fn to_packed(&self) -> Vec<u8> {
-        let quarter = self.rows / 4;
-        let mut packed = Vec::with_capacity(quarter * self.cols);
-        for r in 0..quarter {
-            for col in 0..self.cols {
-                let pair = |part: usize| self.code(r + part * quarter, col) << (2 * part);
-                packed.push(pair(0) | pair(1) | pair(2) | pair(3));
-            }
-        }
-        packed
+        let byte = |row, first: usize| {
+            let columns = (first..self.cols.min(first + DIGITS)).rev();
+            columns.fold(0, |number, col| 3 * number + self.code(row, col))
+        };
+        let firsts = || (0..self.cols).step_by(DIGITS);
+        (0..self.rows).flat_map(|row| firsts().map(move |first| byte(row, first))).collect()
     }
 
     /// The weights in row order, `[rows, cols]`.

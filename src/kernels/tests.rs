@@ -163,18 +163,16 @@ fn the_backends_of_this_build_are_available() {
 }
 
 #[test]
-fn packed_bytes_hold_rows_a_quarter_apart() {
-    let mut weights = vec![0; 8 * 32];
-    // Rows 1, 3, 5 and 7 share the bytes of the second packed row.
-    weights[32] = -1;
-    weights[3 * 32] = 1;
-    weights[7 * 32] = 1;
-    let matrix = TernaryMatrix::from_weights(8, 32, &weights);
-    let packed = matrix.to_packed();
-    assert_eq!(packed.len(), 64);
-    assert_eq!(packed[0], 0b01_01_01_01);
-    assert_eq!(packed[32], 0b10_01_10_00);
-    assert_eq!(TernaryMatrix::from_packed(8, 32, &packed).expect("packed").to_weights(), weights);
+fn a_packed_byte_holds_five_columns() {
+    let mut weights = vec![0; 4 * 32];
+    weights[32..37].copy_from_slice(&[1, -1, 0, 1, -1]);
+    weights[63] = 1;
+    let packed = TernaryMatrix::from_weights(4, 32, &weights).to_packed();
+    assert_eq!(packed.len(), 4 * 7);
+    // Base 3, the first column lowest: five zeros are 11111, two of them 11.
+    assert_eq!(packed[..7], [121, 121, 121, 121, 121, 121, 4]);
+    assert_eq!(packed[7..14], [2 + 9 + 2 * 27, 121, 121, 121, 121, 121, 1 + 2 * 3]);
+    assert_eq!(TernaryMatrix::from_packed(4, 32, &packed).expect("packed").to_weights(), weights);
 }
 
 #[test]
@@ -192,11 +190,15 @@ fn packing_keeps_every_weight() {
 
 #[test]
 fn bad_packed_bytes_are_refused() {
-    let mut packed = vec![0b01_01_01_01; 64];
-    packed[33] = 0b01_11_01_01;
+    let packed = [121, 121, 121, 121, 121, 121, 4].repeat(8);
     let refused = |rows, cols, bytes: &[u8]| TernaryMatrix::from_packed(rows, cols, bytes).err();
-    assert_eq!(refused(8, 32, &packed), Some(PackError::InvalidCode { row: 5, col: 1 }));
-    let wrong_length = PackError::WrongLength { expected: 64, found: 63 };
+    assert_eq!(refused(8, 32, &packed), None);
+    for (at, byte, row, col) in [(36, 243, 5, 5), (36, 255, 5, 5), (41, 4 + 9, 5, 32)] {
+        let mut packed = packed.clone();
+        packed[at] = byte;
+        assert_eq!(refused(8, 32, &packed), Some(PackError::InvalidCode { row, col }));
+    }
+    let wrong_length = PackError::WrongLength { expected: 56, found: 55 };
     assert_eq!(refused(8, 32, &packed[1..]), Some(wrong_length));
     for (rows, cols) in [(0, 32), (6, 32), (8, 0), (8, 33), (8, 65568), (usize::MAX - 3, 65536)] {
         assert_eq!(refused(rows, cols, &packed), Some(PackError::WrongShape { rows, cols }));

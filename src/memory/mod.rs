@@ -24,6 +24,8 @@ pub const MERGE_RATE: f32 = 0.2;
 pub const FORGET_FLOOR: f32 = 0.1;
 /// Ticks (written episodes) in which the rest of a slot's strength halves.
 pub const FORGET_HALF_LIFE: f32 = 256.0;
+/// How far below the null slot's a score may lie and still count: such a slot weighs a twentieth of it.
+pub const STRANGER_MARGIN: f32 = 3.0;
 /// Weight from which a slot lends its caption to the decoder.
 pub const RECALL_THRESHOLD: f32 = 0.3;
 /// Most slots that lend their captions at once.
@@ -196,6 +198,8 @@ impl EpisodicMemory {
                 let similarity = parameters.sharpness * slot.key.cosine(query);
                 (index, similarity + self.forget(slot).ln())
             })
+            // Hundreds of strangers would together outweigh the null slot.
+            .filter(|&(_, score)| score > parameters.null_logit - STRANGER_MARGIN)
             .collect();
         let largest = scores.iter().fold(parameters.null_logit, |most, &(_, s)| most.max(s));
         let null = (parameters.null_logit - largest).exp();
@@ -203,9 +207,11 @@ impl EpisodicMemory {
         let null_weight = null / sum;
         let mut context: Vec<f32> = parameters.null_value.iter().map(|v| null_weight * v).collect();
         let mut weights = Vec::new();
-        for ((index, slot), (_, score)) in self.occupied().zip(scores) {
+        for (index, score) in scores {
             let weight = (score - largest).exp() / sum;
-            slot.value.add_to(&mut context, weight);
+            if let Some(slot) = &self.slots[index] {
+                slot.value.add_to(&mut context, weight);
+            }
             if weight >= RECALL_THRESHOLD {
                 weights.push((index, weight));
             }

@@ -81,19 +81,14 @@ impl Snapshot {
         let value_scales = collect(&slots, |(_, s)| s.value.scale.to_le_bytes());
         put("value_scales", Dtype::F32, vec![rows], value_scales);
         put("usage", Dtype::F32, vec![rows], collect(&slots, |(_, s)| s.usage.to_le_bytes()));
-        put("recalls", Dtype::U64, vec![rows], collect(&slots, |(_, s)| s.recalls.to_le_bytes()));
-        put(
-            "last_write",
-            Dtype::U64,
-            vec![rows],
-            collect(&slots, |(_, s)| s.last_write.to_le_bytes()),
-        );
-        put(
-            "last_read",
-            Dtype::U64,
-            vec![rows],
-            collect(&slots, |(_, s)| s.last_read.to_le_bytes()),
-        );
+        let mut put_counts = |name, of: fn(&Slot) -> u64| {
+            // Nobody writes four thousand million captions.
+            let count = |slot| u32::try_from(of(slot)).unwrap_or(u32::MAX).to_le_bytes();
+            put(name, Dtype::U32, vec![rows], collect(&slots, |(_, s)| count(s)));
+        };
+        put_counts("recalls", |slot| slot.recalls);
+        put_counts("last_write", |slot| slot.last_write);
+        put_counts("last_read", |slot| slot.last_read);
         let lengths = collect(&slots, |(_, s)| index(s.record.thumbnail.len()));
         put("thumbnail_lengths", Dtype::U32, vec![rows], lengths);
         let thumbnails: Vec<u8> =

@@ -256,7 +256,7 @@ pub fn eval(
 
 /// Prints what the memory of a model file does for its user, on `examples` dev photos at the most.
 pub fn eval_memory(places: &Places, model: &Path, examples: usize) -> Result<(), AnyError> {
-    const CORRECTIONS: usize = 100;
+    const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;
     let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&places.tokenizer)?);
     let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;

@@ -80,6 +80,10 @@ impl<'a> Tensors<'a> {
         let f32s = |name| Ok::<_, SnapshotError>(f32s(raw(name, Dtype::F32, &[rows])?));
         let u32s = |name| Ok::<_, SnapshotError>(u32s(raw(name, Dtype::U32, &[rows])?));
         let u64s = |name| Ok::<_, SnapshotError>(u64s(raw(name, Dtype::U64, &[rows])?));
+        let counts = |name| match version {
+            Version::One | Version::Two => u64s(name),
+            Version::Three => Ok(u32s(name)?.into_iter().map(u64::from).collect()),
+        };
         Ok(Self {
             slots: u32s("slots")?,
             keys: raw("keys", Dtype::I8, &[rows, width])?,
@@ -89,10 +93,10 @@ impl<'a> Tensors<'a> {
             usage: f32s("usage")?,
             recalls: match version {
                 Version::One => vec![0; rows],
-                _ => u64s("recalls")?,
+                _ => counts("recalls")?,
             },
-            last_write: u64s("last_write")?,
-            last_read: u64s("last_read")?,
+            last_write: counts("last_write")?,
+            last_read: counts("last_read")?,
             thumbnail_lengths: u32s("thumbnail_lengths")?,
             thumbnails: raw("thumbnails", Dtype::U8, &[len(&file, "thumbnails")?])?,
             records: match version {
