@@ -250,6 +250,7 @@ impl Captioner {
         let state = self.model.prefill(&fused, &lent, &recall.context)?;
         let prefilled = (self.now)();
         let start_token = options.length.start_token();
+        let repeated = if options.repeat { repeated(&recalled) } else { Vec::new() };
         let seen = Seen { key, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,
@@ -257,8 +258,7 @@ impl Captioner {
             start_token,
         });
         Ok(Generation {
-            search: BeamSearch::new(state, start_token, options.beams)
-                .repeating(repeated(&recalled)),
+            search: BeamSearch::new(state, start_token, options.beams).repeating(repeated),
             seen,
             observer,
             recall,

@@ -10,7 +10,8 @@ use candle_core::{Device, Result, Tensor, D};
 use crate::config::Config;
 use crate::nn::fused::with_values;
 use crate::nn::{
-    AttentionLayout, BitLinear, Block, KvCache, Modulation, RmsNorm, RowModulation, Workspace,
+    AttentionLayout, BitLinear, Block, KvCache, Modulation, RmsNorm, RowModulation, Segment,
+    Workspace,
 };
 use crate::text::text_sizes;
 use crate::weights::{Init, ModelError, Weights};
@@ -84,14 +85,18 @@ impl Decoder {
         self.norm.forward(&rows)
     }
 
-    /// Runs the prefix `[rows, hidden_size]` of one text and keeps it in the fixed part of the caches.
+    /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in the fixed
+    /// part of the caches; the first token will stand at `first`.
     pub fn prefill(
         &self,
         prefix: &Tensor,
         context: &Tensor,
-        layout: &AttentionLayout,
+        segments: Vec<Segment>,
+        positions: &[u32],
+        first: usize,
     ) -> Result<DecoderState> {
         let context = self.conditioning(context)?;
+        let layout = AttentionLayout::with_positions(segments, positions.to_vec());
         let photos = Tensor::zeros(prefix.dim(0)?, candle_core::DType::U32, &Device::Cpu)?;
         let mut rows = prefix.clone();
         let mut caches = Vec::with_capacity(self.layers.len());
@@ -104,10 +109,13 @@ impl Decoder {
             let (keys, values) = attn.keys_and_values(&normed)?;
             let (fixed_keys, fixed_values) =
                 (with_values(&keys, <[f32]>::to_vec)?, with_values(&values, <[f32]>::to_vec)?);
-            caches.push(KvCache::new(fixed_keys, fixed_values, self.window, attn.heads()));
+            let (positions, heads) = (positions.to_vec(), attn.heads());
+            let cache =
+                KvCache::new(fixed_keys, fixed_values, positions, first, self.window, heads);
+            caches.push(cache);
             // Nothing reads what the last layer makes of the prefix.
             if index + 1 < self.layers.len() {
-                let attended = attn.attend(&normed, &keys, &values, layout)?;
+                let attended = attn.attend(&normed, &keys, &values, &layout)?;
                 rows = layer.block.finish(&rows, &attended)?;
             }
         }

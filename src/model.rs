@@ -22,7 +22,10 @@ use crate::text::{consecutive, TextEncoder};
 use crate::vision::{EncodedPhotos, VisionEncoder};
 use crate::weights::{Init, ModelError, Weights};
 
+mod placement;
+
 pub use crate::nn::token_embedding::QuantizedTable;
+use placement::Placement;
 
 /// Ids of the special tokens; see docs/model-format.md.
 pub mod special {
@@ -328,23 +331,24 @@ impl BitMar {
             vec![self.sink_tokens.index_select(&indices(&sinks)?, 0)?, photos.rows.clone()];
         let mut batch = Placement::new(num_photos, sinks.len() + photos.rows.dim(0)?);
         for (photo, ranges) in photos.ranges.iter().enumerate() {
-            batch.add(photo, photo * num_sinks..(photo + 1) * num_sinks, true);
+            batch.add_prefix(photo, photo * num_sinks..(photo + 1) * num_sinks);
             for range in ranges.iter().filter(|range| !range.is_empty()) {
-                batch.add(photo, sinks.len() + range.start..sinks.len() + range.end, true);
+                batch.add_prefix(photo, sinks.len() + range.start..sinks.len() + range.end);
             }
         }
         if !recalled.is_empty() {
             let texts: Vec<&[u32]> = recalled.iter().map(|text| text.tokens.as_slice()).collect();
             parts.push(self.encode_texts(table, &texts)?.rows);
         }
-        recalled.iter().for_each(|text| batch.append(text, true));
+        recalled.iter().for_each(|text| batch.append_recalled(text));
         let prefix_rows = batch.photo_of_row.len();
         let tokens: Vec<u32> =
             captions.iter().flat_map(|text| text.tokens.iter().copied()).collect();
         if !tokens.is_empty() {
             parts.push(self.embedding.look_up(table, &tokens)?);
         }
-        captions.iter().for_each(|text| batch.append(text, false));
+        captions.iter().for_each(|text| batch.append_caption(text));
+        let first = batch.first_of_captions(0);
         let Placement { segments, positions, photo_of_row, .. } = batch;
         Ok(PlacedRows {
             rows: Tensor::cat(&parts, 0)?,
@@ -352,6 +356,7 @@ impl BitMar {
             positions,
             photo_of_row,
             prefix_rows,
+            first,
         })
     }
 
@@ -406,8 +411,8 @@ impl BitMar {
     ) -> Result<DecoderState> {
         let recalled: Vec<PlacedText> = recalled.iter().map(recalled_text).collect();
         let batch = self.place(&self.table()?, &photo.fused, &recalled, &[])?;
-        let layout = AttentionLayout::with_positions(batch.segments, batch.positions);
-        self.decoder.prefill(&batch.rows, &row(context)?, &layout)
+        let PlacedRows { rows, segments, positions, first, .. } = batch;
+        self.decoder.prefill(&rows, &row(context)?, segments, &positions, first)
     }
 
     /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]` each.
@@ -452,46 +457,8 @@ struct PlacedRows {
     positions: Vec<u32>,
     photo_of_row: Vec<u32>,
     prefix_rows: usize,
-}
-
-/// Keeps the books while rows are laid out: who sees whom, and where each row stands.
-struct Placement {
-    segments: Vec<Segment>,
-    positions: Vec<u32>,
-    photo_of_row: Vec<u32>,
-    prefix: Vec<Vec<Range<usize>>>,
-}
-
-impl Placement {
-    fn new(photos: usize, rows: usize) -> Self {
-        Self {
-            segments: Vec::new(),
-            positions: vec![0; rows],
-            photo_of_row: vec![0; rows],
-            prefix: vec![Vec::new(); photos],
-        }
-    }
-
-    fn append(&mut self, text: &PlacedText, joins_prefix: bool) {
-        let start = self.positions.len();
-        let end = start + text.tokens.len();
-        self.positions.resize(end, 0);
-        self.photo_of_row.resize(end, 0);
-        self.add(text.photo, start..end, joins_prefix);
-    }
-
-    fn add(&mut self, photo: usize, rows: Range<usize>, joins_prefix: bool) {
-        let keys = self.prefix[photo].clone();
-        let first: usize = keys.iter().map(ExactSizeIterator::len).sum();
-        for (offset, row) in rows.clone().enumerate() {
-            self.positions[row] = u32::try_from(first + offset).expect("a prefix is short");
-            self.photo_of_row[row] = u32::try_from(photo).expect("a batch is small");
-        }
-        if joins_prefix {
-            self.prefix[photo].push(rows.clone());
-        }
-        self.segments.push(Segment { queries: rows, keys, causal: true });
-    }
+    /// Where the captions of photo 0 start.
+    first: usize,
 }
 
 impl EpisodeProjections {

@@ -1,10 +1,12 @@
 //! The trainer's command line: makes the tokenizer and the model, and scores it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bitmar::train::commands::{self, Places};
-use bitmar::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
+use bitmar::train::curves::{draw, read_curves};
+use bitmar::train::data::Split;
+use bitmar::train::recipe;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
@@ -14,10 +16,12 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
+       bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
+       bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
-       bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--list]
+       bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--on-train] [--list]
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
-   training: [--steps N] [--examples N] [--cores N] [--rate R] [--seed N] [--resume]
+   training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
    all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
 
@@ -40,23 +44,22 @@ struct Arguments {
     checkpoint: PathBuf,
     model: PathBuf,
     trained: String,
+    log: PathBuf,
+    svg: PathBuf,
+    title: String,
+    /// What to draw.
+    measures: Vec<String>,
     options: RunOptions,
     /// Photos of an evaluation.
     photos: usize,
     beams: usize,
     resume: bool,
+    split: Split,
     list: bool,
 }
 
-impl Default for Arguments {
-    fn default() -> Self {
-        let options = RunOptions {
-            steps: 2000,
-            examples_per_shard: 12,
-            shards: 2,
-            learning_rate: 1.5e-3,
-            seed: 1,
-        };
+impl Arguments {
+    fn of(command: &str) -> Self {
         Self {
             places: Places {
                 data: "data".into(),
@@ -68,10 +71,15 @@ impl Default for Arguments {
             checkpoint: "runs/captions.safetensors".into(),
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
-            options,
+            log: "run.log".into(),
+            svg: "run.svg".into(),
+            title: String::new(),
+            measures: Vec::new(),
+            options: recipe::options(command),
             photos: 1000,
             beams: 3,
             resume: false,
+            split: Split::Dev,
             list: false,
         }
     }
@@ -87,29 +95,36 @@ fn run() -> Outcome {
         }
         _ => return Err(USAGE.into()),
     };
-    let arguments = parse(parser)?;
+    let arguments = parse(&command, parser)?;
     let Arguments { places, options, resume, .. } = &arguments;
     match command.as_str() {
-        "tokenizer" => write_tokenizer(&places.data, &places.out),
+        "tokenizer" => commands::tokenizer(&places.data, &places.out),
         "vision" => commands::vision(places, options.clone(), *resume),
         "text" => commands::text(places, options.clone(), *resume),
         "captions" => commands::captions(places, options.clone(), *resume),
         "critical" => commands::critical(places, options.clone(), *resume),
+        "all" => commands::all(places, &arguments.trained),
+        "curves" => {
+            let Arguments { log, svg, title, measures, .. } = &arguments;
+            let curves = read_curves(&std::fs::read_to_string(log)?, measures);
+            std::fs::write(svg, draw(title, &curves))?;
+            Ok(())
+        }
         "export" => {
             let Arguments { checkpoint, model, trained, .. } = &arguments;
             commands::export(places, checkpoint, trained, model)
         }
         "eval" => {
-            let Arguments { model, photos, beams, list, .. } = &arguments;
-            commands::eval(places, model, (*photos, *beams), *list)
+            let Arguments { model, photos, beams, split, list, .. } = &arguments;
+            commands::eval(places, model, (*split, *photos, *beams), *list)
         }
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }
 }
 
-fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
-    let mut a = Arguments::default();
+fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
+    let mut a = Arguments::of(command);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("data") => a.places.data = parser.value()?.into(),
@@ -120,6 +135,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
             Long("checkpoint") => a.checkpoint = parser.value()?.into(),
             Long("model") => a.model = parser.value()?.into(),
             Long("trained") => a.trained = parser.value()?.string()?,
+            Long("log") => a.log = parser.value()?.into(),
+            Long("svg") => a.svg = parser.value()?.into(),
+            Long("title") => a.title = parser.value()?.string()?,
+            Value(measure) => a.measures.push(measure.string()?),
             Long("steps") => a.options.steps = parser.value()?.parse()?,
             Long("examples") => {
                 a.photos = parser.value()?.parse()?;
@@ -127,19 +146,14 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments, lexopt::Error> {
             }
             Long("cores") => a.options.shards = parser.value()?.parse()?,
             Long("rate") => a.options.learning_rate = parser.value()?.parse()?,
+            Long("dropout") => a.options.dropout = parser.value()?.parse()?,
             Long("seed") => a.options.seed = parser.value()?.parse()?,
             Long("beams") => a.beams = parser.value()?.parse()?,
             Long("resume") => a.resume = true,
+            Long("on-train") => a.split = Split::Train,
             Long("list") => a.list = true,
             _ => return Err(argument.unexpected()),
         }
     }
     Ok(a)
-}
-
-fn write_tokenizer(data: &Path, out: &Path) -> Outcome {
-    let tokenizer = train_tokenizer(training_texts(data)?.into_iter(), VOCAB_SIZE)
-        .map_err(|e| e.to_string())?;
-    tokenizer.save(out, false).map_err(|e| e.to_string())?;
-    Ok(())
 }

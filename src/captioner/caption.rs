@@ -22,6 +22,8 @@ pub struct CaptionOptions {
     pub count_recalls: bool,
     /// Whether to tell where the model looked at each word.
     pub attention: bool,
+    /// Whether the search repeats corrected captions. Without, only the decoder can: for evaluations.
+    pub repeat: bool,
 }
 
 impl Default for CaptionOptions {
@@ -33,6 +35,7 @@ impl Default for CaptionOptions {
             remember: true,
             count_recalls: true,
             attention: false,
+            repeat: true,
         }
     }
 }

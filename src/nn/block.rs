@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::attention::Heads;
+use super::dropout::dropout;
 use super::fused::with_values;
 use super::step::RowModulation;
 use super::{Attention, AttentionLayout, Mlp, RmsNorm, ScaleChannels};
@@ -100,9 +101,9 @@ impl Block {
 
     /// The rest of the block, once the attention's output is known.
     pub fn finish(&self, rows: &Tensor, attended: &Tensor) -> Result<Tensor> {
-        let rows = rows.add(&scaled(&self.ls1, attended)?)?;
+        let rows = rows.add(&dropout(&scaled(&self.ls1, attended)?)?)?;
         let hidden = self.mlp.forward(&self.norm2.forward(&rows)?)?;
-        rows.add(&scaled(&self.ls2, &hidden)?)
+        rows.add(&dropout(&scaled(&self.ls2, &hidden)?)?)
     }
 }
 

@@ -35,21 +35,33 @@ pub(crate) struct HeadWeights {
 struct Fixed {
     keys: Vec<f32>,
     values: Vec<f32>,
+    /// Where the rows stand; some may stand side by side.
+    positions: Vec<u32>,
+    /// Where the first token stands.
+    first: usize,
 }
 
 impl KvCache {
     /// A cache whose fixed part holds `keys` (not rotated) and `values`, `[rows, heads.keys * dim]`
-    /// each, at positions 0, 1, ..; at most `window` tokens follow.
+    /// each, at `positions`; at most `window` tokens follow, the first one at position `first`.
     ///
     /// # Panics
     ///
-    /// If keys and values differ in number, or `window` is 0.
-    pub fn new(keys: Vec<f32>, values: Vec<f32>, window: usize, heads: Heads) -> Self {
+    /// If keys, values and positions differ in number, or `window` is 0.
+    pub fn new(
+        keys: Vec<f32>,
+        values: Vec<f32>,
+        positions: Vec<u32>,
+        first: usize,
+        window: usize,
+        heads: Heads,
+    ) -> Self {
         assert_eq!(keys.len(), values.len(), "one value a key");
+        assert_eq!(keys.len(), positions.len() * heads.keys * heads.dim, "one position a key");
         assert!(window > 0, "a token sees itself");
-        let fixed_keys = Arc::new(rotated_from(&keys, heads, 0));
+        let fixed_keys = Arc::new(rotated(&keys, heads, &positions));
         Self {
-            fixed: Arc::new(Fixed { keys, values }),
+            fixed: Arc::new(Fixed { keys, values, positions, first }),
             fixed_keys,
             ring_keys: Vec::new(),
             ring_values: Vec::new(),
@@ -71,7 +83,7 @@ impl KvCache {
 
     /// The true position of the next token.
     pub fn next_position(&self) -> usize {
-        self.len() + self.evicted
+        self.fixed.first + self.ring_keys.len() / self.key_width() + self.evicted
     }
 
     /// How the next token is turned: the same in every layer.
@@ -109,7 +121,9 @@ impl KvCache {
         self.ring_keys[oldest..][..width].copy_from_slice(key);
         self.ring_values[oldest..][..width].copy_from_slice(value);
         self.evicted += 1;
-        self.fixed_keys = Arc::new(rotated_from(&self.fixed.keys, self.heads, self.evicted));
+        let evicted = u32::try_from(self.evicted).expect("a text has few tokens");
+        let positions: Vec<u32> = self.fixed.positions.iter().map(|p| p + evicted).collect();
+        self.fixed_keys = Arc::new(rotated(&self.fixed.keys, self.heads, &positions));
     }
 
     fn read(&self, query: &[f32], weights: &mut HeadWeights, out: &mut [f32]) {
@@ -143,13 +157,10 @@ impl KvCache {
     }
 }
 
-fn rotated_from(keys: &[f32], heads: Heads, first: usize) -> Vec<f32> {
-    let rows = keys.len() / (heads.keys * heads.dim);
-    let position = |row| u32::try_from(first + row).expect("a text has few tokens");
-    let positions: Vec<u32> = (0..rows).map(position).collect();
+fn rotated(keys: &[f32], heads: Heads, positions: &[u32]) -> Vec<f32> {
     let mut keys = keys.to_vec();
-    if rows > 0 {
-        Rotations::new(&positions, heads.dim).apply(&mut keys, heads.dim, Direction::Forth);
+    if !positions.is_empty() {
+        Rotations::new(positions, heads.dim).apply(&mut keys, heads.dim, Direction::Forth);
     }
     keys
 }
@@ -165,9 +176,16 @@ mod tests {
         (0..len).map(|_| random.normal()).collect()
     }
 
+    /// A cache whose fixed rows stand one after the other, before the first token.
+    fn cache(keys: Vec<f32>, values: Vec<f32>, window: usize) -> KvCache {
+        let rows = keys.len() / HEADS.dim;
+        let positions = (0..u32::try_from(rows).unwrap()).collect();
+        KvCache::new(keys, values, positions, rows, window, HEADS)
+    }
+
     /// What a query reads of rows that all stand in the fixed part, counted from position 0.
     fn reference(keys: &[Vec<f32>], values: &[Vec<f32>], query: &[f32]) -> Vec<f32> {
-        let cache = KvCache::new(keys.concat(), values.concat(), 1, HEADS);
+        let cache = cache(keys.concat(), values.concat(), 1);
         let mut query = query.to_vec();
         let last = u32::try_from(cache.len() - 1).unwrap();
         Rotations::new(&[last], HEADS.dim).apply(&mut query, HEADS.dim, Direction::Forth);
@@ -187,7 +205,7 @@ mod tests {
     #[test]
     fn a_query_reads_the_softmax_weighted_mean_of_the_values() {
         let (keys, values, query) = (numbers(1, 5 * 32), numbers(2, 5 * 32), numbers(3, 64));
-        let cache = KvCache::new(keys, values.clone(), 1, HEADS);
+        let cache = cache(keys, values.clone(), 1);
         let mut found = vec![0.0; 64];
         cache.read(&query, &mut HeadWeights::default(), &mut found);
         for (head, query) in query.chunks_exact(32).enumerate() {
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn clones_share_the_fixed_part_and_nothing_else() {
-        let mut cache = KvCache::new(numbers(0, 32 * 4), numbers(1, 32 * 4), 8, HEADS);
+        let mut cache = cache(numbers(0, 32 * 4), numbers(1, 32 * 4), 8);
         let mut other = cache.clone();
         attend(&mut cache, &numbers(2, 64), &numbers(3, 32), &numbers(4, 32));
         assert_eq!((cache.len(), other.len()), (5, 4));
@@ -222,8 +240,7 @@ mod tests {
         let (fixed, window) = (3, 8);
         let keys: Vec<Vec<f32>> = (0..40).map(|i| numbers(i, 32)).collect();
         let values: Vec<Vec<f32>> = (0..40).map(|i| numbers(100 + i, 32)).collect();
-        let mut cache =
-            KvCache::new(keys[..fixed].concat(), values[..fixed].concat(), window, HEADS);
+        let mut cache = cache(keys[..fixed].concat(), values[..fixed].concat(), window);
         for t in fixed..40 {
             let query = numbers(200 + t as u64, 64);
             let out = attend(&mut cache, &query, &keys[t], &values[t]);
@@ -239,11 +256,30 @@ mod tests {
 
     #[test]
     fn the_cache_keeps_its_size_over_ten_thousand_tokens() {
-        let mut cache = KvCache::new(numbers(0, 32 * 4), numbers(1, 32 * 4), 8, HEADS);
+        let mut cache = cache(numbers(0, 32 * 4), numbers(1, 32 * 4), 8);
         for t in 0..10_000 {
             let out = attend(&mut cache, &numbers(t, 64), &numbers(t + 1, 32), &numbers(t + 2, 32));
             assert!(out.iter().all(|v| v.is_finite()));
             assert!(cache.len() <= 12);
+        }
+    }
+
+    #[test]
+    fn fixed_rows_may_stand_beside_the_tokens_and_keep_their_distance() {
+        // Row 2 stands where the first token does: the same scores as with every position 7 higher.
+        let (keys, values) = (numbers(0, 32 * 3), numbers(1, 32 * 3));
+        let mut near = KvCache::new(keys.clone(), values.clone(), vec![0, 1, 2], 2, 8, HEADS);
+        let mut far = KvCache::new(keys.clone(), values.clone(), vec![7, 8, 9], 9, 8, HEADS);
+        let mut behind = KvCache::new(keys, values, vec![0, 1, 2], 3, 8, HEADS);
+        for t in 0..20 {
+            let (query, key, value) = (numbers(t, 64), numbers(t + 1, 32), numbers(t + 2, 32));
+            let out = attend(&mut near, &query, &key, &value);
+            let error = |other: &[f32]| {
+                out.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            };
+            let same = error(&attend(&mut far, &query, &key, &value));
+            let other = error(&attend(&mut behind, &query, &key, &value));
+            assert!(same < 1e-4 && other > 1e-3, "token {t}: {same} {other}");
         }
     }
 }

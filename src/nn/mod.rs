@@ -4,6 +4,7 @@
 pub(crate) mod attention;
 mod bit_linear;
 mod block;
+pub(crate) mod dropout;
 pub(crate) mod fused;
 mod kv_cache;
 mod mlp;

@@ -23,6 +23,8 @@ pub struct CaptionTokens {
     pub tokens: Vec<u32>,
     /// `<short>`, `<medium>` or `<long>`.
     pub start: u32,
+    /// Weight in the loss among the captions of its photo, 1 on average.
+    pub weight: f32,
 }
 
 /// A photo with its captions and the views of it that are cached.
@@ -79,6 +81,8 @@ pub struct ShardOptions {
     pub corrected_weight: f32,
     /// Share of photos with a hint.
     pub hinted: f32,
+    /// Share of a caption's tokens that the decoder is given wrong.
+    pub corrupted: f32,
     /// Longest caption, in tokens.
     pub max_tokens: usize,
     /// Texts without photos.
@@ -90,10 +94,11 @@ pub struct ShardOptions {
 impl Default for ShardOptions {
     fn default() -> Self {
         Self {
-            empty_memory: 0.3,
-            corrected: 0.5,
+            empty_memory: 0.5,
+            corrected: 0.3,
             corrected_weight: 2.0,
             hinted: 0.08,
+            corrupted: 0.1,
             max_tokens: 30,
             texts: 16,
             copied_texts: 0.2,
@@ -123,7 +128,9 @@ impl Shard {
                 shard.add_corrected(photo, sample, view, texts, tokenizer, options, random);
             } else {
                 let remembered = is_remembered.then_some(remembered);
-                shard.add_captions(photo, sample, view, remembered, tokenizer, options, random);
+                shard.add_captions(
+                    photo, sample, view, remembered, texts, tokenizer, options, random,
+                );
             }
         }
         let chosen: Vec<&CaptionTokens> = (0..options.texts.min(texts.len()))
@@ -170,6 +177,7 @@ impl Shard {
         sample: &Sample,
         view: usize,
         remembered: Option<usize>,
+        texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
         options: &ShardOptions,
         random: &mut Random,
@@ -187,7 +195,8 @@ impl Shard {
         }));
         for caption in targets {
             let body = &caption.tokens[..caption.tokens.len().min(options.max_tokens)];
-            self.captions.push(photo, caption.start, body, sample.weight);
+            self.captions.push(photo, caption.start, body, sample.weight * caption.weight);
+            self.captions.corrupt(options.corrupted, texts, random);
         }
         if let Some(remembered) = remembered {
             let caption = sample.captions[remembered].tokens.clone();

@@ -9,6 +9,7 @@ use tokenizers::Tokenizer;
 use crate::config::Config;
 use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
 use crate::model::{special, BitMar, PlacedText, QuantizedTable};
+use crate::nn::dropout::hide_rows;
 use crate::random::Random;
 use crate::train::batch::{CaptionTokens, Sample, Shard, ShardOptions};
 use crate::train::losses::{alignment_loss, caption_loss, consistency_loss};
@@ -19,6 +20,8 @@ use crate::weights::{Init, ModelError, Weights};
 const SMOOTHING: f32 = 0.1;
 /// Weight of the memory's consistency loss.
 const CONSISTENCY: f64 = 0.1;
+/// Share of a photo's patches that are hidden where there is dropout.
+const HIDDEN_PATCHES: f32 = 0.15;
 /// Weight of the texts without a photo beside the captions.
 const TEXTS: f64 = 0.3;
 
@@ -73,7 +76,7 @@ impl Objective for Captioning {
         let model = &self.trained.model;
         let table = model.table()?;
         let stem = self.features(&shard.photos)?;
-        let photos = model.vision().forward(&stem)?;
+        let photos = model.vision().forward(&hide_rows(&stem, HIDDEN_PATCHES)?)?;
         let fused = model.fuse_photos(&table, &photos, &shard.hints)?;
         let captions = self.caption_vectors(shard, &table)?;
         let aligned = captions.narrow(0, 0, shard.aligned.len())?;
@@ -99,8 +102,8 @@ impl Objective for Captioning {
             measures.insert("memory", consistency.to_scalar()?);
             measures.insert("own_slot", *own_slot);
         }
-        if let Some(text) = shard.texts.loss(model, &table)? {
-            measures.insert("text", text.to_scalar()?);
+        if let Some((text, of_texts)) = shard.texts.loss(model, &table)? {
+            measures.extend(of_texts);
             loss = (loss + (text * TEXTS)?)?;
         }
         Ok((loss, measures))
@@ -126,6 +129,18 @@ impl Targets {
         self.tokens.extend_from_slice(caption);
         self.tokens.push(special::EOS);
         self.weights.resize(self.tokens.len(), weight);
+    }
+
+    /// Puts tokens of `others` in place of a `share` of what the last caption's rows are given, not of what
+    /// they are to predict: a caption must then be known from its photo.
+    pub fn corrupt(&mut self, share: f32, others: &[CaptionTokens], random: &mut Random) {
+        let Some(input) = self.inputs.last_mut().filter(|_| !others.is_empty()) else { return };
+        for token in &mut input.tokens[1..] {
+            if random.uniform() < share {
+                let other = &others[random.below(others.len())].tokens;
+                *token = other[random.below(other.len())];
+            }
+        }
     }
 
     /// Smoothed cross entropy of their logits.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::stem::Stem;
 use crate::train::batch::{Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
+use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation};
@@ -20,25 +21,38 @@ use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
+use crate::train::recipe;
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
-use crate::train::tokenizer;
+use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
 /// Views of photos with human captions.
-const GOLD_VIEWS: [View; 4] =
-    [View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)];
+const GOLD_VIEWS: [View; 8] = [
+    View::Original,
+    View::Mirrored,
+    View::Jittered(1),
+    View::Jittered(2),
+    View::Jittered(3),
+    View::Jittered(4),
+    View::Jittered(5),
+    View::Jittered(6),
+];
 /// Views of photos with labels, templates or machine-made captions.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
 const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
 const WEAK: [PhotoSet; 3] = [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
 /// Share of photos that come from the weak sets.
-const WEAK_SHARE: f32 = 0.15;
+const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
-const COPIED_TEXTS: f32 = 0.3;
+const COPIED_TEXTS: f32 = 0.4;
+
+type RunStage = fn(&Places, RunOptions, bool) -> Result<(), AnyError>;
+/// The stages of the shipped model; each starts from the one before.
+const STAGES: [(&str, RunStage); 2] = [("text", text), ("captions", captions)];
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
@@ -124,6 +138,32 @@ pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
     Ok((tokenizer, sha256(&bytes)))
 }
 
+/// Makes tokenizer.json from the training captions.
+pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
+    let texts = training_texts(data)?.into_iter();
+    let tokenizer = train_tokenizer(texts, VOCAB_SIZE).map_err(|e| e.to_string())?;
+    tokenizer.save(file, false).map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+/// Everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`]. Stages that have a
+/// checkpoint go on from it.
+pub fn all(places: &Places, trained: &str) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&places.out)?;
+    let mut places = Places { tokenizer: places.out.join("tokenizer.json"), ..places.clone() };
+    if !places.tokenizer.exists() {
+        tokenizer(&places.data, &places.tokenizer)?;
+    }
+    for (stage, run) in STAGES {
+        let file = places.checkpoint(stage);
+        run(&places, recipe::options(stage), file.exists())?;
+        places.from = vec![file];
+    }
+    let model = places.out.join("model.safetensors");
+    export(&places, &places.from[0], trained, &model)?;
+    eval(&places, &model, (Split::Dev, 1000, 3), false)
+}
+
 /// Distils the vision encoder from float Lite2 on every photo set.
 pub fn vision(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
@@ -168,7 +208,8 @@ fn captioning(places: &Places, seed: u64) -> Result<(Captioning, BTreeMap<String
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    let mut gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    weigh_by_consensus(&mut gold);
     let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
     let weights = Weights::fresh(seed);
     let trained = TrainedModel::new(&weights, &config)?;
@@ -226,11 +267,12 @@ pub fn export(
     Ok(())
 }
 
-/// Prints the scores of a model file on `photos` dev photos as JSON, then every caption if `list`.
+/// Prints the scores of a model file on `photos` of a split as JSON, then every caption if `list`. On training
+/// photos only the model's own scores mean something: the baselines find the photo itself.
 pub fn eval(
     places: &Places,
     model: &Path,
-    (photos, beams): (usize, usize),
+    (split, photos, beams): (Split, usize, usize),
     list: bool,
 ) -> Result<(), AnyError> {
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
@@ -242,9 +284,9 @@ pub fn eval(
         load(&places.data, &places.out, &loaded.stem, set, &[View::Original], &tokenizer)
     };
     let train: Vec<Sample> = of(Split::Train)?.into_iter().map(|(_, sample)| sample).collect();
-    let (names, dev): (Vec<_>, Vec<_>) =
-        of(Split::Dev)?.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
-    let (evaluation, captioned) = evaluate(&loaded, &tokenizer, &train, &dev, beams)?;
+    let (names, scored): (Vec<_>, Vec<_>) =
+        of(split)?.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
+    let (evaluation, captioned) = evaluate(&loaded, &tokenizer, &train, &scored, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
         for (name, captioned) in names.iter().zip(&captioned) {

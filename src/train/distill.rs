@@ -308,6 +308,7 @@ mod tests {
         let photos = examples(&config, 32, 4);
         let objective = Distillation::new(&weights, &config, photos, 0.02).expect("valid sizes");
         let options = RunOptions {
+            dropout: 0.0,
             steps: 60,
             examples_per_shard: 2,
             shards: 2,

@@ -14,7 +14,7 @@ use crate::train::baselines::{
 use crate::train::batch::Sample;
 use crate::train::captions::features;
 use crate::train::losses::caption_loss;
-use crate::train::metrics::{score, Scores};
+use crate::train::metrics::{cider_of_each, score, Scores};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -49,8 +49,21 @@ pub struct Evaluation {
     pub own_loss: f32,
     /// Mean loss of the same caption with another photo.
     pub other_loss: f32,
+    /// What the confidence is worth: fifths of the photos by rising confidence.
+    pub calibration: Vec<Calibration>,
     /// Captions a second on two cores.
     pub captions_per_second: f32,
+}
+
+/// Photos of like confidence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Calibration {
+    /// How many they are.
+    pub photos: usize,
+    /// Their mean confidence.
+    pub confidence: f32,
+    /// Their captions' mean CIDEr-D, 0 to 10.
+    pub cider: f64,
 }
 
 /// Captions every sample from its first view.
@@ -126,9 +139,24 @@ pub fn evaluate(
         own_photo_wins,
         own_loss,
         other_loss,
+        calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
         captions_per_second,
     };
     Ok((evaluation, captioned))
+}
+
+/// Fifths of the captions by rising confidence, with what CIDEr-D says of each.
+fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
+    let mut pairs: Vec<(f32, f64)> =
+        captioned.iter().map(|c| c.confidence).zip(ciders.iter().copied()).collect();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let of_fifth = |fifth: &[(f32, f64)]| Calibration {
+        photos: fifth.len(),
+        confidence: fifth.iter().map(|(confidence, _)| confidence).sum::<f32>()
+            / fifth.len() as f32,
+        cider: fifth.iter().map(|(_, cider)| cider).sum::<f64>() / fifth.len() as f64,
+    };
+    pairs.chunks(pairs.len().div_ceil(5).max(1)).map(of_fifth).collect()
 }
 
 /// The mean of a photo's stem features over the grid.
@@ -174,4 +202,23 @@ fn caption_loss_of(
     let logits = model.decode_captions(&table, &fused, &[], &placed, &model.null_context(1)?)?;
     let weights = vec![1.0; targets.len()];
     Ok(caption_loss(&logits, targets, weights, 0.0)?.to_scalar()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_are_grouped_by_rising_confidence() {
+        let confidences = [0.9, 0.1, 0.5, 0.3, 0.7, 0.2, 0.4, 0.6, 0.8, 1.0];
+        let captioned: Vec<Captioned> =
+            confidences.map(|confidence| Captioned { text: String::new(), confidence }).into();
+        let ciders = confidences.map(|confidence| f64::from(confidence) * 2.0);
+        let fifths = calibration(&captioned, &ciders);
+        assert_eq!(fifths.iter().map(|fifth| fifth.photos).collect::<Vec<_>>(), [2; 5]);
+        for (fifth, confidence) in fifths.iter().zip([0.15, 0.35, 0.55, 0.75, 0.95]) {
+            assert!((fifth.confidence - confidence).abs() < 1e-6, "{fifth:?}");
+            assert!((fifth.cider - 2.0 * f64::from(confidence)).abs() < 1e-6, "{fifth:?}");
+        }
+    }
 }

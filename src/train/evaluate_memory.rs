@@ -126,6 +126,8 @@ pub struct MemoryEvaluation {
     pub by_copy: Vec<(Copy, Returns)>,
     /// All copies but the same file.
     pub perturbed: Returns,
+    /// Mirrored photos when the search repeats nothing: what the decoder has learned to copy.
+    pub by_decoder: Returns,
     /// Other photos.
     pub others: Others,
     /// As `perturbed`, mirrored photos only, after the memory was saved and loaded.
@@ -171,6 +173,9 @@ pub fn evaluate_memory(
         let copies = copies(&images(taught)?, copy);
         by_copy.push((copy, returns(captioner, &copies, &texts)?));
     }
+    let alone = CaptionOptions { repeat: false, ..CaptionOptions::default() };
+    let all_mirrored = copies(&images(taught)?, Copy::Mirrored);
+    let by_decoder = compared(&captions_with(captioner, &all_mirrored, &alone)?, &texts);
     let after = captions(captioner, &images(other_photos)?)?;
     let unchanged = before.iter().zip(&after).filter(|(a, b)| a.text == b.text).count();
     let recalls = after.iter().filter(|seen| seen.is_reminded).count();
@@ -187,6 +192,7 @@ pub fn evaluate_memory(
         corrections,
         perturbed: mean(&by_copy[1..]),
         by_copy,
+        by_decoder,
         others: Others {
             photos: other_photos.len(),
             false_recalls: recalls as f64 / other_photos.len().max(1) as f64,
@@ -266,13 +272,21 @@ struct Seen {
     is_reminded: bool,
 }
 
-/// Captions photos on two cores, remembering none of them.
 fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Seen>, Error> {
+    captions_with(captioner, photos, &CaptionOptions::default())
+}
+
+/// Captions photos on two cores, remembering none of them.
+fn captions_with(
+    captioner: &Captioner,
+    photos: &[RgbImage],
+    options: &CaptionOptions,
+) -> Result<Vec<Seen>, Error> {
     let work = |photos: &[RgbImage]| -> Result<Vec<Seen>, Error> {
         photos
             .iter()
             .map(|photo| {
-                let mut generation = captioner.begin_pixels(photo, &CaptionOptions::default())?;
+                let mut generation = captioner.begin_pixels(photo, options)?;
                 while captioner.step(&mut generation)? {}
                 let is_reminded = generation.recalled().next().is_some();
                 Ok(Seen { text: captioner.text(&generation)?, is_reminded })
@@ -295,8 +309,12 @@ fn returns(
     photos: &[RgbImage],
     texts: &[Correction],
 ) -> Result<Returns, Error> {
-    let seen = captions(captioner, photos)?;
-    let mut sums = Returns { copies: photos.len(), ..Returns::default() };
+    Ok(compared(&captions(captioner, photos)?, texts))
+}
+
+/// How many of the captions `seen` are the corrections `texts`, which may be more.
+fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
+    let mut sums = Returns { copies: seen.len(), ..Returns::default() };
     let mut named = 0.0;
     for (seen, wanted) in seen.iter().zip(texts) {
         let (text, expected) = (seen.text.to_lowercase(), wanted.text.to_lowercase());
@@ -309,12 +327,12 @@ fn returns(
             sums.name_kept += f64::from(u8::from(text.contains(&name.to_lowercase())));
         }
     }
-    let count = photos.len().max(1) as f64;
+    let count = seen.len().max(1) as f64;
     sums.exact /= count;
     sums.returned /= count;
     sums.rouge_l /= count;
     sums.name_kept /= f64::max(named, 1.0);
-    Ok(sums)
+    sums
 }
 
 fn mean(parts: &[(Copy, Returns)]) -> Returns {

@@ -18,8 +18,11 @@ const MAX_TOKENS: usize = 30;
 /// Texts to predict.
 #[derive(Debug, Clone, Default)]
 pub struct TextShard {
-    targets: Targets,
-    /// Texts that some of them repeat.
+    /// Texts by themselves.
+    free: Targets,
+    /// Texts that repeat a recalled caption.
+    repeated: Targets,
+    /// The captions they repeat.
     recalled: Vec<PlacedText>,
 }
 
@@ -34,9 +37,9 @@ impl TextShard {
         let mut shard = Self::default();
         // Texts without a recalled caption share the place 0.
         let mut place = 0;
-        for CaptionTokens { text, tokens, start } in chosen {
+        for CaptionTokens { text, tokens, start, .. } in chosen {
             if random.uniform() >= copied {
-                shard.targets.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                shard.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
                 continue;
             }
             place += 1;
@@ -45,20 +48,37 @@ impl TextShard {
                 false => tokens.clone(),
             };
             caption.truncate(MAX_CAPTION_TOKENS);
-            shard.targets.push(place, *start, &caption, 1.0);
+            shard.repeated.push(place, *start, &caption, 1.0);
             let tokens = std::iter::once(special::CORRECTED).chain(caption).collect();
             shard.recalled.push(PlacedText { photo: place, tokens });
         }
         shard
     }
 
-    /// Smoothed cross entropy, `None` without texts.
-    pub fn loss(&self, model: &BitMar, table: &QuantizedTable) -> Result<Option<Tensor>> {
-        if self.targets.inputs.is_empty() {
+    /// Smoothed cross entropy, `None` without texts; and that of both kinds of texts by itself.
+    pub fn loss(
+        &self,
+        model: &BitMar,
+        table: &QuantizedTable,
+    ) -> Result<Option<(Tensor, Measures)>> {
+        let kinds = [("text", &self.free), ("repeat", &self.repeated)];
+        let inputs = kinds.map(|(_, targets)| targets.inputs.as_slice()).concat();
+        if inputs.is_empty() {
             return Ok(None);
         }
-        let logits = model.decode_texts(table, &self.recalled, &self.targets.inputs)?;
-        Ok(Some(self.targets.loss(&logits)?))
+        let logits = model.decode_texts(table, &self.recalled, &inputs)?;
+        let (mut losses, mut measures, mut start) = (Vec::new(), Measures::new(), 0);
+        for (name, targets) in kinds {
+            let rows = targets.tokens.len();
+            if rows > 0 {
+                let loss = targets.loss(&logits.narrow(0, start, rows)?)?;
+                measures.insert(name, loss.to_scalar()?);
+                losses.push((loss * rows as f64)?);
+                start += rows;
+            }
+        }
+        let total = Tensor::stack(&losses, 0)?.sum_all()?;
+        Ok(Some(((total / start as f64)?, measures)))
     }
 }
 
@@ -88,8 +108,6 @@ impl Objective for Language {
 
     fn loss(&self, shard: &TextShard, _: Stage) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
-        let loss = shard.loss(model, &model.table()?)?.expect("a shard has texts");
-        let measures = Measures::from([("text", loss.to_scalar()?)]);
-        Ok((loss, measures))
+        Ok(shard.loss(model, &model.table()?)?.expect("a shard has texts"))
     }
 }

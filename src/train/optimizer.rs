@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor, Var};
 
+use crate::train::codes::TERNARY;
 use crate::train::muon::muon_step;
 
 const BETA1: f32 = 0.9;
@@ -105,7 +106,7 @@ impl Update<'_> {
         let mut values = self.variable.flatten_all()?.to_vec1::<f32>()?;
         let gradient: Vec<f32> = self.gradient.iter().map(|g| g * rates.clip).collect();
         match self.variable.dims() {
-            &[rows, columns] if self.name.ends_with("_proj.weight") => {
+            &[rows, columns] if self.name.ends_with(TERNARY) => {
                 let rate = MATRIX_RATE * rates.learning_rate;
                 let momentum = &mut self.moments.0;
                 momentum.resize(values.len(), 0.0);

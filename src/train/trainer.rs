@@ -7,9 +7,15 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
+use crate::train::codes::CodeWatch;
 use crate::train::optimizer::{global_norm, Optimizer};
+
+mod log;
+
+use log::Log;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -43,6 +49,10 @@ pub type Measures = BTreeMap<&'static str, f32>;
 /// Mean cosine of pairs minus that of other combinations.
 pub const SIGNAL: &str = "signal";
 
+/// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
+/// loses what is then won back; that is no encoder running ahead.
+const SETTLED: f32 = 0.1;
+
 /// Gradients by variable name.
 pub type Gradients = BTreeMap<String, Vec<f32>>;
 
@@ -57,6 +67,9 @@ pub struct RunOptions {
     pub shards: usize,
     /// Highest learning rate.
     pub learning_rate: f32,
+    /// Share of what the blocks add that is left out.
+    #[serde(default)]
+    pub dropout: f32,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -114,8 +127,10 @@ impl Run {
     /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
     pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
         const STEPS_PER_LINE: usize = 25;
+        const STEPS_PER_LOOK: usize = 100;
         let mut saved = Instant::now();
         let mut log = Log::new();
+        let mut codes = CodeWatch::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
             let (measures, norm) = self.update(objective)?;
@@ -123,6 +138,16 @@ impl Run {
             let step = self.state.step;
             if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
                 log.print(&self.state.options, step, rate);
+            }
+            if step.is_multiple_of(STEPS_PER_LOOK) {
+                if let Some(change) = codes.look(&self.variables)? {
+                    let flips =
+                        change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
+                    eprintln!(
+                        "step {step}/{} zeros {:.4}{flips}",
+                        self.state.options.steps, change.zeros
+                    );
+                }
             }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
@@ -137,13 +162,15 @@ impl Run {
         let shards = self.draw(objective);
         let alignment_factor = self.state.intervention.alignment_factor;
         let stage = Stage { progress: self.progress(), alignment_factor };
-        let (gradients, measures) = differentiate(objective, &self.variables, &shards, stage)?;
+        let dropout = self.state.options.dropout;
+        let (gradients, measures) =
+            differentiate(objective, &self.variables, &shards, dropout, stage)?;
         let frozen = match self.state.intervention.frozen {
             Some(Modality::Vision) => Some("vision."),
             Some(Modality::Text) => Some("text."),
             None => None,
         };
-        if let Some(&signal) = measures.get(SIGNAL) {
+        if let Some(&signal) = measures.get(SIGNAL).filter(|_| self.progress() >= SETTLED) {
             let norm_of = |prefix: &str| {
                 global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
             };
@@ -158,7 +185,8 @@ impl Run {
         Ok((measures, norm))
     }
 
-    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<O::Shard> {
+    /// A shard a core, each with the seed of its dropout.
+    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Shard, u64)> {
         let sizes = objective.pools();
         self.state.pools.resize_with(sizes.len(), Pool::default);
         let RunOptions { shards, examples_per_shard, .. } = self.state.options;
@@ -171,7 +199,7 @@ impl Run {
                         (pool, pools[pool].next(sizes[pool].0, random))
                     })
                     .collect();
-                objective.shard(&examples, random)
+                (objective.shard(&examples, random), random.next_u64())
             })
             .collect()
     }
@@ -181,14 +209,14 @@ impl Run {
         self.state.step as f32 / self.state.options.steps.max(1) as f32
     }
 
-    /// Warm-up over 2 % of the steps, then cosine to 10 %.
+    /// Warm-up over 2 % of the steps, then cosine to 2 %.
     fn learning_rate(&self) -> f32 {
         let (progress, warm_up) = (self.progress(), 0.02);
         let factor = if progress < warm_up {
             (progress / warm_up).max(0.02)
         } else {
             let along = (progress - warm_up) / (1.0 - warm_up);
-            0.1 + 0.45 * (1.0 + (std::f32::consts::PI * along).cos())
+            0.02 + 0.49 * (1.0 + (std::f32::consts::PI * along).cos())
         };
         self.state.options.learning_rate * factor
     }
@@ -278,15 +306,17 @@ pub fn warm_start(
 pub(crate) fn differentiate<O: Objective>(
     objective: &O,
     variables: &BTreeMap<String, Var>,
-    shards: &[O::Shard],
+    shards: &[(O::Shard, u64)],
+    dropout: f32,
     stage: Stage,
 ) -> candle_core::Result<(Gradients, Measures)> {
     let results: Vec<candle_core::Result<(Gradients, Measures)>> = std::thread::scope(|scope| {
         let workers: Vec<_> = shards
             .iter()
-            .map(|shard| {
+            .map(|(shard, seed)| {
                 scope.spawn(move || {
-                    let (loss, measures) = objective.loss(shard, stage)?;
+                    let loss = || objective.loss(shard, stage);
+                    let (loss, measures) = with_dropout(dropout, *seed, loss)?;
                     Ok((by_name(variables, &loss.backward()?)?, measures))
                 })
             })
@@ -347,45 +377,6 @@ impl Pool {
         }
         self.position += 1;
         self.order[self.position - 1]
-    }
-}
-
-/// Means of what was measured since the last line.
-struct Log {
-    sums: Measures,
-    norms: f32,
-    steps: usize,
-    since: Instant,
-}
-
-impl Log {
-    fn new() -> Self {
-        Self { sums: Measures::new(), norms: 0.0, steps: 0, since: Instant::now() }
-    }
-
-    fn add(&mut self, measures: &Measures, norm: f32) {
-        for (name, value) in measures {
-            *self.sums.entry(name).or_default() += value;
-        }
-        self.norms += norm;
-        self.steps += 1;
-    }
-
-    fn print(&mut self, options: &RunOptions, step: usize, rate: f32) {
-        let steps = self.steps.max(1) as f32;
-        let measures: Vec<String> =
-            self.sums.iter().map(|(name, sum)| format!("{name} {:.3}", sum / steps)).collect();
-        let seconds = self.since.elapsed().as_secs_f32();
-        let examples = self.steps * options.shards * options.examples_per_shard;
-        let minutes_left = seconds / steps * (options.steps - step) as f32 / 60.0;
-        eprintln!(
-            "step {step}/{} {} norm {:.2} rate {rate:.5} {:.1} examples/s {minutes_left:.0} min left",
-            options.steps,
-            measures.join(" "),
-            self.norms / steps,
-            examples as f32 / seconds,
-        );
-        *self = Self::new();
     }
 }
 

@@ -297,6 +297,7 @@ fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
         remember: remember.unwrap_or(default.remember),
         count_recalls: default.count_recalls,
         attention: attention.unwrap_or(default.attention),
+        repeat: default.repeat,
     })
 }
 

@@ -41,28 +41,39 @@ pub fn score(candidates: &[String], references: &[Vec<String>]) -> Scores {
     assert!(!candidates.is_empty(), "no candidates to score");
     assert_eq!(candidates.len(), references.len(), "candidates and references differ in length");
     assert!(references.iter().all(|photo| !photo.is_empty()), "a photo has no reference");
-    let candidates: Vec<Vec<String>> = candidates.iter().map(|caption| words(caption)).collect();
-    let references: Vec<Vec<Vec<String>>> = references
-        .iter()
-        .map(|captions| captions.iter().map(|caption| words(caption)).collect())
-        .collect();
-    let cider = Cider::new(&references);
+    let candidates = all_words(candidates);
+    let references: Vec<Vec<Vec<String>>> = references.iter().map(|r| all_words(r)).collect();
+    let ciders = ciders(&candidates, &references);
     let pairs = || candidates.iter().zip(&references);
     let mean = |total: f64| total / candidates.len() as f64;
     Scores {
         bleu: bleu::bleu(&candidates, &references),
         rouge_l: mean(pairs().map(|(words, photo)| rouge::rouge_l(words, photo)).sum()),
-        cider: mean(pairs().map(|(words, photo)| cider.score(words, photo)).sum()),
+        cider: mean(ciders.iter().sum()),
         distinct_captions: candidates.iter().collect::<HashSet<_>>().len(),
         mean_length: mean(candidates.iter().map(|words| words.len() as f64).sum()),
         vocabulary: candidates.iter().flatten().collect::<HashSet<_>>().len(),
     }
 }
 
+/// CIDEr-D of each of `candidates` for its photo, 0 to 10, with the document frequencies of these references.
+pub fn cider_of_each(candidates: &[String], references: &[Vec<String>]) -> Vec<f64> {
+    let references: Vec<Vec<Vec<String>>> = references.iter().map(|r| all_words(r)).collect();
+    ciders(&all_words(candidates), &references)
+}
+
 /// ROUGE-L of a caption against `references`, 0 to 1.
 pub fn rouge_l(candidate: &str, references: &[String]) -> f64 {
-    let references: Vec<Vec<String>> = references.iter().map(|caption| words(caption)).collect();
-    rouge::rouge_l(&words(candidate), &references)
+    rouge::rouge_l(&words(candidate), &all_words(references))
+}
+
+fn ciders(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) -> Vec<f64> {
+    let cider = Cider::new(references);
+    candidates.iter().zip(references).map(|(words, photo)| cider.score(words, photo)).collect()
+}
+
+fn all_words(captions: &[String]) -> Vec<Vec<String>> {
+    captions.iter().map(|caption| words(caption)).collect()
 }
 
 #[cfg(test)]

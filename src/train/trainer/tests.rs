@@ -22,7 +22,7 @@ fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
     let features: Vec<i8> =
         (0..len).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MAX)).collect();
     let start = Length::default().start_token();
-    let caption = CaptionTokens { text: "a dog".into(), tokens, start };
+    let caption = CaptionTokens { text: "a dog".into(), tokens, start, weight: 1.0 };
     Sample {
         views: vec![features.into()],
         mirrored: vec![false],
@@ -32,7 +32,14 @@ fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
 }
 
 fn options(steps: usize) -> RunOptions {
-    RunOptions { steps, examples_per_shard: 3, shards: 2, learning_rate: 4e-3, seed: 3 }
+    RunOptions {
+        steps,
+        examples_per_shard: 3,
+        shards: 2,
+        learning_rate: 4e-3,
+        dropout: 0.1,
+        seed: 3,
+    }
 }
 
 fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {

@@ -1,0 +1,73 @@
+//! How the ternary codes move while latent weights are trained (the paper's figure 3).
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Var};
+
+use crate::kernels::ternarize;
+use crate::nn::fused::with_values;
+
+/// Suffix of the variables that become ternary.
+pub(crate) const TERNARY: &str = "_proj.weight";
+
+/// The codes of all ternary matrices when they were last looked at.
+#[derive(Default)]
+pub(crate) struct CodeWatch {
+    codes: BTreeMap<String, Vec<i8>>,
+}
+
+/// What became of the codes since the look before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CodeChange {
+    /// Share of codes that are 0.
+    pub(crate) zeros: f32,
+    /// Share of codes that are not what they were; none at the first look.
+    pub(crate) flips: Option<f32>,
+}
+
+impl CodeWatch {
+    /// Looks at the ternary matrices among `variables`; none if there are none.
+    pub(crate) fn look(&mut self, variables: &BTreeMap<String, Var>) -> Result<Option<CodeChange>> {
+        let (mut total, mut zeros, mut flips, mut known) = (0usize, 0usize, 0usize, true);
+        for (name, var) in variables.iter().filter(|(name, _)| name.ends_with(TERNARY)) {
+            let mut codes = vec![0; var.elem_count()];
+            with_values(var, |latent| ternarize(latent, &mut codes))?;
+            total += codes.len();
+            zeros += codes.iter().filter(|&&code| code == 0).count();
+            let before = self.codes.insert(name.clone(), codes);
+            let now = &self.codes[name];
+            known &= before.is_some();
+            flips +=
+                before.map_or(0, |before| now.iter().zip(&before).filter(|(a, b)| a != b).count());
+        }
+        let share = |count: usize| count as f32 / total as f32;
+        let change = || CodeChange { zeros: share(zeros), flips: known.then(|| share(flips)) };
+        Ok((total > 0).then(change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn zeros_and_changed_codes_are_counted() -> Result<()> {
+        // The mean of the absolute values is 1: numbers below a half become 0.
+        let variable = |values: [f32; 4]| Var::from_tensor(&Tensor::new(&[values], &Device::Cpu)?);
+        let matrix = variable([1.8, -1.8, 0.2, 0.2])?;
+        let other = variable([9.0, 9.0, 9.0, 9.0])?;
+        let variables = BTreeMap::from([
+            ("q_proj.weight".to_owned(), matrix.clone()),
+            ("norm".to_owned(), other),
+        ]);
+        let mut watch = CodeWatch::default();
+        assert_eq!(watch.look(&variables)?, Some(CodeChange { zeros: 0.5, flips: None }));
+        matrix.set(&Tensor::new(&[[1.8f32, 1.8, 0.2, 0.2]], &Device::Cpu)?)?;
+        let change = watch.look(&variables)?;
+        assert_eq!(change, Some(CodeChange { zeros: 0.5, flips: Some(0.25) }));
+        assert_eq!(CodeWatch::default().look(&BTreeMap::new())?, None);
+        Ok(())
+    }
+}
