@@ -5,7 +5,8 @@
 //! query tokens, hint -> TextEncoder -> queries -> CrossModalFusion -> fused rows F
 //! stem features -> key k; pool(F) -> episode e
 //! k -> memory READ -> context m_r, recalled captions
-//! [sinks | F | patch rows | recalled captions | start, y_1 .. y_t] -> Decoder (conditioned on m_r) -> logits
+//! [sinks | F | patch rows], then side by side [recalled captions] [start, y_1 .. y_t]
+//!   -> Decoder (conditioned on m_r) -> logits
 //! ```
 
 use std::ops::Range;
