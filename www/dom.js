@@ -29,6 +29,20 @@ export function toast(text, action) {
   if (!action?.stays) timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
 }
 
+/** Opens a dialog that a press beside it closes, too. @param {HTMLDialogElement} dialog @param {() => void} [onClose] */
+export function openDialog(dialog, onClose) {
+  dialog.showModal();
+  // Outside the open dialog its button could not be pressed; and it must not vanish with the dialog.
+  dialog.append(byId('toast'));
+  dialog.onclick = ({ target }) => {
+    if (target === dialog) dialog.close();
+  };
+  dialog.onclose = () => {
+    document.body.append(byId('toast'));
+    onClose?.();
+  };
+}
+
 /** A thumbnail's address in this page, empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */
 export const thumbnailUrl = (jpeg) =>
   jpeg.length > 0 ? URL.createObjectURL(new Blob([jpeg], { type: 'image/jpeg' })) : '';
