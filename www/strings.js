@@ -18,8 +18,6 @@ export const strings = {
   notLoaded: 'The model could not be loaded',
   unsupported: 'This browser is too old for bitmar: it lacks WebAssembly SIMD',
   offlineReady: 'Ready to work offline.',
-  updateThere: 'An update is available.',
-  update: 'Reload',
 
   waiting: 'Waiting…',
   looking: 'Looking…',
