@@ -5,6 +5,7 @@ import { Card } from './card.js';
 import { byId, toast } from './dom.js';
 import { enableDownloads, offerDownloads } from './downloads.js';
 import { listenForPhotos } from './intake.js';
+import { offerLive } from './live.js';
 import { askToPersist, showMemory } from './memory.js';
 import { load, ready } from './model.js';
 import { keepOffline } from './offline.js';
@@ -56,7 +57,7 @@ async function caption(card) {
 async function correct(card, text) {
   const captioner = await ready();
   try {
-    await captioner.correct(card.caption ?? card.file, text);
+    await captioner.correct(card.subject, text);
   } catch (/** @type {any} */ error) {
     // Of older captions, and those of a worker that crashed, only the photo is left.
     if (error.code !== 'memory') throw error;
@@ -83,12 +84,23 @@ function remove(card) {
   setTimeout(() => element.isConnected || card.dispose(), KEPT);
 }
 
+/** @param {File} file */
+function place(file) {
+  const card = new Card(file, { onAgain: caption, onCorrect: correct, onRemove: remove });
+  cards.push(card);
+  byId('photos').append(card.element);
+  return card;
+}
+
 /** @param {File[]} files */
 function add(files) {
-  const added = files.map((file) => new Card(file, { onAgain: caption, onCorrect: correct, onRemove: remove }));
-  cards.push(...added);
-  byId('photos').append(...added.map((card) => card.element));
-  for (const card of added) caption(card);
+  for (const card of files.map(place)) caption(card);
+}
+
+/** @param {File} file @param {import('./pkg/index.js').Caption} caption what another captioner said of it */
+function keep(file, caption) {
+  place(file).showCaption(caption, false);
+  showCount();
 }
 
 listenForPhotos({ pickers: [byId('picker'), byId('camera')], highlight: byId('drop') }, add);
@@ -98,6 +110,7 @@ byId('cancel-all').addEventListener('click', () => {
 });
 load((captioner) => {
   showMemory(captioner);
+  offerLive({ memory: captioner.memory, length: chosenLength, onKeep: keep });
   keepOffline();
 });
 receive(add, { memory: () => ready().then(() => byId('memory-open').click()) });

@@ -19,6 +19,8 @@ export class Card {
   element;
   file;
   /** @type {import('./pkg/index.js').Caption | null} */ caption = null;
+  /** What a correction teaches: the caption, or the photo where the captioner has no such caption. */
+  subject;
   /** Ends the caption that is being made. */
   abort = new AbortController();
   #handlers;
@@ -29,6 +31,7 @@ export class Card {
   /** @param {File} file @param {Handlers} handlers */
   constructor(file, handlers) {
     this.file = file;
+    this.subject = /** @type {File | import('./pkg/index.js').Caption} */ (file);
     this.#handlers = handlers;
     this.#url = URL.createObjectURL(file);
     this.element = clone('card');
@@ -84,9 +87,10 @@ export class Card {
     this.#find('.caption').textContent = text;
   }
 
-  /** @param {import('./pkg/index.js').Caption} caption */
-  showCaption(caption) {
+  /** @param {import('./pkg/index.js').Caption} caption @param {boolean} [isOwn] whether the page's captioner made it */
+  showCaption(caption, isOwn = true) {
     this.caption = caption;
+    this.subject = isOwn ? caption : this.file;
     const { text, timings, confidence } = caption;
     const meta = strings.captionMeta(timings.total, confidence, this.hint);
     Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });

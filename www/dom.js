@@ -11,9 +11,9 @@ export const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
 let timer;
 
 /**
- * Says something for a while; with an action, until it is used or replaced.
+ * Says something for a while, or until something else is said.
  * @param {string} text
- * @param {{ label: string, run: () => void, stays?: boolean }} [action]
+ * @param {{ label: string, run: () => void }} [action]
  */
 export function toast(text, action) {
   const [box, message, button] = ['toast', 'toast-text', 'toast-action'].map(byId);
@@ -26,7 +26,21 @@ export function toast(text, action) {
     box.hidden = true;
     action?.run();
   };
-  if (!action?.stays) timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
+  timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
+}
+
+/** Opens a dialog that a press beside it closes, too. @param {HTMLDialogElement} dialog @param {() => void} [onClose] */
+export function openDialog(dialog, onClose) {
+  dialog.showModal();
+  // Outside the open dialog its button could not be pressed; and it must not vanish with the dialog.
+  dialog.append(byId('toast'));
+  dialog.onclick = ({ target }) => {
+    if (target === dialog) dialog.close();
+  };
+  dialog.onclose = () => {
+    document.body.append(byId('toast'));
+    onClose?.();
+  };
 }
 
 /** A thumbnail's address in this page, empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */

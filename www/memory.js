@@ -1,6 +1,6 @@
 // @ts-check
 /** The panel of what is remembered: look, correct, delete, take back. */
-import { byId, toast } from './dom.js';
+import { byId, openDialog, toast } from './dom.js';
 import { EpisodeRow } from './episode.js';
 import { strings } from './strings.js';
 import { showAside, transfer } from './transfer.js';
@@ -21,15 +21,11 @@ export function showMemory(captioner) {
   const button = byId('memory-open');
   button.disabled = false;
   button.onclick = () => {
-    dialog.showModal();
-    // Outside the open dialog its button could not be pressed; and it must not vanish with the dialog.
-    dialog.append(byId('toast'));
+    openDialog(dialog);
     render();
   };
   byId('memory-clear').onclick = () => undoably(memory.clear(), strings.cleared);
   byId('memory-close').onclick = () => dialog.close();
-  dialog.onclick = ({ target }) => target === dialog && dialog.close();
-  dialog.onclose = () => document.body.append(byId('toast'));
   transfer(memory, undoably);
   memory.addEventListener('change', render);
   render();

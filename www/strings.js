@@ -18,8 +18,6 @@ export const strings = {
   notLoaded: 'The model could not be loaded',
   unsupported: 'This browser is too old for bitmar: it lacks WebAssembly SIMD',
   offlineReady: 'Ready to work offline.',
-  updateThere: 'An update is available.',
-  update: 'Reload',
 
   waiting: 'Waiting…',
   looking: 'Looking…',
@@ -37,6 +35,21 @@ export const strings = {
   corrected: 'Corrected, and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
   notCorrected: 'That could not be remembered. Keep it to one sentence of about 15 words.',
+
+  stopCamera: 'Stop',
+  closeCamera: 'Close',
+  startingCamera: 'Starting the camera…',
+  frameName: () => `camera-${new Date().toISOString().slice(0, 19).replaceAll(':', '.')}.jpg`,
+  frameKept: 'Kept: it is a photo on the page.',
+  cameraHidden: 'The camera was switched off, for this page was out of sight.',
+  /** Why there is no picture of the camera, by the name of the browser's error. */
+  camera: (/** @type {{ name: string, code?: string, message?: string }} */ error) =>
+    ({
+      NotAllowedError: 'The camera is not allowed here. Allow it in the browser’s settings for this page, then open it again.',
+      NotFoundError: 'No camera was found on this device.',
+      NotReadableError: 'The camera cannot be used: another program may be using it. Close that, then open it again.',
+      CameraLost: 'The camera is gone. Connect it, then open it again.',
+    })[error.name] ?? strings.error(error),
 
   badge: (/** @type {number} */ used) => (used > 0 ? number(used) : ''),
   figures: (/** @type {import('./pkg/index.js').MemoryStats} */ { used, slots, corrected, bytes }) =>

@@ -25,7 +25,12 @@ const SHARED = 'bitmar-shared';
 async function store() {
   const cache = await caches.open(CACHE);
   // no-cache asks the server whether what the page has just loaded is still right, and copies it.
-  await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
+  try {
+    await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
+  } catch (error) {
+    await caches.delete(CACHE);
+    throw error;
+  }
 }
 
 async function dropOldVersions() {

@@ -1,13 +1,14 @@
 // @ts-check
 /** The installed page: without a server, and when a new version comes. */
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { serve } from './server.js';
 import { LAUNCH, PATIENCE, SITE, captions, photo, shot, upload } from './support.js';
+import { publish, storedVersions } from './versions.js';
 
 /** A folder of the tests' own: the served copy of the site, and the browser's profile. */
 let folder = '';
@@ -64,20 +65,15 @@ test('the page is installable, works with the server dead, and takes an update w
   });
 
   await t.test('a new version is offered, and there after the reload', async () => {
-    const site = join(folder, 'site/captions');
-    const html = await readFile(join(site, 'index.html'), 'utf8');
-    await writeFile(join(site, 'index.html'), html.replace('What does the photo show?', 'A newer page'));
-    const sw = await readFile(join(site, 'sw.js'), 'utf8');
-    await writeFile(join(site, 'sw.js'), sw.replace(/const VERSION = '.*'/, "const VERSION = 'newer'"));
+    await publish(join(folder, 'site/captions'), 'newer');
     server = await serve(join(folder, 'site'), { port });
     await page.goto(address);
     await page.getByText('An update is available').waitFor({ timeout: PATIENCE });
     assert.equal(await page.locator('h1').textContent(), 'What does the photo show?', 'not before it is asked for');
     await shot(page, 'update');
     await page.getByRole('button', { name: 'Reload' }).click();
-    await page.getByRole('heading', { name: 'A newer page' }).waitFor({ timeout: PATIENCE });
-    const stored = await page.evaluate(() => caches.keys());
-    assert.deepEqual(stored.map((name) => name.split(' ').at(-1)), ['newer'], 'the old version is gone');
+    await page.getByRole('heading', { name: 'newer' }).waitFor({ timeout: PATIENCE });
+    assert.deepEqual(await storedVersions(page), ['newer'], 'the old version is gone');
   });
 });
 

@@ -7,13 +7,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { serve } from './server.js';
 import {
-  PATIENCE, SITE, accessibilityFaults, captions, complaints, foreignRequests, launch, photo, photoBytes, shot, upload,
+  PATIENCE, POLICY, SITE, accessibilityFaults, captions, complaints, foreignRequests, launch, photo, photoBytes, shot, upload,
 } from './support.js';
-
-/** The policy that index.html states, as a host would send it: it then holds for the worker too. */
-const POLICY =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; " +
-  "img-src 'self' blob:; style-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'";
 
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
 /** @type {import('playwright-core').Browser} */ let browser;
@@ -176,14 +171,14 @@ test('everything can be reached and used with the keyboard', async () => {
   await captions(page);
   await page.locator('.brand').focus();
   const reached = new Set();
-  for (let press = 0; press < 12; press++) {
+  for (let press = 0; press < 14; press++) {
     await page.keyboard.press('Tab');
     reached.add(await page.evaluate(() => {
       const { id, name, dataset } = /** @type {any} */ (document.activeElement);
       return dataset.do ?? (id || name);
     }));
   }
-  for (const control of ['picker', 'length', 'remove', 'copy', 'edit', 'again']) {
+  for (const control of ['picker', 'live-open', 'length', 'remove', 'copy', 'edit', 'again']) {
     assert.ok(reached.has(control), `${control} is reached: ${[...reached]}`);
   }
 });

@@ -48,7 +48,8 @@ async function load(path) {
 
 /**
  * @param {string} folder
- * @param {{ port?: number, headers?: Record<string, string>, onRequest?: (path: string) => void }} [options]
+ * @param {{ port?: number, headers?: Record<string, string>, onRequest?: (path: string) => unknown }} [options]
+ *   the answer waits for what `onRequest` gives
  * @returns {Promise<{ url: string, close: () => Promise<void> }>}
  */
 export async function serve(folder, { port = 0, headers = {}, onRequest } = {}) {
@@ -56,7 +57,7 @@ export async function serve(folder, { port = 0, headers = {}, onRequest } = {}) 
   const server = createServer(async (request, response) => {
     try {
       const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
-      onRequest?.(path);
+      await onRequest?.(path);
       const file = normalize(join(root, path.endsWith('/') ? `${path}index.html` : path));
       if (!file.startsWith(root + sep)) throw new Error('outside the folder');
       const { tag, plain, packed } = await load(file);

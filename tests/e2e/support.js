@@ -28,7 +28,13 @@ export const LAUNCH = {
   ],
 };
 
-export const launch = () => chromium.launch(LAUNCH);
+/** The policy that index.html states, as a host would send it: it then holds for the worker too. */
+export const POLICY =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; " +
+  "img-src 'self' blob:; style-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'";
+
+/** @param {string[]} args more of Chromium's switches */
+export const launch = (...args) => chromium.launch({ ...LAUNCH, args: [...LAUNCH.args, ...args] });
 
 /**
  * The site and a browser for the tests of a file.

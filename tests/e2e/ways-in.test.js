@@ -1,9 +1,12 @@
 // @ts-check
 /** The ways in that an installed page has: photos shared by another app, files, shortcuts, the camera. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { PATIENCE, SITE, accessibilityFaults, captions, photo, photoBytes, shot, site } from './support.js';
+import { chromium } from 'playwright-core';
+import { LAUNCH, PATIENCE, SITE, accessibilityFaults, captions, photo, photoBytes, shot, site } from './support.js';
 
 const here = site();
 /** @type {import('playwright-core').BrowserContext} */ let context;
@@ -57,6 +60,31 @@ test('shared photos are captioned without a server, once', async () => {
   await page.reload();
   await page.locator('#status[data-state=ready]').waitFor({ timeout: PATIENCE });
   assert.equal(await page.locator('.card').count(), 0, 'a reload does not bring them again');
+});
+
+test('the system opens photos in the installed page', async (t) => {
+  const profile = await mkdtemp(join(tmpdir(), 'bitmar-installed-'));
+  const installing = await chromium.launchPersistentContext(profile, LAUNCH);
+  t.after(async () => {
+    await installing.close();
+    await rm(profile, { recursive: true, force: true });
+  });
+  const [visited] = installing.pages();
+  await visited.goto(here.url);
+  const session = await installing.newCDPSession(visited);
+  const app = { manifestId: here.url };
+  await session.send('PWA.install', { ...app, installUrlOrBundleUrl: here.url });
+  const { fileHandlers } = await session.send('PWA.getOsAppState', app);
+  const extensions = fileHandlers.flatMap(({ accepts }) => accepts.flatMap(({ fileExtensions }) => fileExtensions));
+  assert.deepEqual(extensions.sort(), ['.gif', '.jpeg', '.jpg', '.png', '.webp']);
+  const opening = installing.waitForEvent('page', { timeout: PATIENCE });
+  await session.send('PWA.launchFilesInApp', { ...app, files: [photo('cat'), photo('rocket')] });
+  const opened = await opening;
+  await opened.locator('.card').nth(1).waitFor({ timeout: PATIENCE });
+  const texts = await captions(opened);
+  assert.ok(texts.every((text) => text.split(' ').length >= 3), texts.join(' | '));
+  const names = await opened.locator('.photo').evaluateAll((images) => images.map((image) => /** @type {any} */ (image).alt));
+  assert.deepEqual(names, ['Photo: cat.jpg', 'Photo: rocket.jpg']);
 });
 
 test('a share without photos opens the empty page', async () => {
