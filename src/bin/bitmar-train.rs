@@ -50,6 +50,8 @@ struct Arguments {
     /// What to draw.
     measures: Vec<String>,
     options: RunOptions,
+    /// Steps that were asked for.
+    steps: Option<usize>,
     /// Photos of an evaluation.
     photos: usize,
     beams: usize,
@@ -76,6 +78,7 @@ impl Arguments {
             title: String::new(),
             measures: Vec::new(),
             options: recipe::options(command),
+            steps: None,
             photos: 1000,
             beams: 3,
             resume: false,
@@ -103,7 +106,7 @@ fn run() -> Outcome {
         "text" => commands::text(places, options.clone(), *resume),
         "captions" => commands::captions(places, options.clone(), *resume),
         "critical" => commands::critical(places, options.clone(), *resume),
-        "all" => commands::all(places, &arguments.trained),
+        "all" => commands::all(places, &arguments.trained, arguments.steps),
         "curves" => {
             let Arguments { log, svg, title, measures, .. } = &arguments;
             let curves = read_curves(&std::fs::read_to_string(log)?, measures);
@@ -139,7 +142,10 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("svg") => a.svg = parser.value()?.into(),
             Long("title") => a.title = parser.value()?.string()?,
             Value(measure) => a.measures.push(measure.string()?),
-            Long("steps") => a.options.steps = parser.value()?.parse()?,
+            Long("steps") => {
+                a.options.steps = parser.value()?.parse()?;
+                a.steps = Some(a.options.steps);
+            }
             Long("examples") => {
                 a.photos = parser.value()?.parse()?;
                 a.options.examples_per_shard = a.photos;

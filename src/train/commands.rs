@@ -52,7 +52,8 @@ const COPIED_TEXTS: f32 = 0.4;
 
 type RunStage = fn(&Places, RunOptions, bool) -> Result<(), AnyError>;
 /// The stages of the shipped model; each starts from the one before.
-const STAGES: [(&str, RunStage); 2] = [("text", text), ("captions", captions)];
+const STAGES: [(&str, RunStage); 3] =
+    [("text", text), ("captions", captions), ("critical", critical)];
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
@@ -147,8 +148,8 @@ pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
 }
 
 /// Everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`]. Stages that have a
-/// checkpoint go on from it.
-pub fn all(places: &Places, trained: &str) -> Result<(), AnyError> {
+/// checkpoint go on from it. With `steps`, every stage has only so many: a trial.
+pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let mut places = Places { tokenizer: places.out.join("tokenizer.json"), ..places.clone() };
     if !places.tokenizer.exists() {
@@ -156,7 +157,9 @@ pub fn all(places: &Places, trained: &str) -> Result<(), AnyError> {
     }
     for (stage, run) in STAGES {
         let file = places.checkpoint(stage);
-        run(&places, recipe::options(stage), file.exists())?;
+        let mut options = recipe::options(stage);
+        options.steps = steps.unwrap_or(options.steps);
+        run(&places, options, file.exists())?;
         places.from = vec![file];
     }
     let model = places.out.join("model.safetensors");

@@ -17,7 +17,7 @@ pub fn options(stage: &str) -> RunOptions {
     };
     match stage {
         "text" => run(1800, 32, 1.5e-3, 0.1),
-        "critical" => run(300, 10, 5e-5, 0.0),
+        "critical" => run(1300, 10, 1.5e-4, 0.0),
         _ => run(4800, 12, 1e-3, 0.15),
     }
 }
