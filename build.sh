@@ -88,10 +88,12 @@ build_wasm() { # simd128 | relaxed
 
 optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module smaller and faster
   local module=$1 out=$2 name=$3
-  [[ $out/${name}_bg.wasm -nt $module ]] && return
+  [[ $out/${name}_bg.wasm -nt $module && $out/${name}_bg.wasm -nt build.sh ]] && return
   say "wasm-bindgen and wasm-opt: $out"
   rm -rf "$out.new"
-  wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name "$name" "$module"
+  # The function that puts a new instance in the place of one that trapped: pkg/instance.js.
+  wasm-bindgen --target web --no-typescript --experimental-reset-state-function \
+    --out-dir "$out.new" --out-name "$name" "$module"
   # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
   tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
     --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \

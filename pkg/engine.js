@@ -3,6 +3,7 @@
 import { translated } from './adoption.js';
 import { loadAssets } from './assets.js';
 import { BitMarError } from './errors.js';
+import { instanceNumber } from './instance.js';
 import { Keeper } from './keeper.js';
 import { readPhoto } from './pixels.js';
 
@@ -12,6 +13,7 @@ import { readPhoto } from './pixels.js';
 export class Engine {
   #captioner;
   #keeper;
+  #instance = instanceNumber();
 
   /** @param {any} captioner @param {Keeper} keeper */
   constructor(captioner, keeper) {
@@ -29,9 +31,9 @@ export class Engine {
     const { glue, model, tokenizer } = await loadAssets(sources, report, signal);
     report({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
-    const keeper = new Keeper(captioner, notice);
-    if (memory) await keeper.open(memory, report);
-    return new Engine(captioner, keeper);
+    const engine = new Engine(captioner, new Keeper(captioner, notice));
+    if (memory) await engine.#keeper.open(memory, report);
+    return engine;
   }
 
   info = () => this.#captioner.modelInfo();
@@ -55,7 +57,7 @@ export class Engine {
       hasMore = generation.step();
       if (hasMore && generation.text() !== text) onText((text = generation.text()));
       if (await isCancelled()) {
-        generation.free();
+        this.#free(generation);
         throw cancelled();
       }
     }
@@ -136,7 +138,12 @@ export class Engine {
 
   close() {
     this.#keeper.close();
-    this.#captioner.free();
+    this.#free(this.#captioner);
+  }
+
+  /** @param {{ free: () => void }} held by the wasm instance; nothing is left of it after a trap */
+  #free(held) {
+    if (this.#instance === instanceNumber()) held.free();
   }
 
   /** The slot, if it still holds what the caller saw. @param {Place} place */

@@ -3,11 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { serve } from './server.js';
-import { launch, photoBytes } from './support.js';
+import { PACKAGE, launch, photoBytes } from './support.js';
 
-const PACKAGE = process.env.BITMAR_PKG ?? fileURLToPath(new URL('../../pkg', import.meta.url));
 const CAPTIONS = 200;
 
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;

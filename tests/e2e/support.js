@@ -9,8 +9,9 @@ import { serve } from './server.js';
 
 const path = (/** @type {string} */ relative) => fileURLToPath(new URL(relative, import.meta.url));
 
-/** Folders; the first two can be set to test another build. */
+/** Folders; the first three can be set to test another build. */
 export const SITE = process.env.BITMAR_SITE ?? path('../../www');
+export const PACKAGE = process.env.BITMAR_PKG ?? path('../../pkg');
 export const PHOTOS = process.env.BITMAR_PHOTOS ?? path('../photos');
 export const EXAMPLES = path('../../examples/npm');
 /** Pictures of what the tests saw, to be looked at. */
