@@ -35,6 +35,11 @@ need_browser() {
   [[ -x /usr/bin/chromium && -x /usr/bin/chromedriver ]] || need_packages chromium chromium-driver
 }
 
+need_browsers() { # Firefox is for one end-to-end test
+  need_browser
+  [[ -x /usr/bin/firefox-esr ]] || need_packages firefox-esr
+}
+
 need_rust() { # rust-toolchain.toml names the target and the components
   command -v cargo >/dev/null || { say 'Rust is missing: install it with rustup'; exit 1; }
   command -v rustup >/dev/null || return 0
@@ -173,7 +178,7 @@ test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-ex
 run_tests() {
   trap closing_line EXIT
   stage 'tools' need_build_tools
-  stage 'browser' need_browser
+  stage 'browsers' need_browsers
   stage 'format' cargo fmt --check
   stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings
