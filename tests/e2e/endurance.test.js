@@ -1,10 +1,10 @@
 // @ts-check
-/** Many captions in one tab: its memory, the worker's and the model's, must not grow. */
+/** Many captions in one tab: its memory, the worker's, the model's and the page's own, must not grow. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { serve } from './server.js';
-import { PACKAGE, launch, photoBytes } from './support.js';
+import { PACKAGE, SITE, captions, launch, photo, photoBytes, upload } from './support.js';
 
 const CAPTIONS = 200;
 
@@ -67,4 +67,37 @@ test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, asyn
   assert.ok(before > 20e6, `${before} bytes cannot be all of it`);
   assert.ok(after < 200e6, `${after} bytes`);
   assert.ok(after < 1.1 * before, `${before} bytes grew to ${after}`);
+});
+
+test(`${CAPTIONS} captions leave nothing behind in the page's own heap and document`, async (t) => {
+  const site = await serve(SITE);
+  t.after(() => site.close());
+  const page = await browser.newPage();
+  await page.goto(site.url);
+  await upload(page, ...['cat', 'coffee', 'rocket', 'astronaut'].map(photo));
+  await captions(page);
+  const session = await page.context().newCDPSession(page);
+  const held = async () => {
+    // What the first collection finalizes, the second takes away.
+    for (let times = 0; times < 2; times++) await session.send('HeapProfiler.collectGarbage');
+    const { usedSize } = await session.send('Runtime.getHeapUsage');
+    const { nodes, jsEventListeners } = await session.send('Memory.getDOMCounters');
+    return { usedSize, nodes, jsEventListeners };
+  };
+  const work = async (/** @type {number} */ times) => {
+    const again = page.getByRole('button', { name: 'Again', exact: true });
+    for (let left = times; left > 0; left -= await again.count()) {
+      for (const button of await again.all()) await button.click();
+      await captions(page);
+    }
+  };
+  await work(20);
+  const before = await held();
+  await work(CAPTIONS);
+  const after = await held();
+  t.diagnostic(`${JSON.stringify(before)}, then ${JSON.stringify(after)}`);
+  assert.equal(await page.locator('.card[data-state=done]').count(), 4);
+  for (const kind of /** @type {const} */ (['usedSize', 'nodes', 'jsEventListeners'])) {
+    assert.ok(after[kind] < 1.1 * before[kind], `${kind}: ${before[kind]}, then ${after[kind]}`);
+  }
 });
