@@ -2,6 +2,7 @@
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
 import { translated } from './adoption.js';
 import { loadAssets } from './assets.js';
+import { begin } from './begin.js';
 import { BitMarError } from './errors.js';
 import { instanceNumber } from './instance.js';
 import { Keeper } from './keeper.js';
@@ -51,7 +52,7 @@ export class Engine {
     const inBrowser = performance.now() - start;
     await this.#keeper.refresh();
     if (await isCancelled()) throw cancelled();
-    const generation = this.#begin(read, options);
+    const generation = begin(this.#captioner, read, options);
     let text = '';
     for (let hasMore = true; hasMore; ) {
       hasMore = generation.step();
@@ -71,15 +72,8 @@ export class Engine {
   /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text what it shows */
   async correct(target, text) {
     if (typeof target === 'number') return this.#keeper.change(() => this.#captioner.correct(target, text));
-    const generation = this.#begin(await readPhoto(target), {});
+    const generation = begin(this.#captioner, await readPhoto(target), {});
     return this.#keeper.change(() => this.#captioner.teach(generation, text));
-  }
-
-  /** @param {Awaited<ReturnType<typeof readPhoto>>} read @param {object} options */
-  #begin(read, options) {
-    return read instanceof Uint8Array
-      ? this.#captioner.begin(read, given(options))
-      : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
   }
 
   async listMemory() {
@@ -155,9 +149,4 @@ export class Engine {
   }
 }
 
-/** Without what is undefined, which is as good as not given. @param {object} options */
-const given = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-
-/** The same bytes, as wasm-bindgen takes them. @param {Uint8Array | Uint8ClampedArray} data */
-const asBytes = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const cancelled = () => new BitMarError('cancelled', 'it was cancelled');
