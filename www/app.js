@@ -2,7 +2,7 @@
 /** The page: photos in, cards with captions out. */
 import { receive } from './arrivals.js';
 import { Card } from './card.js';
-import { byId, toast } from './dom.js';
+import { byId, inTurns, toast } from './dom.js';
 import { enableDownloads, offerDownloads } from './downloads.js';
 import { listenForPhotos } from './intake.js';
 import { askToPersist, showMemory } from './memory.js';
@@ -83,18 +83,22 @@ function remove(card) {
   setTimeout(() => element.isConnected || card.dispose(), KEPT);
 }
 
-/** @param {File[]} files */
-function add(files) {
-  const added = files.map((file) => new Card(file, { onAgain: caption, onCorrect: correct, onRemove: remove }));
-  cards.push(...added);
-  byId('photos').append(...added.map((card) => card.element));
-  for (const card of added) caption(card);
+/** @param {File} file */
+function place(file) {
+  const card = new Card(file, { onAgain: caption, onCorrect: correct, onRemove: remove });
+  cards.push(card);
+  byId('photos').append(card.element);
+  return card;
 }
+
+/** @param {File[]} files */
+const add = (files) => inTurns(files, (file) => void caption(place(file)));
 
 listenForPhotos({ pickers: [byId('picker'), byId('camera')], highlight: byId('drop') }, add);
 offerDownloads(() => cards.flatMap((card) => card.records));
 byId('cancel-all').addEventListener('click', () => {
-  for (const card of cards) if (card.isPending) card.abort.abort();
+  // The last first: what waits must not begin meanwhile.
+  inTurns(cards.filter((card) => card.isPending).reverse(), (card) => card.abort.abort());
 });
 load((captioner) => {
   showMemory(captioner);
