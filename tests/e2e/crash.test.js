@@ -2,31 +2,20 @@
 /** A trap inside the wasm module fails its own job, and the captioner goes on in a new instance. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, beforeEach, test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { serve } from './server.js';
-import { PACKAGE, launch, photo, photoBytes } from './support.js';
+import { PACKAGE, photo, photoBytes, site } from './support.js';
 import { trapping } from './trapping.js';
 
-/** @type {Awaited<ReturnType<typeof serve>>} */ let server;
-/** @type {import('playwright-core').Browser} */ let browser;
+const here = site(PACKAGE);
 /** @type {import('playwright-core').Page} */ let page;
-
-before(async () => {
-  server = await serve(PACKAGE);
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
 
 /** @param {string} build @param {string} name of the export that traps */
 const trappingModule = async (build, name) => trapping(await readFile(`${PACKAGE}/wasm/${build}/bitmar_bg.wasm`), name);
 
 beforeEach(async () => {
-  page = await (await browser.newContext()).newPage();
-  await page.goto(`${server.url}index.d.ts`);
+  page = await (await here.browser.newContext()).newPage();
+  await page.goto(`${here.url}index.d.ts`);
   const build = await page.evaluate(async () => (await import(/** @type {any} */ ('/index.js'))).BitMar.build());
   // Photos that the browser decodes do not go through `begin`; what it cannot read does.
   const wasm = await trappingModule(build, 'captioner_begin');

@@ -2,30 +2,20 @@
 /** Many captions in one tab: its memory, the worker's, the model's and the page's own, must not grow. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { serve } from './server.js';
-import { PACKAGE, SITE, captions, launch, photo, photoBytes, upload } from './support.js';
+import { PACKAGE, SITE, captions, photo, photoBytes, site, upload } from './support.js';
 
 const CAPTIONS = 200;
 
-/** @type {Awaited<ReturnType<typeof serve>>} */ let server;
-/** @type {import('playwright-core').Browser} */ let browser;
-
-before(async () => {
-  server = await serve(PACKAGE);
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const here = site(PACKAGE);
 
 /**
  * Bytes that only the tab's process has, heaps and wasm memory of the page and its worker included. A page cannot
  * ask for that: `measureUserAgentSpecificMemory` leaves wasm memory and this worker out.
  */
 async function tabMemory() {
-  const session = await browser.newBrowserCDPSession();
+  const session = await here.browser.newBrowserCDPSession();
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
   const tabs = processInfo.filter(({ type }) => type === 'renderer');
   const sizes = tabs.map(async ({ id }) => {
@@ -36,8 +26,8 @@ async function tabMemory() {
 }
 
 test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, async (t) => {
-  const page = await browser.newPage();
-  await page.goto(`${server.url}index.d.ts`);
+  const page = await here.browser.newPage();
+  await page.goto(`${here.url}index.d.ts`);
   const files = await Promise.all(['cat', 'coffee', 'rocket'].map(photoBytes));
   await page.evaluate(async (files) => {
     const { BitMar } = await import(/** @type {any} */ ('/index.js'));
@@ -70,10 +60,10 @@ test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, asyn
 });
 
 test(`${CAPTIONS} captions leave nothing behind in the page's own heap and document`, async (t) => {
-  const site = await serve(SITE);
-  t.after(() => site.close());
-  const page = await browser.newPage();
-  await page.goto(site.url);
+  const server = await serve(SITE);
+  t.after(() => server.close());
+  const page = await here.browser.newPage();
+  await page.goto(server.url);
   await upload(page, ...['cat', 'coffee', 'rocket', 'astronaut'].map(photo));
   await captions(page);
   const session = await page.context().newCDPSession(page);

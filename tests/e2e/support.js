@@ -32,13 +32,14 @@ export const LAUNCH = {
 export const launch = () => chromium.launch(LAUNCH);
 
 /**
- * The site and a browser for the tests of a file.
+ * A served folder, the site if none is given, and a browser for the tests of a file.
+ * @param {string} [folder]
  * @returns {{ url: string, browser: import('playwright-core').Browser }} to be read inside tests
  */
-export function site() {
+export function site(folder = SITE) {
   const it = /** @type {any} */ ({});
   before(async () => {
-    it.server = await serve(SITE);
+    it.server = await serve(folder);
     it.url = it.server.url;
     it.browser = await launch();
   });
