@@ -35,6 +35,11 @@ need_browser() {
   [[ -x /usr/bin/chromium && -x /usr/bin/chromedriver ]] || need_packages chromium chromium-driver
 }
 
+need_browsers() { # Firefox is for one end-to-end test
+  need_browser
+  [[ -x /usr/bin/firefox-esr ]] || need_packages firefox-esr
+}
+
 need_rust() { # rust-toolchain.toml names the target and the components
   command -v cargo >/dev/null || { say 'Rust is missing: install it with rustup'; exit 1; }
   command -v rustup >/dev/null || return 0
@@ -88,10 +93,12 @@ build_wasm() { # simd128 | relaxed
 
 optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module smaller and faster
   local module=$1 out=$2 name=$3
-  [[ $out/${name}_bg.wasm -nt $module ]] && return
+  [[ $out/${name}_bg.wasm -nt $module && $out/${name}_bg.wasm -nt build.sh ]] && return
   say "wasm-bindgen and wasm-opt: $out"
   rm -rf "$out.new"
-  wasm-bindgen --target web --no-typescript --out-dir "$out.new" --out-name "$name" "$module"
+  # The function that puts a new instance in the place of one that trapped: pkg/instance.js.
+  wasm-bindgen --target web --no-typescript --experimental-reset-state-function \
+    --out-dir "$out.new" --out-name "$name" "$module"
   # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
   tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
     --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
@@ -171,7 +178,7 @@ test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-ex
 run_tests() {
   trap closing_line EXIT
   stage 'tools' need_build_tools
-  stage 'browser' need_browser
+  stage 'browsers' need_browsers
   stage 'format' cargo fmt --check
   stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings

@@ -4,6 +4,7 @@ import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
 import { BitMarError } from './errors.js';
 import { supportedBuild } from './features.js';
+import { start } from './instance.js';
 import manifest from './wasm/manifest.js';
 
 /**
@@ -58,6 +59,6 @@ export async function loadAssets({ baseUrl, cache = true, ...own }, report, sign
     get('model', 'model/model.safetensors', MODEL, manifest.model),
     get('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
   ]);
-  await module.default({ module_or_path: wasm });
+  await start(module, wasm);
   return { glue: module, model, tokenizer };
 }

@@ -2,7 +2,9 @@
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
 import { translated } from './adoption.js';
 import { loadAssets } from './assets.js';
+import { begin } from './begin.js';
 import { BitMarError } from './errors.js';
+import { instanceNumber } from './instance.js';
 import { Keeper } from './keeper.js';
 import { readPhoto } from './pixels.js';
 
@@ -12,6 +14,7 @@ import { readPhoto } from './pixels.js';
 export class Engine {
   #captioner;
   #keeper;
+  #instance = instanceNumber();
 
   /** @param {any} captioner @param {Keeper} keeper */
   constructor(captioner, keeper) {
@@ -29,9 +32,9 @@ export class Engine {
     const { glue, model, tokenizer } = await loadAssets(sources, report, signal);
     report({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
-    const keeper = new Keeper(captioner, notice);
-    if (memory) await keeper.open(memory, report);
-    return new Engine(captioner, keeper);
+    const engine = new Engine(captioner, new Keeper(captioner, notice));
+    if (memory) await engine.#keeper.open(memory, report);
+    return engine;
   }
 
   info = () => this.#captioner.modelInfo();
@@ -49,13 +52,13 @@ export class Engine {
     const inBrowser = performance.now() - start;
     await this.#keeper.refresh();
     if (await isCancelled()) throw cancelled();
-    const generation = this.#begin(read, options);
+    const generation = begin(this.#captioner, read, options);
     let text = '';
     for (let hasMore = true; hasMore; ) {
       hasMore = generation.step();
       if (hasMore && generation.text() !== text) onText((text = generation.text()));
       if (await isCancelled()) {
-        generation.free();
+        this.#free(generation);
         throw cancelled();
       }
     }
@@ -69,15 +72,8 @@ export class Engine {
   /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text what it shows */
   async correct(target, text) {
     if (typeof target === 'number') return this.#keeper.change(() => this.#captioner.correct(target, text));
-    const generation = this.#begin(await readPhoto(target), {});
+    const generation = begin(this.#captioner, await readPhoto(target), {});
     return this.#keeper.change(() => this.#captioner.teach(generation, text));
-  }
-
-  /** @param {Awaited<ReturnType<typeof readPhoto>>} read @param {object} options */
-  #begin(read, options) {
-    return read instanceof Uint8Array
-      ? this.#captioner.begin(read, given(options))
-      : this.#captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
   }
 
   async listMemory() {
@@ -136,7 +132,12 @@ export class Engine {
 
   close() {
     this.#keeper.close();
-    this.#captioner.free();
+    this.#free(this.#captioner);
+  }
+
+  /** @param {{ free: () => void }} held by the wasm instance; nothing is left of it after a trap */
+  #free(held) {
+    if (this.#instance === instanceNumber()) held.free();
   }
 
   /** The slot, if it still holds what the caller saw. @param {Place} place */
@@ -148,9 +149,4 @@ export class Engine {
   }
 }
 
-/** Without what is undefined, which is as good as not given. @param {object} options */
-const given = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-
-/** The same bytes, as wasm-bindgen takes them. @param {Uint8Array | Uint8ClampedArray} data */
-const asBytes = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const cancelled = () => new BitMarError('cancelled', 'it was cancelled');

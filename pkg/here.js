@@ -1,10 +1,19 @@
 // @ts-check
 /** The engine in the thread that asks, behind what the queue uses of a worker. */
+import { renew } from './instance.js';
 import { Session } from './session.js';
+
+/** All engines of this thread, which share one instance of the wasm module. @type {Set<WorkerHere>} */
+const engines = new Set();
 
 export class WorkerHere {
   /** @type {((event: { data: any }) => void) | null} */ onmessage = null;
-  #session = new Session((data) => this.onmessage?.({ data }));
+  /** @type {((event: { message: string }) => void) | null} */ onerror = null;
+  #session = new Session((data) => this.#post(data));
+
+  constructor() {
+    engines.add(this);
+  }
 
   /** @param {any} message */
   postMessage(message) {
@@ -13,7 +22,22 @@ export class WorkerHere {
   }
 
   terminate() {
-    this.onmessage = null;
+    engines.delete(this);
+    this.onmessage = this.onerror = null;
     this.#session.end();
+  }
+
+  /** @param {any} data */
+  #post(data) {
+    if (!engines.has(this)) return;
+    if (data.error?.code === 'internal') this.#renew();
+    this.onmessage?.({ data });
+  }
+
+  /** A trap leaves the instance in an unknown state, and here no worker ends with it. */
+  #renew() {
+    renew();
+    const others = [...engines].filter((engine) => engine !== this);
+    for (const other of others) other.onerror?.({ message: 'another captioner of this thread crashed' });
   }
 }

@@ -263,8 +263,9 @@ export class BitMarError extends Error {
    * - `option`: an option is out of its range
    * - `unsupported`: WebAssembly SIMD is lacking here, or workers though `worker: true` asks for one
    * - `closed`: `close()` was called
-   * - `internal`: a bug of ours; the worker is started anew for the next job. Without a worker, the model is set up
-   *   anew in the same WebAssembly instance
+   * - `internal`: a bug of ours, such as a trap in the WebAssembly module; the next job starts a new worker. Without
+   *   a worker, all captioners of the thread go on in a new instance, and what another one was doing fails, too. What
+   *   the memory held and was not stored is gone
    */
   readonly code:
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'

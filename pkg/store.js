@@ -6,22 +6,9 @@
  * what another has just learned. Why there is no wrapper around IndexedDB: docs/storage.md.
  */
 import { openDatabase } from './database.js';
+import { abort, answer, completion } from './transactions.js';
 
 const [SNAPSHOTS, REVISIONS] = ['snapshots', 'revisions'];
-
-/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-const answer = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-
-/** @param {IDBTransaction} transaction */
-const completion = (transaction) =>
-  new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve(undefined);
-    transaction.onabort = () => reject(transaction.error ?? new DOMException('the transaction was aborted', 'AbortError'));
-  });
 
 /** @param {IDBDatabase} database */
 function upgrade(database) {
@@ -141,14 +128,5 @@ export class SnapshotStore {
       this.#database = null;
       return begun(await open());
     }
-  }
-}
-
-/** @param {IDBTransaction} transaction */
-function abort(transaction) {
-  try {
-    transaction.abort();
-  } catch {
-    // It ended by itself.
   }
 }

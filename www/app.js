@@ -2,7 +2,7 @@
 /** The page: photos in, cards with captions out. */
 import { receive } from './arrivals.js';
 import { Card } from './card.js';
-import { byId, toast } from './dom.js';
+import { byId, inTurns, toast } from './dom.js';
 import { enableDownloads, offerDownloads } from './downloads.js';
 import { listenForPhotos } from './intake.js';
 import { offerLive } from './live.js';
@@ -92,21 +92,20 @@ function place(file) {
   return card;
 }
 
-/** @param {File[]} files */
-function add(files) {
-  for (const card of files.map(place)) caption(card);
-}
-
 /** @param {File} file @param {import('./pkg/index.js').Caption} caption what another captioner said of it */
 function keep(file, caption) {
   place(file).showCaption(caption, false);
   showCount();
 }
 
+/** @param {File[]} files */
+const add = (files) => inTurns(files, (file) => void caption(place(file)));
+
 listenForPhotos({ pickers: [byId('picker'), byId('camera')], highlight: byId('drop') }, add);
 offerDownloads(() => cards.flatMap((card) => card.records));
 byId('cancel-all').addEventListener('click', () => {
-  for (const card of cards) if (card.isPending) card.abort.abort();
+  // The last first: what waits must not begin meanwhile.
+  inTurns(cards.filter((card) => card.isPending).reverse(), (card) => card.abort.abort());
 });
 load((captioner) => {
   showMemory(captioner);

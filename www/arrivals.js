@@ -1,8 +1,11 @@
 // @ts-check
 /** How the page was opened: with photos that another app shared, with files, or by a shortcut. */
 
-/** Where the service worker leaves shared photos. Begins otherwise than its versions' names: an update keeps it. */
-const SHARED = 'bitmar-shared';
+/**
+ * Where the service worker leaves shared photos. The folder is in its name: another copy of the page on this origin
+ * has its own. It begins otherwise than the names of the versions: an update keeps it.
+ */
+const SHARED = `bitmar-shared ${new URL('./', location.href)}`;
 
 /**
  * @param {(files: File[]) => void} onFiles

@@ -46,3 +46,19 @@ export function openDialog(dialog, onClose) {
 /** A thumbnail's address in this page, empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */
 export const thumbnailUrl = (jpeg) =>
   jpeg.length > 0 ? URL.createObjectURL(new Blob([jpeg], { type: 'image/jpeg' })) : '';
+
+/** How many photos are dealt with before the page looks whether its user wants something. */
+const TURN = 10;
+
+/**
+ * Does something with each of many, and lets the page breathe in between.
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => void} act
+ */
+export async function inTurns(items, act) {
+  for (let at = 0; at < items.length; at += TURN) {
+    items.slice(at, at + TURN).forEach(act);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}

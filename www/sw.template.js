@@ -6,8 +6,10 @@
  */
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
+const { scope } = worker.registration;
 const VERSION = '{{version}}';
-const PREFIX = `bitmar ${worker.registration.scope} `;
+// Caches belong to the origin, which other copies of the page may share.
+const PREFIX = `bitmar ${scope} `;
 const CACHE = PREFIX + VERSION;
 
 /** The wasm build this browser runs; the other is not stored. */
@@ -20,7 +22,7 @@ const ADVERTS = '/screenshots/';
 const FILES = '{{files}}'.trim().split(' ').filter((path) => !path.includes(OTHER) && !path.includes(ADVERTS));
 
 /** Where shared photos wait for the page: arrivals.js takes them. */
-const SHARED = 'bitmar-shared';
+const SHARED = `bitmar-shared ${scope}`;
 
 async function store() {
   const cache = await caches.open(CACHE);
@@ -39,10 +41,13 @@ async function dropOldVersions() {
   }
 }
 
+/** The page under any of its addresses; what else lies in the folder, as another copy of the page, is not it. */
+const PAGE = [scope, `${scope}index.html`];
+
 /** @param {Request} request */
 async function answer(request) {
   const cache = await caches.open(CACHE);
-  const isPage = request.mode === 'navigate';
+  const isPage = request.mode === 'navigate' && PAGE.includes(request.url.replace(/[?#].*/, ''));
   const stored = await cache.match(isPage ? './' : request, { ignoreSearch: isPage, ignoreVary: true });
   return stored ?? fetch(request);
 }
@@ -70,7 +75,6 @@ worker.addEventListener('message', ({ data }) => {
 
 worker.addEventListener('fetch', (event) => {
   const { method, url } = event.request;
-  const { scope } = worker.registration;
   if (method === 'GET' && url.startsWith(scope)) event.respondWith(answer(event.request));
   if (method === 'POST' && url === `${scope}share`) event.respondWith(receive(event.request));
 });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { PATIENCE, PHOTOS, captions, foreignRequests, photo, shot, site, upload } from './support.js';
+import { longestTask } from './tasks.js';
 
 const here = site();
 /** @type {import('playwright-core').Page} */ let page;
@@ -33,5 +34,24 @@ test('a batch with bad files among good ones shows its progress and can be cance
   assert.equal(states[0], 'failed', 'the bad file');
   assert.equal(states[1], 'done', 'the photo behind it');
   assert.ok(states.includes('cancelled'), states.join(' '));
-  assert.ok(await page.getByRole('button', { name: 'Cancel all' }).isHidden());
+  await page.getByRole('button', { name: 'Cancel all' }).waitFor({ state: 'hidden' });
+});
+
+test('no task keeps the thread of the page from the user for 50 ms while 40 photos come and go', async (t) => {
+  // So long that a longest task that is not seen would show.
+  const block = () => page.evaluate(() => {
+    let sum = 0;
+    for (let i = 0; i < 1e9; i++) sum += i & 7;
+    return sum;
+  });
+  assert.ok((await longestTask(page, block)) > 50, 'a long task is seen');
+  const longest = await longestTask(page, async () => {
+    await upload(page, ...many(40));
+    await page.getByText(/^\d+ of 40 photos$/).waitFor({ timeout: PATIENCE });
+    await page.locator('.card[data-state=done]').first().waitFor({ timeout: PATIENCE });
+    await page.getByRole('button', { name: 'Cancel all' }).click();
+    await captions(page);
+  });
+  t.diagnostic(`the longest took ${longest} ms`);
+  assert.ok(longest < 50, `${longest} ms`);
 });

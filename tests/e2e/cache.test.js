@@ -6,10 +6,8 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { launch, photoBytes } from './support.js';
+import { PACKAGE, launch, photoBytes } from './support.js';
 
-const PACKAGE = process.env.BITMAR_PKG ?? fileURLToPath(new URL('../../pkg', import.meta.url));
 const MODEL = '/model/model.safetensors';
 const TYPES = /** @type {Record<string, string>} */ ({ '.js': 'text/javascript', '.wasm': 'application/wasm' });
 

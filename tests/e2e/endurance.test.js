@@ -1,33 +1,21 @@
 // @ts-check
-/** Many captions in one tab: its memory, the worker's and the model's, must not grow. */
+/** Many captions in one tab: its memory, the worker's, the model's and the page's own, must not grow. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
 import { serve } from './server.js';
-import { launch, photoBytes } from './support.js';
+import { PACKAGE, SITE, captions, photo, photoBytes, site, upload } from './support.js';
 
-const PACKAGE = process.env.BITMAR_PKG ?? fileURLToPath(new URL('../../pkg', import.meta.url));
 const CAPTIONS = 200;
 
-/** @type {Awaited<ReturnType<typeof serve>>} */ let server;
-/** @type {import('playwright-core').Browser} */ let browser;
-
-before(async () => {
-  server = await serve(PACKAGE);
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const here = site(PACKAGE);
 
 /**
  * Bytes that only the tab's process has, heaps and wasm memory of the page and its worker included. A page cannot
  * ask for that: `measureUserAgentSpecificMemory` leaves wasm memory and this worker out.
  */
 async function tabMemory() {
-  const session = await browser.newBrowserCDPSession();
+  const session = await here.browser.newBrowserCDPSession();
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
   const tabs = processInfo.filter(({ type }) => type === 'renderer');
   const sizes = tabs.map(async ({ id }) => {
@@ -38,8 +26,8 @@ async function tabMemory() {
 }
 
 test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, async (t) => {
-  const page = await browser.newPage();
-  await page.goto(`${server.url}index.d.ts`);
+  const page = await here.browser.newPage();
+  await page.goto(`${here.url}index.d.ts`);
   const files = await Promise.all(['cat', 'coffee', 'rocket'].map(photoBytes));
   await page.evaluate(async (files) => {
     const { BitMar } = await import(/** @type {any} */ ('/index.js'));
@@ -69,4 +57,37 @@ test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, asyn
   assert.ok(before > 20e6, `${before} bytes cannot be all of it`);
   assert.ok(after < 200e6, `${after} bytes`);
   assert.ok(after < 1.1 * before, `${before} bytes grew to ${after}`);
+});
+
+test(`${CAPTIONS} captions leave nothing behind in the page's own heap and document`, async (t) => {
+  const server = await serve(SITE);
+  t.after(() => server.close());
+  const page = await here.browser.newPage();
+  await page.goto(server.url);
+  await upload(page, ...['cat', 'coffee', 'rocket', 'astronaut'].map(photo));
+  await captions(page);
+  const session = await page.context().newCDPSession(page);
+  const held = async () => {
+    // What the first collection finalizes, the second takes away.
+    for (let times = 0; times < 2; times++) await session.send('HeapProfiler.collectGarbage');
+    const { usedSize } = await session.send('Runtime.getHeapUsage');
+    const { nodes, jsEventListeners } = await session.send('Memory.getDOMCounters');
+    return { usedSize, nodes, jsEventListeners };
+  };
+  const work = async (/** @type {number} */ times) => {
+    const again = page.getByRole('button', { name: 'Again', exact: true });
+    for (let left = times; left > 0; left -= await again.count()) {
+      for (const button of await again.all()) await button.click();
+      await captions(page);
+    }
+  };
+  await work(20);
+  const before = await held();
+  await work(CAPTIONS);
+  const after = await held();
+  t.diagnostic(`${JSON.stringify(before)}, then ${JSON.stringify(after)}`);
+  assert.equal(await page.locator('.card[data-state=done]').count(), 4);
+  for (const kind of /** @type {const} */ (['usedSize', 'nodes', 'jsEventListeners'])) {
+    assert.ok(after[kind] < 1.1 * before[kind], `${kind}: ${before[kind]}, then ${after[kind]}`);
+  }
 });

@@ -143,20 +143,26 @@ test('npx bitmar prints a line a photo', async () => {
   assert.deepEqual(await command(photo('cat')), { code: 0, stdout: `${photo('cat')}: ${inBrowser}\n`, stderr: '' });
 });
 
-test('npx bitmar tells of a bad photo on standard error, goes on, and ends with 1', async () => {
-  const { code, stdout, stderr } = await command('--json', '--length', 'short', '--hint', 'my cat', 'nowhere.jpg', photo('cat'));
+test('npx bitmar tells of bad photos on standard error, goes on with the good ones in order, and ends with 1', async () => {
+  await writeFile(join(its.folder, 'notes.jpg'), 'not a photo');
+  const photos = [photo('cat'), 'nowhere.jpg', 'notes.jpg', photo('rocket')];
+  const options = ['--length', 'short', '--hint', 'my cat', '--beams', '1'];
+  const { code, stdout, stderr } = await command('--json', ...options, ...photos);
   assert.equal(code, 1);
-  assert.match(stderr, /^nowhere\.jpg: ENOENT/);
-  const [bad, good] = stdout.trim().split('\n').map((line) => JSON.parse(line));
-  assert.deepEqual([bad.photo, bad.error.code], ['nowhere.jpg', 'ENOENT']);
-  assert.ok(good.confidence > 0 && good.confidence <= 1);
-  const asked = await bitmar.caption(pathToFileURL(photo('cat')), { length: 'short', hint: 'my cat', remember: false });
-  assert.equal(good.text, asked.text);
+  assert.deepEqual(stderr.trim().split('\n').map((line) => line.split(': ')[0]), ['nowhere.jpg', 'notes.jpg']);
+  const lines = stdout.trim().split('\n').map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map((line) => line.photo), photos);
+  assert.deepEqual(lines.map(({ error }) => error?.code), [undefined, 'ENOENT', 'photo', undefined]);
+  for (const { photo, text, tokens, confidence, ms } of [lines[0], lines[3]]) {
+    assert.ok(tokens > 0 && confidence > 0 && confidence <= 1 && ms.total >= ms.vision, photo);
+    const asked = await bitmar.caption(pathToFileURL(photo), { length: 'short', hint: 'my cat', beams: 1, remember: false });
+    assert.deepEqual([text, tokens, confidence], [asked.text, asked.tokens, asked.confidence]);
+  }
 });
 
 test('npx bitmar explains itself, and refuses what it does not know', async () => {
   assert.match((await command('--help')).stdout, /--length short\|medium\|long/);
-  for (const args of [[], ['--length', 'endless', 'a.jpg'], ['--colour', 'a.jpg']]) {
+  for (const args of [[], ['--length', 'endless', 'a.jpg'], ['--beams', '9', 'a.jpg'], ['--colour', 'a.jpg']]) {
     const { code, stdout, stderr } = await command(...args);
     assert.deepEqual([code, stdout], [2, '']);
     assert.match(stderr, /--help/);

@@ -9,8 +9,9 @@ import { serve } from './server.js';
 
 const path = (/** @type {string} */ relative) => fileURLToPath(new URL(relative, import.meta.url));
 
-/** Folders; the first two can be set to test another build. */
+/** Folders; the first three can be set to test another build. */
 export const SITE = process.env.BITMAR_SITE ?? path('../../www');
+export const PACKAGE = process.env.BITMAR_PKG ?? path('../../pkg');
 export const PHOTOS = process.env.BITMAR_PHOTOS ?? path('../photos');
 export const EXAMPLES = path('../../examples/npm');
 /** Pictures of what the tests saw, to be looked at. */
@@ -37,13 +38,14 @@ export const POLICY =
 export const launch = (...args) => chromium.launch({ ...LAUNCH, args: [...LAUNCH.args, ...args] });
 
 /**
- * The site and a browser for the tests of a file.
+ * A served folder, the site if none is given, and a browser for the tests of a file.
+ * @param {string} [folder]
  * @returns {{ url: string, browser: import('playwright-core').Browser }} to be read inside tests
  */
-export function site() {
+export function site(folder = SITE) {
   const it = /** @type {any} */ ({});
   before(async () => {
-    it.server = await serve(SITE);
+    it.server = await serve(folder);
     it.url = it.server.url;
     it.browser = await launch();
   });

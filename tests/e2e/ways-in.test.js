@@ -1,11 +1,12 @@
 // @ts-check
 /** The ways in that an installed page has: photos shared by another app, files, shortcuts, the camera. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { chromium } from 'playwright-core';
+import { serve } from './server.js';
 import { LAUNCH, PATIENCE, SITE, accessibilityFaults, captions, photo, photoBytes, shot, site } from './support.js';
 
 const here = site();
@@ -19,8 +20,8 @@ beforeEach(async () => {
 });
 afterEach(() => context.close());
 
-async function installed() {
-  await page.goto(here.url);
+async function installed(url = here.url) {
+  await page.goto(url);
   await page.getByText('Ready to work offline').waitFor({ timeout: PATIENCE });
 }
 
@@ -85,6 +86,37 @@ test('the system opens photos in the installed page', async (t) => {
   assert.ok(texts.every((text) => text.split(' ').length >= 3), texts.join(' | '));
   const names = await opened.locator('.photo').evaluateAll((images) => images.map((image) => /** @type {any} */ (image).alt));
   assert.deepEqual(names, ['Photo: cat.jpg', 'Photo: rocket.jpg']);
+});
+
+test('two copies of the page on one origin, one in a folder of the other, each take their own photos', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'bitmar-copies-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  for (const name of await readdir(SITE)) await symlink(join(SITE, name), join(folder, name));
+  await symlink(SITE, join(folder, 'inner'));
+  /** @type {string[]} */ const asked = [];
+  const server = await serve(folder, { onRequest: (path) => asked.push(path) });
+  t.after(() => server.close());
+  const [outer, inner] = [server.url, `${server.url}inner/`];
+  await installed(outer);
+  await installed(inner);
+  assert.ok(asked.includes('/inner/'), 'the outer page does not stand for the inner one');
+  const photos = { [outer]: 'cat', [inner]: 'rocket' };
+  for (const [url, name] of Object.entries(photos)) {
+    await page.goto(url);
+    // As a share whose page was not opened yet: it waits.
+    await page.evaluate(async ({ bytes, name }) => {
+      const body = new FormData();
+      body.append('photos', new File([new Uint8Array(bytes)], name, { type: 'image/jpeg' }));
+      await fetch('share', { method: 'POST', body, redirect: 'manual' });
+    }, { bytes: await photoBytes(name), name });
+  }
+  for (const [url, name] of Object.entries(photos)) {
+    await page.goto(`${url}?shared`);
+    await page.locator('.card').first().waitFor({ timeout: PATIENCE });
+    await captions(page);
+    const names = await page.locator('.photo').evaluateAll((images) => images.map((image) => /** @type {any} */ (image).alt));
+    assert.deepEqual(names, [`Photo: ${name}`], url);
+  }
 });
 
 test('a share without photos opens the empty page', async () => {
