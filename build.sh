@@ -67,7 +67,7 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
 
 need_build_tools() {
   need_rust
-  need_npm_packages tests/e2e # has wasm-opt
+  need_npm_packages tests/e2e # has wasm-opt and terser
   need_wasm_bindgen
 }
 
@@ -99,6 +99,7 @@ optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module
   # The function that puts a new instance in the place of one that trapped: pkg/instance.js.
   wasm-bindgen --target web --no-typescript --experimental-reset-state-function \
     --out-dir "$out.new" --out-name "$name" "$module"
+  tests/e2e/node_modules/.bin/terser --module --compress --mangle --output "$out.new/$name.js" "$out.new/$name.js"
   # Inlining a kernel into its only caller halves its speed: docs/kernels.md. Hence -ocimfs 0.
   tests/e2e/node_modules/.bin/wasm-opt -O3 -ocimfs 0 --enable-simd --enable-relaxed-simd \
     --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
@@ -129,7 +130,8 @@ build_page() { # the package beside the page, and the service worker's list of f
   mkdir -p www/pkg
   cp -r pkg/*.js pkg/index.d.ts pkg/wasm pkg/model www/pkg/
   local files version
-  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' | LC_ALL=C sort)
+  # Not what the page never loads: it has a worker.
+  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name here.js | LC_ALL=C sort)
   version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
   # The page is stored under the folder's address, which every static host answers.
   sed -e "s/{{version}}/$version/" \

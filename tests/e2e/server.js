@@ -29,6 +29,9 @@ const TYPES = {
 /** Already dense: packing them again gains nothing. */
 const DENSE = new Set(['.jpg', '.png', '.safetensors']);
 
+/** Bytes from which on a file is packed fast rather than well. */
+const LARGE = 500_000;
+
 /** @type {Map<string, { tag: string, plain: Buffer, packed: Buffer | null }>} */
 const cache = new Map();
 
@@ -40,7 +43,9 @@ async function load(path) {
   if (known) return known;
   const plain = await readFile(path);
   const tag = `"${createHash('sha256').update(plain).digest('base64url').slice(0, 16)}"`;
-  const packed = DENSE.has(extname(path)) ? null : gzipSync(plain, { level: constants.Z_BEST_SPEED });
+  // Half a second for a large file would hold everything else up.
+  const level = plain.length > LARGE ? constants.Z_BEST_SPEED : constants.Z_BEST_COMPRESSION;
+  const packed = DENSE.has(extname(path)) ? null : gzipSync(plain, { level });
   const file = { tag, plain, packed };
   cache.set(key, file);
   return file;
