@@ -42,7 +42,7 @@ export class Engine {
   /**
    * Captions a photo. The caption is given when what it leaves in the memory is stored.
    * @param {Photo} photo
-   * @param {{ length?: string, hint?: string, beams?: number, remember?: boolean }} options
+   * @param {import('./index.js').CaptionOptions} options
    * @param {(text: string) => void} onText hears the best caption so far whenever it changes
    * @param {() => Promise<boolean>} isCancelled asked after each token
    */
@@ -64,7 +64,7 @@ export class Engine {
     }
     const { ms, ...caption } = await this.#keeper.change(
       () => this.#captioner.finish(generation),
-      ({ slot, recalled }) => slot !== null || recalled.length > 0,
+      ({ slot, recalled }) => slot !== null || (options.countRecalls !== false && recalled.length > 0),
     );
     return { ...caption, timings: { ...ms, decode: ms.decode + inBrowser, total: ms.total + inBrowser } };
   }

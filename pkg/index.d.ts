@@ -74,8 +74,12 @@ export interface CaptionOptions {
   hint?: string;
   /** How many candidates the search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
-  /** Whether the memory may keep the caption; true if not given. What it recalled is counted either way. */
+  /** Whether remembered captions are recalled; true if not given. */
+  recall?: boolean;
+  /** Whether the memory may keep the caption; true if not given. */
   remember?: boolean;
+  /** Whether the memory counts what the caption recalled as used; true if not given. */
+  countRecalls?: boolean;
   /** Also tell where the model looked at each word; false if not given. */
   attention?: boolean;
   /** Ends the caption at the next token. */

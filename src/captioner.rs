@@ -243,7 +243,10 @@ impl Captioner {
         let fused = self.model.fuse(&encoded, hint)?;
         let understood = (self.now)();
         let key = self.model.photo_key(&features)?;
-        let recall = self.memory.read(&key, &self.read_parameters);
+        let recall = match options.recall {
+            true => self.memory.read(&key, &self.read_parameters),
+            false => Recall::nothing(&self.read_parameters),
+        };
         let recalled = self.recalled(&recall);
         let remembered = (self.now)();
         let lent: Vec<RecalledCaption> = recalled.iter().map(lent).collect();

@@ -16,6 +16,8 @@ pub struct CaptionOptions {
     pub hint: String,
     /// Candidates the search keeps, 1 to 8.
     pub beams: usize,
+    /// Whether the memory is read.
+    pub recall: bool,
     /// Whether the memory may keep the caption.
     pub remember: bool,
     /// Whether what the caption recalls counts as used.
@@ -32,6 +34,7 @@ impl Default for CaptionOptions {
             length: Length::default(),
             hint: String::new(),
             beams: DEFAULT_BEAMS,
+            recall: true,
             remember: true,
             count_recalls: true,
             attention: false,

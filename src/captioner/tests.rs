@@ -101,6 +101,22 @@ fn a_caption_not_to_be_remembered_can_still_be_corrected() {
 }
 
 #[test]
+fn a_caption_that_is_to_recall_nothing_is_that_of_an_empty_memory() {
+    let mut captioner = captioner();
+    let before = captioner.caption(&photo(1), &quick()).unwrap();
+    captioner.correct(before.id, "Rex on the beach").unwrap();
+    let options =
+        CaptionOptions { recall: false, remember: false, count_recalls: false, ..quick() };
+    let memory = captioner.memory().clone();
+    let caption = captioner.caption(&photo(1), &options).unwrap();
+    assert_eq!((&caption.text, caption.recalled.len()), (&before.text, 0));
+    let reminded =
+        captioner.caption(&photo(1), &CaptionOptions { recall: true, ..options }).unwrap();
+    assert_eq!(reminded.text, "Rex on the beach");
+    assert_eq!(*captioner.memory(), memory, "neither left a trace");
+}
+
+#[test]
 fn teaching_a_photo_is_correcting_its_caption() {
     let (mut a, mut b) = (captioner(), captioner());
     let options = CaptionOptions { remember: false, ..quick() };

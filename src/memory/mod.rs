@@ -139,6 +139,13 @@ pub struct Recall {
     pub null_weight: f32,
 }
 
+impl Recall {
+    /// What a memory without episodes returns.
+    pub fn nothing(parameters: &ReadParameters) -> Self {
+        Self { context: parameters.null_value.clone(), weights: Vec::new(), null_weight: 1.0 }
+    }
+}
+
 /// How full a memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryStats {

@@ -41,12 +41,14 @@ pub struct Adoption {
 
 /// Caption options, each of which may be absent or `undefined`.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Options {
     length: Option<Length>,
     hint: Option<String>,
     beams: Option<usize>,
+    recall: Option<bool>,
     remember: Option<bool>,
+    count_recalls: Option<bool>,
     attention: Option<bool>,
 }
 
@@ -288,14 +290,16 @@ fn js_error(error: Error) -> JsValue {
 fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {
     let given: Option<Options> = serde_wasm_bindgen::from_value(options)
         .map_err(|error| js_error(Error::Option(error.to_string())))?;
-    let Options { length, hint, beams, remember, attention } = given.unwrap_or_default();
+    let Options { length, hint, beams, recall, remember, count_recalls, attention } =
+        given.unwrap_or_default();
     let default = captioner::CaptionOptions::default();
     Ok(captioner::CaptionOptions {
         length: length.unwrap_or(default.length),
         hint: hint.unwrap_or(default.hint),
         beams: beams.unwrap_or(default.beams),
+        recall: recall.unwrap_or(default.recall),
         remember: remember.unwrap_or(default.remember),
-        count_recalls: default.count_recalls,
+        count_recalls: count_recalls.unwrap_or(default.count_recalls),
         attention: attention.unwrap_or(default.attention),
         repeat: default.repeat,
     })
