@@ -117,7 +117,7 @@ pub(crate) struct RawTensor {
 
 enum Source {
     File(BTreeMap<String, RawTensor>),
-    Fresh { seed: u64, vars: BTreeMap<String, Var> },
+    Fresh { seed: u64, is_float: bool, vars: BTreeMap<String, Var> },
 }
 
 /// A named place in a set of parameters. Cheap to clone; clones share the set.
@@ -129,14 +129,26 @@ pub struct Weights {
 
 /// A ternary matrix from a file with its scale, or the latent one behind it.
 pub(crate) enum Ternary {
-    Packed { matrix: TernaryMatrix, scale: f32 },
+    Packed {
+        matrix: TernaryMatrix,
+        scale: f32,
+    },
     Latent(Tensor),
+    /// One that is not to be made ternary.
+    #[cfg(any(test, feature = "train"))]
+    Float(Tensor),
 }
 
 impl Weights {
     /// Fresh trainable variables, initialised from `seed` and their names.
     pub fn fresh(seed: u64) -> Self {
-        Self::root(Source::Fresh { seed, vars: BTreeMap::new() })
+        Self::root(Source::Fresh { seed, is_float: false, vars: BTreeMap::new() })
+    }
+
+    /// [`fresh`](Self::fresh) for a model that is not ternary, to compare ours with.
+    #[cfg(any(test, feature = "train"))]
+    pub fn fresh_float(seed: u64) -> Self {
+        Self::root(Source::Fresh { seed, is_float: true, vars: BTreeMap::new() })
     }
 
     /// The tensors of a safetensors file.
@@ -199,6 +211,10 @@ impl Weights {
         // The variance that keeps a row's length through the layer; see architecture.md, BitLinear.
         let init = Init::Normal((cols as f32).sqrt().recip());
         if let Some(latent) = self.variable("weight", &[rows, cols], init)? {
+            #[cfg(any(test, feature = "train"))]
+            if matches!(&*self.source.borrow(), Source::Fresh { is_float: true, .. }) {
+                return Ok(Ternary::Float(latent));
+            }
             return Ok(Ternary::Latent(latent));
         }
         let packed = self.take("weight", &[rows, packed_width(cols)], Dtype::U8, "U8")?;
@@ -268,7 +284,7 @@ impl Weights {
         init: Init,
     ) -> Result<Option<Tensor>, ModelError> {
         let name = self.full(name);
-        let Source::Fresh { seed, vars } = &mut *self.source.borrow_mut() else {
+        let Source::Fresh { seed, vars, .. } = &mut *self.source.borrow_mut() else {
             return Ok(None);
         };
         let values = fresh_values(*seed, &name, shape.iter().product(), init);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bitmar::train::commands::{self, Places};
+use bitmar::train::commands::{self, Places, Scored};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
 use bitmar::train::recipe;
@@ -19,10 +19,11 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
-       bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--on-train] [--list]
+       bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE] [--examples N] [--beams N] [--on-train] [--list]
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
+             [--without ternary|patches|lengths|alignment|consistency|memory|conditioning|balance] for an ablation
    all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 
 struct Arguments {
     places: Places,
-    checkpoint: PathBuf,
+    checkpoint: Option<PathBuf>,
     model: PathBuf,
     trained: String,
     log: PathBuf,
@@ -70,7 +71,7 @@ impl Arguments {
                 init: None,
                 from: Vec::new(),
             },
-            checkpoint: "runs/captions.safetensors".into(),
+            checkpoint: None,
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
             log: "run.log".into(),
@@ -115,11 +116,14 @@ fn run() -> Outcome {
         }
         "export" => {
             let Arguments { checkpoint, model, trained, .. } = &arguments;
+            let checkpoint = checkpoint.as_ref().ok_or("export needs a --checkpoint")?;
             commands::export(places, checkpoint, trained, model)
         }
         "eval" => {
-            let Arguments { model, photos, beams, split, list, .. } = &arguments;
-            commands::eval(places, model, (*split, *photos, *beams), *list)
+            let Arguments { checkpoint, model, photos, beams, split, list, .. } = &arguments;
+            let model = Scored::Model(model);
+            let scored = checkpoint.as_deref().map_or(model, Scored::Checkpoint);
+            commands::eval(places, scored, (*split, *photos, *beams), *list)
         }
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
@@ -135,7 +139,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
-            Long("checkpoint") => a.checkpoint = parser.value()?.into(),
+            Long("checkpoint") => a.checkpoint = Some(parser.value()?.into()),
             Long("model") => a.model = parser.value()?.into(),
             Long("trained") => a.trained = parser.value()?.string()?,
             Long("log") => a.log = parser.value()?.into(),
@@ -153,6 +157,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("cores") => a.options.shards = parser.value()?.parse()?,
             Long("rate") => a.options.learning_rate = parser.value()?.parse()?,
             Long("dropout") => a.options.dropout = parser.value()?.parse()?,
+            Long("without") => a.options.ablation = parser.value()?.parse()?,
             Long("seed") => a.options.seed = parser.value()?.parse()?,
             Long("beams") => a.beams = parser.value()?.parse()?,
             Long("resume") => a.resume = true,

@@ -22,6 +22,9 @@ enum Weight {
     Latent(Tensor),
     /// Two-bit codes and the factor that multiplies them.
     Packed(std::sync::Arc<Packed>),
+    /// Weights `[outputs, inputs]` that stay as they are, for the float twin.
+    #[cfg(any(test, feature = "train"))]
+    Float(Tensor),
 }
 
 struct Packed {
@@ -38,6 +41,8 @@ impl BitLinear {
     ) -> std::result::Result<Self, ModelError> {
         let weight = match weights.ternary(outputs, inputs)? {
             Ternary::Latent(latent) => Weight::Latent(latent),
+            #[cfg(any(test, feature = "train"))]
+            Ternary::Float(weight) => Weight::Float(weight),
             Ternary::Packed { matrix, scale } => {
                 Weight::Packed(std::sync::Arc::new(Packed { matrix, scale }))
             }
@@ -50,6 +55,8 @@ impl BitLinear {
         match &self.weight {
             Weight::Latent(latent) => apply2(rows, latent, LatentOp),
             Weight::Packed(packed) => apply1(rows, PackedOp(packed.clone())),
+            #[cfg(any(test, feature = "train"))]
+            Weight::Float(weight) => rows.matmul(&weight.t()?),
         }
     }
 
@@ -63,6 +70,14 @@ impl BitLinear {
                 let scale = with_values(latent, |latent| ternarize(latent, &mut codes))?;
                 let matrix = TernaryMatrix::from_weights(outputs, inputs, &codes);
                 rows.multiply(&matrix, scale, out);
+            }
+            #[cfg(any(test, feature = "train"))]
+            Weight::Float(weight) => {
+                let (values, scales) = (rows.values.clone(), rows.scales.clone());
+                let shape = (scales.len(), weight.dim(1)?);
+                let rows = Int8Rows { values, scales }.dequantized();
+                let rows = Tensor::from_vec(rows, shape, &Device::Cpu)?;
+                *out = rows.matmul(&weight.t()?)?.flatten_all()?.to_vec1()?;
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
 use crate::model::{special, BitMar, PlacedText, QuantizedTable};
 use crate::nn::dropout::hide_rows;
 use crate::random::Random;
+use crate::train::ablation::Ablation;
 use crate::train::batch::{CaptionTokens, Sample, Shard, ShardOptions};
 use crate::train::losses::{alignment_loss, caption_loss, consistency_loss};
 use crate::train::trainer::{Measures, Objective, Stage, SIGNAL};
@@ -57,6 +58,8 @@ pub struct Captioning {
     pub tokenizer: Tokenizer,
     /// How shards are put together.
     pub options: ShardOptions,
+    /// What it does without.
+    pub ablation: Ablation,
 }
 
 impl Objective for Captioning {
@@ -90,7 +93,8 @@ impl Objective for Captioning {
             &memory.context,
         )?;
         let caption = shard.captions.loss(&logits)?;
-        let weight = alignment_weight(stage.progress) * f64::from(stage.alignment_factor);
+        let (aligns, is_consistent) = self.ablation.loss_factors();
+        let weight = aligns * alignment_weight(stage.progress) * f64::from(stage.alignment_factor);
         let mut loss = (&caption + (&alignment.loss * weight)?)?;
         let mut measures = Measures::from([
             ("caption", caption.to_scalar()?),
@@ -98,7 +102,7 @@ impl Objective for Captioning {
             (SIGNAL, alignment.signal),
         ]);
         if let Some((consistency, own_slot)) = &memory.consistency {
-            loss = (loss + (consistency * CONSISTENCY)?)?;
+            loss = (loss + (consistency * (is_consistent * CONSISTENCY))?)?;
             measures.insert("memory", consistency.to_scalar()?);
             measures.insert("own_slot", *own_slot);
         }
@@ -163,10 +167,11 @@ struct MemoryRead {
 }
 
 impl Captioning {
-    /// Stem features of photos, `[photos * patches, channels]`.
+    /// What the model sees of photos, `[photos * patches, channels]`.
     pub(crate) fn features(&self, photos: &[Arc<[i8]>]) -> Result<Tensor> {
-        let channels = self.trained.model.config().stem.output_channels();
-        features(photos, channels, self.stem_scale)
+        let config = self.trained.model.config();
+        let features = features(photos, config.stem.output_channels(), self.stem_scale)?;
+        self.ablation.seen(features, config.num_patches())
     }
 
     /// Vectors of the aligned captions, then of the remembered ones.

@@ -7,17 +7,19 @@ use candle_core::Var;
 use tokenizers::Tokenizer;
 
 use crate::captioner::Captioner;
-use crate::checkpoint::{sha256, ModelFile, Provenance};
+use crate::checkpoint::{packed_model, sha256, ModelFile, Provenance};
 use crate::config::Config;
+use crate::model::BitMar;
 use crate::stem::Stem;
-use crate::train::batch::{Sample, ShardOptions};
+use crate::train::ablation::Ablation;
+use crate::train::batch::Sample;
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation};
 use crate::train::efficientnet::EfficientNet;
-use crate::train::evaluate::evaluate;
+use crate::train::evaluate::{evaluate, Subject};
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
@@ -25,7 +27,9 @@ use crate::train::recipe;
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
 use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
-use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
+use crate::train::trainer::{
+    checkpoint_latents, checkpoint_options, warm_start, Objective, Run, RunOptions,
+};
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -121,7 +125,7 @@ impl Places {
         let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
         let mut run = match is_resumed {
             true => Run::resume(variables, &file)?,
-            false => Run::new(variables, options),
+            false => Run::new(variables, options)?,
         };
         let examples: usize = objective.pools().iter().map(|(count, _)| count).sum();
         eprintln!("{stage}: {examples} examples, {parameters} parameters, step {}", run.step());
@@ -164,7 +168,7 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
     }
     let model = places.out.join("model.safetensors");
     export(&places, &places.from[0], trained, &model)?;
-    eval(&places, &model, (Split::Dev, 1000, 3), false)
+    eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
 }
 
 /// Distils the vision encoder from float Lite2 on every photo set.
@@ -206,15 +210,21 @@ pub fn text(places: &Places, options: RunOptions, is_resumed: bool) -> Result<()
 }
 
 /// The photos and texts of the caption stages, and the variables of the model that learns from them.
-fn captioning(places: &Places, seed: u64) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
+fn captioning(
+    places: &Places,
+    &RunOptions { seed, ablation, .. }: &RunOptions,
+) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
     let mut gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
     weigh_by_consensus(&mut gold);
-    let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
-    let weights = Weights::fresh(seed);
+    let mut weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
+    let mut texts = load_texts(&places.data, &tokenizer)?;
+    let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
+    captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
+    let weights = ablation.weights(seed);
     let trained = TrainedModel::new(&weights, &config)?;
     let variables = weights.variables();
     let stem_scale = stem.output_scale();
@@ -223,25 +233,76 @@ fn captioning(places: &Places, seed: u64) -> Result<(Captioning, BTreeMap<String
     let captioning = Captioning {
         trained,
         pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
-        texts: load_texts(&places.data, &tokenizer)?,
+        texts,
         stem_scale,
         tokenizer,
-        options: ShardOptions::default(),
+        options: ablation.shards(),
+        ablation,
     };
     Ok((captioning, variables))
 }
 
 /// Trains the whole model on captions.
 pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
-    let (objective, variables) = captioning(places, options.seed)?;
+    let (objective, variables) = captioning(places, &options)?;
     places.train("captions", variables, &objective, options, is_resumed)
 }
 
 /// Goes on from trained captions by what CIDEr-D says of the model's own.
 pub fn critical(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
-    let (captioning, variables) = captioning(places, options.seed)?;
+    let (captioning, variables) = captioning(places, &options)?;
     let objective = SelfCritical::new(captioning, variables.clone());
     places.train("critical", variables, &objective, options, is_resumed)
+}
+
+/// The model of a checkpoint, and its variables.
+fn restored(
+    checkpoint: &Path,
+    config: &Config,
+    ablation: Ablation,
+) -> Result<(BitMar, BTreeMap<String, Var>), AnyError> {
+    let weights = ablation.weights(0);
+    let model = BitMar::new(&weights, config)?;
+    let variables = weights.variables();
+    let taken = warm_start(&variables, &checkpoint_latents(checkpoint)?)?;
+    if taken != variables.len() {
+        let wanted = variables.len();
+        return Err(format!("{} has {taken} of {wanted} tensors", checkpoint.display()).into());
+    }
+    Ok((model, variables))
+}
+
+/// What `eval` scores: a model file, or a checkpoint as its run was run.
+#[derive(Debug, Clone, Copy)]
+pub enum Scored<'a> {
+    /// A model file.
+    Model(&'a Path),
+    /// A checkpoint.
+    Checkpoint(&'a Path),
+}
+
+impl Scored<'_> {
+    fn load(self, places: &Places, tokenizer_sha256: &str) -> Result<(Subject, Stem), AnyError> {
+        let (model, stem, ablation) = match self {
+            Self::Model(file) => {
+                let loaded = ModelFile::read(&std::fs::read(file)?)?;
+                loaded.check_tokenizer(tokenizer_sha256)?;
+                (loaded.model, loaded.stem, Ablation::Nothing)
+            }
+            Self::Checkpoint(file) => {
+                let config = Config::small();
+                let ablation = checkpoint_options(file)?.ablation;
+                let (model, variables) = restored(file, &config, ablation)?;
+                let model = match ablation {
+                    Ablation::Ternary => model,
+                    // As it would run.
+                    _ => packed_model(&variables, &config)?,
+                };
+                (model, places.stem(&config)?, ablation)
+            }
+        };
+        Ok((Subject { model, stem_scale: stem.output_scale(), ablation }, stem))
+    }
 }
 
 /// Writes the model of a checkpoint as it ships.
@@ -254,14 +315,7 @@ pub fn export(
     let config = Config::small();
     let (_, tokenizer_sha256) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let weights = Weights::fresh(0);
-    crate::model::BitMar::new(&weights, &config)?;
-    let variables = weights.variables();
-    let taken = warm_start(&variables, &checkpoint_latents(checkpoint)?)?;
-    if taken != variables.len() {
-        let wanted = variables.len();
-        return Err(format!("{} has {taken} of {wanted} tensors", checkpoint.display()).into());
-    }
+    let (_, variables) = restored(checkpoint, &config, Ablation::Nothing)?;
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
     let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;
@@ -270,26 +324,27 @@ pub fn export(
     Ok(())
 }
 
-/// Prints the scores of a model file on `photos` of a split as JSON, then every caption if `list`. On training
+/// Prints the scores of a model on `photos` of a split as JSON, then every caption if `list`. On training
 /// photos only the model's own scores mean something: the baselines find the photo itself.
 pub fn eval(
     places: &Places,
-    model: &Path,
+    scored: Scored<'_>,
     (split, photos, beams): (Split, usize, usize),
     list: bool,
 ) -> Result<(), AnyError> {
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
-    let loaded = ModelFile::read(&std::fs::read(model)?)?;
-    loaded.check_tokenizer(&sha)?;
+    let (subject, stem) = scored.load(places, &sha)?;
     std::fs::create_dir_all(&places.out)?;
     let of = |split: Split| {
         let set = (PhotoSet::Flickr8k, split);
-        load(&places.data, &places.out, &loaded.stem, set, &[View::Original], &tokenizer)
+        load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)
     };
     let train: Vec<Sample> = of(Split::Train)?.into_iter().map(|(_, sample)| sample).collect();
-    let (names, scored): (Vec<_>, Vec<_>) =
+    let (names, mut scored): (Vec<_>, Vec<_>) =
         of(split)?.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
-    let (evaluation, captioned) = evaluate(&loaded, &tokenizer, &train, &scored, beams)?;
+    let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
+    captions.for_each(|caption| caption.start = subject.ablation.start(caption));
+    let (evaluation, captioned) = evaluate(&subject, &tokenizer, &train, &scored, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
         for (name, captioned) in names.iter().zip(&captioned) {

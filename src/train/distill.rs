@@ -277,6 +277,7 @@ fn probabilities(logits: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::ablation::Ablation;
     use crate::train::trainer::{Run, RunOptions};
 
     fn random_bytes(random: &mut Random, count: usize) -> Vec<i8> {
@@ -314,6 +315,7 @@ mod tests {
             shards: 2,
             learning_rate: 3e-3,
             seed: 1,
+            ablation: Ablation::Nothing,
         };
         let shard = objective.shard(&[(0, 0), (0, 1), (0, 2), (0, 3)], &mut Random::new(1));
         let loss = |objective: &Distillation| {
@@ -322,7 +324,10 @@ mod tests {
         };
         let before = loss(&objective);
         let file = std::env::temp_dir().join(format!("bitmar-distil-{}", std::process::id()));
-        Run::new(weights.variables(), options).train(&objective, &file).expect("a run");
+        Run::new(weights.variables(), options)
+            .expect("a run")
+            .train(&objective, &file)
+            .expect("a run");
         std::fs::remove_file(&file).expect("the run was saved");
         let after = loss(&objective);
         assert!(after < 0.7 * before, "{before} to {after}");

@@ -1,20 +1,22 @@
 //! Scores of a model file on held-back photos, as it would run: packed weights, beam search, empty memory.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::LoadedModel;
 use crate::generate::{BeamSearch, Length};
-use crate::model::PlacedText;
+use crate::model::BitMar;
+use crate::train::ablation::Ablation;
 use crate::train::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
 use crate::train::batch::Sample;
-use crate::train::captions::features;
+use crate::train::captions::{features, Targets};
 use crate::train::losses::caption_loss;
 use crate::train::metrics::{cider_of_each, score, Scores};
+use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -49,6 +51,8 @@ pub struct Evaluation {
     pub own_loss: f32,
     /// Mean loss of the same caption with another photo.
     pub other_loss: f32,
+    /// Perplexity of a token of these captions without any photo.
+    pub text_perplexity: f32,
     /// What the confidence is worth: fifths of the photos by rising confidence.
     pub calibration: Vec<Calibration>,
     /// Captions a second on two cores.
@@ -66,9 +70,29 @@ pub struct Calibration {
     pub cider: f64,
 }
 
+/// What is scored.
+pub struct Subject {
+    /// The model.
+    pub model: BitMar,
+    /// What a stem feature is worth.
+    pub stem_scale: f32,
+    /// What it was trained without and has to do without now.
+    pub ablation: Ablation,
+}
+
+impl Subject {
+    /// A view of one photo as the model sees it.
+    fn encode(&self, view: &Arc<[i8]>) -> candle_core::Result<EncodedPhotos> {
+        let config = self.model.config();
+        let channels = config.stem.output_channels();
+        let features = features(std::slice::from_ref(view), channels, self.stem_scale)?;
+        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
+    }
+}
+
 /// Captions every sample from its first view.
-pub fn caption_samples(
-    loaded: &LoadedModel,
+fn caption_samples(
+    subject: &Subject,
     tokenizer: &Tokenizer,
     samples: &[Sample],
     beams: usize,
@@ -76,7 +100,7 @@ pub fn caption_samples(
     let work = |samples: &[Sample]| -> Result<Vec<Captioned>, String> {
         samples
             .iter()
-            .map(|s| caption_one(loaded, tokenizer, s, beams).map_err(|e| e.to_string()))
+            .map(|s| caption_one(subject, tokenizer, s, beams).map_err(|e| e.to_string()))
             .collect()
     };
     let parts = std::thread::scope(|scope| {
@@ -91,14 +115,13 @@ pub fn caption_samples(
 }
 
 fn caption_one(
-    loaded: &LoadedModel,
+    subject: &Subject,
     tokenizer: &Tokenizer,
     sample: &Sample,
     beams: usize,
 ) -> Result<Captioned, AnyError> {
-    let (model, scale) = (&loaded.model, loaded.stem.output_scale());
-    let floats: Vec<f32> = sample.views[0].iter().map(|&v| f32::from(v) * scale).collect();
-    let fused = model.fuse(&model.encode_photo(&floats)?, &[])?;
+    let model = &subject.model;
+    let fused = model.fuse(&subject.encode(&sample.views[0])?, &[])?;
     let context = model.read_parameters()?.null_value;
     let state = model.prefill(&fused, &[], &context)?;
     let mut search = BeamSearch::new(state, Length::default().start_token(), beams);
@@ -108,28 +131,28 @@ fn caption_one(
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `loaded` on `dev`; `train` serves the baselines.
+/// Scores `subject` on `dev`; `train` serves the baselines.
 pub fn evaluate(
-    loaded: &LoadedModel,
+    subject: &Subject,
     tokenizer: &Tokenizer,
     train: &[Sample],
     dev: &[Sample],
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
-    let captioned = caption_samples(loaded, tokenizer, dev, beams)?;
+    let captioned = caption_samples(subject, tokenizer, dev, beams)?;
     let captions_per_second = dev.len() as f32 / started.elapsed().as_secs_f32();
     let texts = |samples: &[Sample]| -> Vec<Vec<String>> {
         samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
     };
     let (references, train_texts) = (texts(dev), texts(train));
     let pooled = |samples: &[Sample]| -> Vec<Vec<f32>> {
-        samples.iter().map(|sample| pool(sample, loaded)).collect()
+        samples.iter().map(|sample| pool(sample, &subject.model)).collect()
     };
     let (train_features, dev_features) = (pooled(train), pooled(dev));
     let neighbors = CaptionedPhotos { features: &train_features, captions: &train_texts };
     let model_texts: Vec<String> = captioned.iter().map(|c| c.text.clone()).collect();
-    let (own_photo_wins, own_loss, other_loss) = own_and_other(loaded, dev)?;
+    let (own_photo_wins, own_loss, other_loss) = own_and_other(subject, dev)?;
     let evaluation = Evaluation {
         photos: dev.len(),
         model: score(&model_texts, &references),
@@ -139,6 +162,7 @@ pub fn evaluate(
         own_photo_wins,
         own_loss,
         other_loss,
+        text_perplexity: text_perplexity(subject, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
         captions_per_second,
     };
@@ -160,8 +184,8 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
 }
 
 /// The mean of a photo's stem features over the grid.
-fn pool(sample: &Sample, loaded: &LoadedModel) -> Vec<f32> {
-    let channels = loaded.config.stem.output_channels();
+fn pool(sample: &Sample, model: &BitMar) -> Vec<f32> {
+    let channels = model.config().stem.output_channels();
     let mut sums = vec![0.0; channels];
     for cell in sample.views[0].chunks_exact(channels) {
         sums.iter_mut().zip(cell).for_each(|(sum, &value)| *sum += f32::from(value));
@@ -170,11 +194,11 @@ fn pool(sample: &Sample, loaded: &LoadedModel) -> Vec<f32> {
 }
 
 /// How often, and by how much, a caption is likelier with its own photo than with the next one.
-fn own_and_other(loaded: &LoadedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
+fn own_and_other(subject: &Subject, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
     let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
     for (i, sample) in dev.iter().enumerate() {
-        let own = caption_loss_of(loaded, sample, &sample.views[0])?;
-        let other = caption_loss_of(loaded, sample, &dev[(i + 1) % dev.len()].views[0])?;
+        let own = caption_loss_of(subject, sample, &sample.views[0])?;
+        let other = caption_loss_of(subject, sample, &dev[(i + 1) % dev.len()].views[0])?;
         wins += f32::from(u8::from(own < other));
         own_sum += own;
         other_sum += other;
@@ -184,24 +208,37 @@ fn own_and_other(loaded: &LoadedModel, dev: &[Sample]) -> Result<(f32, f32, f32)
 }
 
 /// Mean loss of the sample's first caption given the photo of `view`, nats a token.
-fn caption_loss_of(
-    loaded: &LoadedModel,
-    sample: &Sample,
-    view: &std::sync::Arc<[i8]>,
-) -> Result<f32, AnyError> {
-    let model = &loaded.model;
+fn caption_loss_of(subject: &Subject, sample: &Sample, view: &Arc<[i8]>) -> Result<f32, AnyError> {
+    let model = &subject.model;
     let table = model.table()?;
-    let channels = loaded.config.stem.output_channels();
-    let input = features(std::slice::from_ref(view), channels, loaded.stem.output_scale())?;
-    let fused = model.fuse_photos(&table, &model.vision().forward(&input)?, &[Vec::new()])?;
-    let caption = &sample.captions[0];
-    let tokens = std::iter::once(caption.start).chain(caption.tokens.iter().copied()).collect();
-    let targets: Vec<u32> =
-        caption.tokens.iter().copied().chain([crate::model::special::EOS]).collect();
-    let placed = [PlacedText { photo: 0, tokens }];
-    let logits = model.decode_captions(&table, &fused, &[], &placed, &model.null_context(1)?)?;
-    let weights = vec![1.0; targets.len()];
-    Ok(caption_loss(&logits, targets, weights, 0.0)?.to_scalar()?)
+    let fused = model.fuse_photos(&table, &subject.encode(view)?, &[Vec::new()])?;
+    let context = model.null_context(1)?;
+    let targets = first_caption(sample);
+    let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
+    Ok(caption_loss(&logits, targets.tokens, targets.weights, 0.0)?.to_scalar()?)
+}
+
+/// `exp` of the mean loss of the samples' first captions without photos, nats a token.
+fn text_perplexity(subject: &Subject, dev: &[Sample]) -> Result<f32, AnyError> {
+    let model = &subject.model;
+    let table = model.table()?;
+    let (mut sum, mut tokens) = (0.0, 0);
+    for sample in dev {
+        let targets = first_caption(sample);
+        let (count, logits) =
+            (targets.tokens.len(), model.decode_texts(&table, &[], &targets.inputs)?);
+        let loss = caption_loss(&logits, targets.tokens, targets.weights, 0.0)?;
+        sum += loss.to_scalar::<f32>()? * count as f32;
+        tokens += count;
+    }
+    Ok((sum / tokens as f32).exp())
+}
+
+/// The first caption of a sample, to be predicted.
+fn first_caption(sample: &Sample) -> Targets {
+    let mut targets = Targets::default();
+    targets.push(0, sample.captions[0].start, &sample.captions[0].tokens, 1.0);
+    targets
 }
 
 #[cfg(test)]

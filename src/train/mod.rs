@@ -1,5 +1,6 @@
 //! The trainer: data, caches, losses, the optimiser, and the evaluation.
 
+pub mod ablation;
 pub mod balance;
 pub mod baselines;
 pub mod batch;

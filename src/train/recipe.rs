@@ -1,5 +1,6 @@
 //! How the shipped model's stages are run: the command line's defaults and what `bitmar-train all` does.
 
+use crate::train::ablation::Ablation;
 use crate::train::trainer::RunOptions;
 
 const CORES: usize = 2;
@@ -14,6 +15,7 @@ pub fn options(stage: &str) -> RunOptions {
         learning_rate,
         dropout,
         seed: SEED,
+        ablation: Ablation::Nothing,
     };
     match stage {
         "text" => run(1800, 32, 1.5e-3, 0.1),

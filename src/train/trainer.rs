@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
+use crate::train::ablation::Ablation;
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
 use crate::train::codes::CodeWatch;
 use crate::train::optimizer::{global_norm, Optimizer};
@@ -70,6 +71,9 @@ pub struct RunOptions {
     /// Share of what the blocks add that is left out.
     #[serde(default)]
     pub dropout: f32,
+    /// What the run does without.
+    #[serde(default)]
+    pub ablation: Ablation,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -101,7 +105,12 @@ struct Pool {
 
 impl Run {
     /// A fresh run over `variables`.
-    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If a variable cannot be set.
+    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
+        options.ablation.silence(&variables)?;
         let state = State {
             step: 0,
             updates: 0,
@@ -111,7 +120,7 @@ impl Run {
             intervention: Intervention::NONE,
             options,
         };
-        Self { variables, optimizer: Optimizer::default(), state }
+        Ok(Self { variables, optimizer: Optimizer::default(), state })
     }
 
     /// Updates done.
@@ -170,7 +179,9 @@ impl Run {
             Some(Modality::Text) => Some("text."),
             None => None,
         };
-        if let Some(&signal) = measures.get(SIGNAL).filter(|_| self.progress() >= SETTLED) {
+        let ablation = self.state.options.ablation;
+        let watches = self.progress() >= SETTLED && ablation != Ablation::Balance;
+        if let Some(&signal) = measures.get(SIGNAL).filter(|_| watches) {
             let norm_of = |prefix: &str| {
                 global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
             };
@@ -179,7 +190,9 @@ impl Run {
             self.state.intervention = self.state.balance.observe(step, signal, norms.0, norms.1);
         }
         let (rate, decay) = (self.learning_rate(), self.weight_decay());
-        let is_frozen = |name: &str| frozen.is_some_and(|prefix| name.starts_with(prefix));
+        let is_frozen = |name: &str| {
+            frozen.is_some_and(|prefix| name.starts_with(prefix)) || ablation.freezes(name)
+        };
         let norm = self.optimizer.update(&self.variables, &gradients, rate, decay, is_frozen)?;
         self.state.step += 1;
         Ok((measures, norm))
@@ -274,6 +287,14 @@ impl Run {
         }
         Ok(Self { variables, optimizer, state })
     }
+}
+
+/// How the run of a checkpoint was run.
+pub fn checkpoint_options(file: &Path) -> Result<RunOptions, AnyError> {
+    let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+    let state = tensors.remove("state").ok_or("no state in the checkpoint")?;
+    let state: State = serde_json::from_slice(&state.to_vec1::<u8>()?)?;
+    Ok(state.options)
 }
 
 /// The variables of a checkpoint by name.

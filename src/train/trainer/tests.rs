@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::generate::{BeamSearch, Length};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
+use crate::train::ablation::Ablation;
 use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::tokenizer::read_tokenizer;
@@ -39,6 +40,7 @@ fn options(steps: usize) -> RunOptions {
         learning_rate: 4e-3,
         dropout: 0.1,
         seed: 3,
+        ablation: Ablation::Nothing,
     }
 }
 
@@ -53,6 +55,7 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
         stem_scale: 0.02,
         tokenizer,
         options: ShardOptions { hinted: 0.0, ..ShardOptions::default() },
+        ablation: Ablation::Nothing,
     }
 }
 
@@ -71,7 +74,7 @@ fn a_resumed_run_takes_the_steps_it_would_have_taken() {
     let file = folder.join("run.safetensors");
     let weights = Weights::fresh(1);
     let objective = captioning(&weights, captions());
-    let mut run = Run::new(weights.variables(), options(6));
+    let mut run = Run::new(weights.variables(), options(6)).unwrap();
     for _ in 0..3 {
         run.update(&objective).unwrap();
     }
@@ -140,7 +143,7 @@ fn the_shipped_file_of_a_trained_model_says_what_it_was_taught() {
     let weights = Weights::fresh(1);
     let samples = captions();
     let objective = captioning(&weights, samples.clone());
-    let mut run = Run::new(weights.variables(), options(150));
+    let mut run = Run::new(weights.variables(), options(150)).unwrap();
     let (first, _) = run.update(&objective).unwrap();
     let mut last = first.clone();
     for _ in 1..150 {
@@ -185,7 +188,7 @@ fn random_captions_are_not_predicted_better_than_by_chance() {
     };
     let weights = Weights::fresh(1);
     let objective = captioning(&weights, (0..200).map(&mut draw).collect());
-    let mut run = Run::new(weights.variables(), options(120));
+    let mut run = Run::new(weights.variables(), options(120)).unwrap();
     for _ in 0..120 {
         run.update(&objective).unwrap();
     }
