@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::special::EOS;
-use crate::nn::attention::{exp, largest, sum};
+use crate::nn::vector::{exp, largest, sum};
 use crate::random::Random;
 
 /// Most tokens of a caption.

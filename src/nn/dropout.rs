@@ -29,6 +29,15 @@ pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -
     body()
 }
 
+/// Runs `body` with nothing left out, within [`with_dropout`].
+#[cfg(any(test, feature = "train"))]
+pub(crate) fn without_dropout<T>(body: impl FnOnce() -> T) -> T {
+    let active = ACTIVE.take();
+    let result = body();
+    ACTIVE.set(active);
+    result
+}
+
 /// Sets a share of the numbers to 0 and scales the others, so that the expected sum stays.
 pub(crate) fn dropout(rows: &Tensor) -> Result<Tensor> {
     let factors = ACTIVE.with_borrow_mut(|active| {
@@ -117,6 +126,16 @@ mod tests {
             dropout(&ones()).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(),
             6400.0
         );
+    }
+
+    #[test]
+    fn nothing_is_left_out_for_a_while() {
+        let sums = with_dropout(0.5, 1, || {
+            let meanwhile = without_dropout(|| dropout(&ones()).unwrap());
+            [meanwhile, dropout(&ones()).unwrap()].map(|rows| rows.sum_all().unwrap())
+        });
+        let sums = sums.map(|sum| sum.to_scalar::<f32>().unwrap());
+        assert!(sums[0] == 6400.0 && sums[1] != 6400.0, "{sums:?}");
     }
 
     #[test]

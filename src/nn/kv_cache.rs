@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use super::attention::{add_scaled, dot, softmax, Direction, Heads, Rotations};
+use super::attention::Heads;
+use super::rotary::{Direction, Rotations};
+use super::vector::{add_scaled, dot, softmax};
 
 /// Keys and values of one layer. Clones share the fixed part.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The building blocks: each `new(weights, sizes)` and `forward`. Rows are `[rows, width]`, sequences
 //! of different lengths lying one after the other; [`AttentionLayout`] says which rows see which.
 
-pub(crate) mod attention;
+mod attention;
 mod bit_linear;
 mod block;
 pub(crate) mod dropout;
@@ -9,8 +9,10 @@ pub(crate) mod fused;
 mod kv_cache;
 mod mlp;
 mod norm;
+mod rotary;
 mod step;
 pub(crate) mod token_embedding;
+pub(crate) mod vector;
 
 pub use attention::{Attention, AttentionLayout, Heads, Segment};
 pub use bit_linear::BitLinear;

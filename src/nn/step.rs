@@ -3,10 +3,10 @@
 
 use candle_core::Result;
 
-use super::attention::Rotations;
 use super::bit_linear::QuantizedRows;
 use super::kv_cache::HeadWeights;
 use super::mlp::gate;
+use super::rotary::Rotations;
 use super::{Attention, Block, KvCache, Mlp};
 
 /// Scale and shift of a block's first norm, one of each a channel: a [`Modulation`](super::Modulation)

@@ -87,8 +87,8 @@ impl Ablation {
 
     /// Sets what is never to be used to 0.
     pub fn silence(self, variables: &BTreeMap<String, Var>) -> Result<()> {
-        let silent = variables.iter().filter(|(name, _)| self.freezes(name));
-        silent.map(|(_, variable)| variable.set(&variable.zeros_like()?)).collect()
+        let mut silent = variables.iter().filter(|(name, _)| self.freezes(name));
+        silent.try_for_each(|(_, variable)| variable.set(&variable.zeros_like()?))
     }
 
     /// Whether a variable stays as it is.

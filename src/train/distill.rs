@@ -270,7 +270,7 @@ impl FusedOp<2> for SoftCrossEntropyOp {
 
 fn probabilities(logits: &[f32]) -> Vec<f32> {
     let mut out = logits.to_vec();
-    crate::nn::attention::softmax(&mut out, 1.0);
+    crate::nn::vector::softmax(&mut out, 1.0);
     out
 }
 

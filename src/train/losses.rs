@@ -3,8 +3,8 @@
 use candle_core::{Device, Result, Shape, Tensor};
 
 use crate::model::unit_rows;
-use crate::nn::attention::exp;
 use crate::nn::fused::{apply1, with_values, FusedOp};
+use crate::nn::vector::exp;
 
 /// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
 /// `logits` `[rows, vocab_size]`; returns a scalar in nats.

@@ -11,6 +11,7 @@ use candle_core::{Result, Tensor, Var};
 use crate::checkpoint::packed_model;
 use crate::generate::{Length, Sampler, MAX_TOKENS};
 use crate::model::{special, BitMar};
+use crate::nn::dropout::without_dropout;
 use crate::random::Random;
 use crate::train::batch::{Sample, Shard};
 use crate::train::captions::{Captioning, Targets};
@@ -154,7 +155,8 @@ impl Objective for SelfCritical {
     }
 
     fn loss(&self, shard: &SelfCriticalShard, stage: Stage) -> Result<(Tensor, Measures)> {
-        let captions = self.write(shard)?;
+        // What is scored are captions as they would be written.
+        let captions = without_dropout(|| self.write(shard))?;
         let mut targets = Targets::default();
         let mut reward_sum = 0.0;
         for (place, (&(photo, _), captions)) in shard.photos.iter().zip(&captions).enumerate() {

@@ -1,0 +1,162 @@
+//! What the memory asks of the model: keys and values of episodes, and READ over slots laid out as tensors.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::{row, BitMar, EncodedTexts};
+use crate::config::Config;
+use crate::memory::ReadParameters;
+use crate::nn::fused::with_values;
+use crate::nn::{BitLinear, RmsNorm};
+use crate::weights::{Init, ModelError, Weights};
+
+/// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as remembering nothing.
+pub(crate) const SHARPNESS: f32 = 32.0;
+/// Cosine of two keys from which on they are rather of one photo than of two; see [`EpisodeProjections`].
+pub(crate) const SAME_PHOTO: f32 = 0.66;
+
+/// What an episode is found by and what is stored of it.
+///
+/// The key is the mean of the photo's stem features, whitened: `k = norm(P (mean - mu))`. It is not
+/// learned with the captions, which would pull alike photos together: docs/architecture.md, "Departures";
+/// `bitmar-train eval-memory` tells how well copies and strangers are told apart.
+pub(super) struct EpisodeProjections {
+    key_mean: Tensor,
+    key_whitening: Tensor,
+    fused_norm: RmsNorm,
+    episode_proj: BitLinear,
+    episode_norm: RmsNorm,
+    caption_norm: RmsNorm,
+    caption_proj: BitLinear,
+    value_norm: RmsNorm,
+    value_proj: BitLinear,
+    sharpness: Tensor,
+    null_logit: Tensor,
+    null_value: Tensor,
+}
+
+impl EpisodeProjections {
+    pub(super) fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
+        let (hidden, width) = (config.hidden_size, config.memory.width);
+        let norm = |name: &str, size| RmsNorm::new(&weights.pp(name), size);
+        let linear = |name: &str, inputs| BitLinear::new(&weights.pp(name), inputs, width);
+        let channels = config.stem.output_channels();
+        let key_init = Init::Normal((channels as f32).sqrt().recip());
+        Ok(Self {
+            key_mean: weights.tensor("key_mean", &[channels], Init::Constant(0.0))?,
+            key_whitening: weights.tensor("key_whitening", &[width, channels], key_init)?,
+            fused_norm: norm("fused_norm", hidden)?,
+            episode_proj: linear("episode_proj", hidden)?,
+            episode_norm: norm("episode_norm", width)?,
+            caption_norm: norm("caption_norm", hidden)?,
+            caption_proj: linear("caption_proj", hidden)?,
+            value_norm: norm("value_norm", width)?,
+            value_proj: linear("value_proj", width)?,
+            sharpness: weights.tensor("sharpness", &[1], Init::Constant(SHARPNESS))?,
+            null_logit: weights.tensor(
+                "null_logit",
+                &[1],
+                Init::Constant(SHARPNESS * SAME_PHOTO),
+            )?,
+            null_value: weights.tensor("null_value", &[1, width], Init::Normal(0.5))?,
+        })
+    }
+}
+
+impl BitMar {
+    /// One vector a text, `[texts, C]`: the mean of its rows, projected.
+    pub fn caption_vectors(&self, texts: &EncodedTexts) -> Result<Tensor> {
+        let rows = texts.rows.dim(0)?;
+        let mut mean = vec![0.0; texts.ranges.len() * rows];
+        for (text, range) in texts.ranges.iter().enumerate() {
+            mean[text * rows..][range.clone()].fill(1.0 / range.len() as f32);
+        }
+        let mean = Tensor::from_vec(mean, (texts.ranges.len(), rows), &Device::Cpu)?;
+        let pooled = self.episode.caption_norm.forward(&mean.matmul(&texts.rows)?)?;
+        self.episode.caption_proj.forward(&pooled)
+    }
+
+    pub(super) fn pooled_episodes(&self, fused: &Tensor, photos: usize) -> Result<Tensor> {
+        let (num_queries, hidden) = (self.config.num_queries, self.config.hidden_size);
+        let queries = fused.narrow(0, 0, photos * num_queries)?;
+        let pooled = queries.reshape((photos, num_queries, hidden))?.mean(1)?;
+        let projections = &self.episode;
+        let episode =
+            projections.episode_proj.forward(&projections.fused_norm.forward(&pooled)?)?;
+        projections.episode_norm.forward(&episode)
+    }
+
+    /// Memory keys of the photos whose stem features are `[photos * patches, channels]`: unit length,
+    /// `[photos, C]`.
+    pub fn photo_keys(&self, features: &Tensor) -> Result<Tensor> {
+        let (patches, channels) = (self.config.num_patches(), features.dim(1)?);
+        let photos = features.dim(0)? / patches;
+        let means = features.reshape((photos, patches, channels))?.mean(1)?;
+        let centred = means.broadcast_sub(&self.episode.key_mean)?;
+        unit_rows(&centred.matmul(&self.episode.key_whitening.t()?)?)
+    }
+
+    /// Memory values of episodes with their captions, `[episodes, C]` both.
+    pub fn episode_values(&self, episodes: &Tensor, captions: &Tensor) -> Result<Tensor> {
+        let episode = self.episode.value_norm.forward(&episodes.add(captions)?)?;
+        self.episode.value_proj.forward(&episode)
+    }
+
+    /// READ of keys over slots laid out as tensors: weights `[photos, 1 + slots]` (null slot first) and contexts
+    /// `[photos, C]`. `mask` `[photos, slots]` is added to the scores.
+    pub fn read_slots(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let photos = queries.dim(0)?;
+        // Both were set with the keys and are not learned.
+        let (sharpness, null) = (self.episode.sharpness.detach(), self.episode.null_logit.detach());
+        let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&sharpness)?.add(mask)?;
+        let null = null.reshape((1, 1))?.broadcast_as((photos, 1))?;
+        let scores = Tensor::cat(&[null.contiguous()?, scores], 1)?;
+        let largest = scores.max_keepdim(1)?.detach();
+        let exponents = scores.broadcast_sub(&largest)?.exp()?;
+        let weights = exponents.broadcast_div(&exponents.sum_keepdim(1)?)?;
+        let values = Tensor::cat(&[self.episode.null_value.clone(), values.clone()], 0)?;
+        let context = weights.matmul(&values)?;
+        Ok((weights, context))
+    }
+
+    /// What an empty memory returns, `[photos, C]`.
+    pub fn null_context(&self, photos: usize) -> Result<Tensor> {
+        let width = self.config.memory.width;
+        self.episode.null_value.broadcast_as((photos, width))?.contiguous()
+    }
+
+    /// The memory key of one photo from its stem features, unit length, `[C]`.
+    pub fn photo_key(&self, features: &[f32]) -> Result<Vec<f32>> {
+        let shape = (self.config.num_patches(), self.config.stem.output_channels());
+        let features = Tensor::from_slice(features, shape, &Device::Cpu)?;
+        with_values(&self.photo_keys(&features)?, <[f32]>::to_vec)
+    }
+
+    /// The memory value of an episode with the caption's tokens.
+    pub fn episode_value(&self, episode: &[f32], caption: &[u32]) -> Result<Vec<f32>> {
+        let encoded = self.encode_texts(&self.table()?, &[caption])?;
+        let values = self.episode_values(&row(episode)?, &self.caption_vectors(&encoded)?)?;
+        with_values(&values, <[f32]>::to_vec)
+    }
+
+    /// The numbers of READ.
+    pub fn read_parameters(&self) -> Result<ReadParameters> {
+        let number = |tensor: &Tensor| with_values(tensor, |values| values[0]);
+        Ok(ReadParameters {
+            sharpness: number(&self.episode.sharpness)?,
+            null_logit: number(&self.episode.null_logit)?,
+            null_value: with_values(&self.episode.null_value, <[f32]>::to_vec)?,
+        })
+    }
+}
+
+/// Scales every row to length 1.
+pub(crate) fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+    let lengths = (rows.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?;
+    rows.broadcast_div(&lengths)
+}

@@ -1,0 +1,48 @@
+//! Rotary positions (Su et al. 2021): pairs of channels turn with the position of their row.
+
+/// Which way to turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Direction {
+    Forth,
+    Back,
+}
+
+/// Cosines and sines of rotary positions, one row of `dim / 2` angles for each.
+#[derive(Debug)]
+pub(super) struct Rotations {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+}
+
+impl Rotations {
+    pub(super) fn new(positions: &[u32], dim: usize) -> Self {
+        let frequencies = frequencies(dim);
+        let angles = positions
+            .iter()
+            .flat_map(|&position| frequencies.iter().map(move |f| position as f32 * f));
+        let (sines, cosines) = angles.map(f32::sin_cos).unzip();
+        Self { cosines, sines }
+    }
+
+    pub(super) fn apply(&self, values: &mut [f32], dim: usize, direction: Direction) {
+        let half = dim / 2;
+        let rows = self.cosines.len() / half;
+        let sign = if direction == Direction::Forth { 1.0 } else { -1.0 };
+        let turns = self.cosines.chunks_exact(half).zip(self.sines.chunks_exact(half));
+        for (row, (cosines, sines)) in values.chunks_exact_mut(values.len() / rows).zip(turns) {
+            for head in row.chunks_exact_mut(dim) {
+                let (first, second) = head.split_at_mut(half);
+                for i in 0..half {
+                    let (a, b, sine) = (first[i], second[i], sign * sines[i]);
+                    (first[i], second[i]) = (a * cosines[i] - b * sine, b * cosines[i] + a * sine);
+                }
+            }
+        }
+    }
+}
+
+/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position.
+fn frequencies(dim: usize) -> Vec<f32> {
+    const BASE: f32 = 10_000.0;
+    (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f32 / dim as f32)).collect()
+}
