@@ -142,7 +142,11 @@ impl Captioner {
     /// Adds a token to every candidate; returns whether there is more to do.
     pub fn step(&self, generation: &mut Generation) -> Result<bool, Error> {
         let start = (self.now)();
-        let has_more = generation.search.step(|states, tokens| self.model.step(states, tokens))?;
+        let Generation { search, seen, .. } = generation;
+        let has_more = search.step(|states, tokens| self.model.step(states, tokens))?;
+        if !has_more {
+            self.model.weigh(search, &seen.episode)?;
+        }
         generation.ms.text += (self.now)() - start;
         Ok(has_more)
     }

@@ -1,4 +1,4 @@
-//! From logits to a caption: beam search, and sampling for those who want variety.
+//! From logits to a caption: beam search (`Sampler` is for those who want variety).
 //!
 //! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so this
 //! file knows no tensors. The same logits give the same caption: ties go to the better beam, then to the
@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::special::EOS;
 use crate::nn::vector::{exp, largest, sum};
-use crate::random::Random;
+
+mod sampler;
+
+pub use sampler::Sampler;
 
 /// Most tokens of a caption.
 pub const MAX_TOKENS: usize = 40;
@@ -18,6 +21,8 @@ pub const MAX_BEAMS: usize = 8;
 pub const DEFAULT_BEAMS: usize = 3;
 /// Exponent of the length normalisation (Wu et al. 2016 found 0.6 to 0.7 best).
 pub const LENGTH_EXPONENT: f32 = 0.7;
+/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see [`BeamSearch::weigh`].
+pub const AGREEMENT_WEIGHT: f32 = 4.0;
 /// Ids below this one are control tokens.
 pub const FIRST_TEXT_TOKEN: u32 = 16;
 
@@ -78,7 +83,7 @@ pub struct BeamSearch<S> {
     states: Vec<S>,
     /// Best first.
     running: Vec<Hypothesis>,
-    finished: Option<Hypothesis>,
+    finished: Vec<Hypothesis>,
     repeated: Vec<Repeated>,
 }
 
@@ -93,6 +98,8 @@ pub struct Hypothesis {
     pub has_ended: bool,
     /// The model's part of `log_probability`.
     written: f32,
+    /// How well it agrees with the photo, 0 until that is known.
+    agreement: f32,
 }
 
 impl Hypothesis {
@@ -103,7 +110,8 @@ impl Hypothesis {
 
     /// What hypotheses of different lengths are compared by.
     fn score(&self) -> f32 {
-        self.log_probability / (self.num_choices() as f32).powf(LENGTH_EXPONENT)
+        let normalized = self.log_probability / (self.num_choices() as f32).powf(LENGTH_EXPONENT);
+        normalized + AGREEMENT_WEIGHT * self.agreement
     }
 
     fn num_choices(&self) -> usize {
@@ -119,14 +127,19 @@ impl<S: Clone> BeamSearch<S> {
     /// If `num_beams` is not between 1 and [`MAX_BEAMS`].
     pub fn new(state: S, start_token: u32, num_beams: usize) -> Self {
         assert!((1..=MAX_BEAMS).contains(&num_beams), "{num_beams} beams");
-        let empty =
-            Hypothesis { tokens: Vec::new(), log_probability: 0.0, has_ended: false, written: 0.0 };
+        let empty = Hypothesis {
+            tokens: Vec::new(),
+            log_probability: 0.0,
+            has_ended: false,
+            written: 0.0,
+            agreement: 0.0,
+        };
         Self {
             num_beams,
             start_token,
             states: vec![state],
             running: vec![empty],
-            finished: None,
+            finished: Vec::new(),
             repeated: Vec::new(),
         }
     }
@@ -167,11 +180,40 @@ impl<S: Clone> BeamSearch<S> {
         best.max_by(|a, b| a.score().total_cmp(&b.score())).expect("a search has a hypothesis")
     }
 
-    /// The usual stop rule: no running beam scores better now than the best that has ended. (A running
-    /// one could still overtake by many certain tokens, which captions do not have.)
+    /// No running beam scores better now than the best that has ended (one could still overtake by many
+    /// certain tokens, which captions do not have), and there are as many captions as beams to choose from.
+    /// What is repeated needs no rivals.
     pub fn is_done(&self) -> bool {
-        let Some(finished) = &self.finished else { return self.running.is_empty() };
-        self.running.iter().all(|beam| beam.score() <= finished.score())
+        if self.running.is_empty() || self.finished.is_empty() {
+            return self.running.is_empty();
+        }
+        let best = self.best();
+        let is_last = best.has_ended || best.tokens.len() == MAX_TOKENS;
+        is_last && (self.finished.len() >= self.num_beams || self.is_repeated(best))
+    }
+
+    /// The captions that the search has ended.
+    pub fn finished(&self) -> &[Hypothesis] {
+        &self.finished
+    }
+
+    /// Ends the search: from now on the best caption is that with the highest sum of its score and
+    /// [`AGREEMENT_WEIGHT`] times its agreement with the photo, one for each of
+    /// [`finished`](Self::finished). What is to be repeated is not weighed against the photo.
+    pub fn weigh(&mut self, agreements: &[f32]) {
+        assert_eq!(agreements.len(), self.finished.len(), "one agreement a caption");
+        if self.finished.is_empty() || self.is_repeated(self.best()) {
+            return;
+        }
+        self.running.clear();
+        self.states.clear();
+        for (hypothesis, &agreement) in self.finished.iter_mut().zip(agreements) {
+            hypothesis.agreement = agreement;
+        }
+    }
+
+    fn is_repeated(&self, hypothesis: &Hypothesis) -> bool {
+        self.repeated.iter().any(|repeated| repeated.tokens == hypothesis.tokens)
     }
 
     /// The best continuations of all beams, best first: twice as many as beams, because up to half of
@@ -229,13 +271,13 @@ impl<S: Clone> BeamSearch<S> {
                 // An end that is not among the best continuations is no good end.
                 if rank < self.num_beams {
                     hypothesis.has_ended = true;
-                    self.finish(hypothesis);
+                    self.finished.push(hypothesis);
                 }
                 continue;
             }
             hypothesis.tokens.push(choice.token);
             if hypothesis.tokens.len() == MAX_TOKENS {
-                self.finish(hypothesis);
+                self.finished.push(hypothesis);
             } else if running.len() < self.num_beams {
                 running.push(hypothesis);
                 parents.push(choice.beam);
@@ -243,13 +285,6 @@ impl<S: Clone> BeamSearch<S> {
         }
         self.running = running;
         self.fork(&parents);
-    }
-
-    fn finish(&mut self, hypothesis: Hypothesis) {
-        let is_best = |best: &Hypothesis| hypothesis.score() > best.score();
-        if self.finished.as_ref().is_none_or(is_best) {
-            self.finished = Some(hypothesis);
-        }
     }
 
     /// Gives every running beam its parent's state; the last child gets it without a copy.
@@ -319,53 +354,6 @@ fn log_sum_exp(logits: &[f32]) -> f32 {
     let largest = largest(logits);
     let exponentials: Vec<f32> = logits.iter().map(|logit| exp(logit - largest)).collect();
     largest + sum(&exponentials).ln()
-}
-
-/// Draws tokens at random, repeatably.
-#[derive(Debug, Clone)]
-pub struct Sampler {
-    random: Random,
-    temperature: f32,
-    top_p: f32,
-}
-
-impl Sampler {
-    /// Draws from the smallest set of tokens whose probabilities at `temperature` sum to `top_p` (nucleus
-    /// sampling, Holtzman et al. 2020).
-    ///
-    /// # Panics
-    ///
-    /// If `temperature` is not positive or `top_p` not in 0..=1.
-    pub fn new(seed: u64, temperature: f32, top_p: f32) -> Self {
-        assert!(temperature > 0.0, "temperature {temperature}");
-        assert!((0.0..=1.0).contains(&top_p), "top_p {top_p}");
-        Self { random: Random::new(seed), temperature, top_p }
-    }
-
-    /// The token to follow `tokens`, [`EOS`] to end. None if nothing may follow.
-    pub fn next(&mut self, tokens: &[u32], logits: &[f32]) -> Option<u32> {
-        let allowed = (0..).zip(logits).filter(|&(token, _)| is_allowed(tokens, token));
-        let mut weights: Vec<(u32, f32)> = allowed.map(|(token, &logit)| (token, logit)).collect();
-        weights.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let largest = weights.first()?.1;
-        weights.iter_mut().for_each(|(_, w)| *w = ((*w - largest) / self.temperature).exp());
-        let total: f32 = weights.iter().map(|(_, w)| w).sum();
-        let mut kept = 0.0;
-        let within = |&&(_, w): &&(u32, f32)| {
-            let is_within = kept <= self.top_p * total;
-            kept += w;
-            is_within
-        };
-        let nucleus = weights.iter().take_while(within).count().max(1);
-        let sum: f32 = weights[..nucleus].iter().map(|(_, w)| w).sum();
-        let mut left = self.random.uniform() * sum;
-        let drawn = weights[..nucleus].iter().find(|(_, w)| {
-            left -= w;
-            left < 0.0
-        });
-        // Rounding may leave a rest behind the last weight.
-        Some(drawn.unwrap_or(&weights[nucleus - 1]).0)
-    }
 }
 
 #[cfg(test)]

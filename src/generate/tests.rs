@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use super::*;
+use crate::random::Random;
 
 const VOCAB: usize = 32;
 
@@ -30,6 +31,10 @@ fn repeated(weight: f32) -> Vec<Repeated> {
 }
 
 fn written(repeated: Vec<Repeated>) -> Hypothesis {
+    search(repeated).best().clone()
+}
+
+fn search(repeated: Vec<Repeated>) -> BeamSearch<()> {
     let start = Length::Medium.start_token();
     let mut search = BeamSearch::new((), start, 3).repeating(repeated);
     let mut advance = |states: &mut [()], tokens: &[u32]| {
@@ -42,7 +47,7 @@ fn written(repeated: Vec<Repeated>) -> Hypothesis {
         Ok::<_, Infallible>(rows.collect())
     };
     while search.step(&mut advance).unwrap() {}
-    search.best().clone()
+    search
 }
 
 #[test]
@@ -52,6 +57,45 @@ fn a_caption_to_repeat_is_repeated_though_the_model_would_never_write_it() {
     assert!(best.has_ended);
     // The whole caption has probability 0.9, in six choices.
     assert!((best.confidence() - 0.9f32.powf(1.0 / 6.0)).abs() < 1e-4, "{best:?}");
+}
+
+#[test]
+fn the_caption_that_agrees_with_the_photo_wins() {
+    let mut search = BeamSearch::new(Vec::<u32>::new(), 3, 2);
+    let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
+        let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
+            seen.push(token);
+            let mut row = vec![-30.0; VOCAB];
+            match seen.len() {
+                1 => (row[20], row[21]) = (0.6f32.ln(), 0.4f32.ln()),
+                _ => row[EOS as usize] = 0.0,
+            }
+            row
+        });
+        Ok::<_, Infallible>(rows.collect())
+    };
+    while search.step(&mut advance).unwrap() {}
+    let tokens = |search: &BeamSearch<_>| search.best().tokens.clone();
+    assert_eq!(tokens(&search), [20]);
+    let agreements = |of_second: f32| -> Vec<f32> {
+        let agreement = |h: &Hypothesis| if h.tokens == [21] { of_second } else { -0.1 };
+        search.finished().iter().map(agreement).collect()
+    };
+    let [little, much] = [agreements(-0.05), agreements(0.4)];
+    search.weigh(&little);
+    assert_eq!(tokens(&search), [20]);
+    search.weigh(&much);
+    assert_eq!(tokens(&search), [21]);
+    assert!(search.is_done() && !search.step(&mut advance).unwrap());
+}
+
+#[test]
+fn what_the_user_wrote_is_not_weighed_against_the_photo() {
+    let mut search = search(repeated(0.9));
+    let others = search.finished().iter().map(|h| f32::from(u8::from(h.tokens != [25; 5])));
+    let others: Vec<f32> = others.collect();
+    search.weigh(&others);
+    assert_eq!(search.best().tokens, [25; 5]);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use candle_core::{Device, Result, Tensor};
 
 use super::{row, BitMar, EncodedTexts};
 use crate::config::Config;
+use crate::decoder::DecoderState;
+use crate::generate::BeamSearch;
 use crate::memory::ReadParameters;
 use crate::nn::fused::with_values;
 use crate::nn::{BitLinear, RmsNorm};
@@ -73,6 +75,20 @@ impl BitMar {
         let mean = Tensor::from_vec(mean, (texts.ranges.len(), rows), &Device::Cpu)?;
         let pooled = self.episode.caption_norm.forward(&mean.matmul(&texts.rows)?)?;
         self.episode.caption_proj.forward(&pooled)
+    }
+
+    /// Lets the captions that a search has found compete by their cosine with the episode `[C]` of their
+    /// photo, too: what the alignment loss has taught the model about photos and captions.
+    pub fn weigh(&self, search: &mut BeamSearch<DecoderState>, episode: &[f32]) -> Result<()> {
+        let texts: Vec<&[u32]> =
+            search.finished().iter().map(|caption| caption.tokens.as_slice()).collect();
+        if texts.len() < 2 {
+            return Ok(());
+        }
+        let captions = self.caption_vectors(&self.encode_texts(&self.table()?, &texts)?)?;
+        let cosines = unit_rows(&captions)?.matmul(&unit_rows(&row(episode)?)?.t()?)?;
+        search.weigh(&cosines.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
     }
 
     pub(super) fn pooled_episodes(&self, fused: &Tensor, photos: usize) -> Result<Tensor> {

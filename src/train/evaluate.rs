@@ -126,6 +126,7 @@ fn caption_one(
     let state = model.prefill(&fused, &[], &context)?;
     let mut search = BeamSearch::new(state, Length::default().start_token(), beams);
     while search.step(|states, tokens| model.step(states, tokens))? {}
+    model.weigh(&mut search, &fused.episode)?;
     let best = search.best();
     let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
