@@ -18,6 +18,9 @@ const VOICE = 5000;
 
 const dialog = /** @type {HTMLDialogElement} */ (byId('live'));
 
+// At once: where there is a camera, which is nearly everywhere, nothing moves.
+byId('live-open').hidden = !hasCamera();
+
 /** Ends what the open panel does. */
 let closing = new AbortController();
 
@@ -29,7 +32,6 @@ let closing = new AbortController();
 /** @param {Live} live */
 export function offerLive(live) {
   const button = byId('live-open');
-  button.hidden = !hasCamera();
   button.disabled = false;
   button.onclick = () => open(live);
   byId('live-stop').onclick = stop;

@@ -10,6 +10,8 @@ function show(state, text) {
   byId('status-text').textContent = text;
   byId('load-progress').hidden = state !== 'loading';
   byId('load-retry').hidden = state !== 'failed';
+  // One stands where the other does.
+  byId('memory-open').hidden = state === 'failed';
 }
 
 /** @param {import('./pkg/index.js').Progress} progress */
