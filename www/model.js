@@ -57,8 +57,5 @@ export function load(onReady) {
   byId('load-retry').onclick = () => load(onReady);
 }
 
-/** Another captioner, whose memory is its own and lasts until it is closed. @param {AbortSignal} signal */
-export const loadAnother = (signal) => BitMar.load({ cache: false, signal });
-
 /** The captioner, once it is there. */
 export const ready = () => captioner;

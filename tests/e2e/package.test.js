@@ -182,6 +182,18 @@ test('an AbortSignal ends a download, a waiting job, and a caption', async () =>
   assert.equal(ends.tokens, 2, 'no token after the abort');
 });
 
+test('an urgent caption goes before those that wait, in the order in which they came', async () => {
+  const order = await page.evaluate(async (bytes) => {
+    const bitmar = await BitMar.load();
+    /** @type {string[]} */ const order = [];
+    const ask = (/** @type {string} */ name, urgent = false) =>
+      bitmar.caption(toBlob(bytes), { urgent }).then(() => order.push(name));
+    await Promise.all([ask('runs'), ask('waits'), ask('waits too'), ask('urgent', true), ask('urgent too', true)]);
+    return order;
+  }, await photoBytes('cat'));
+  assert.deepEqual(order, ['runs', 'urgent', 'urgent too', 'waits', 'waits too']);
+});
+
 test('a stream yields growing texts and returns the caption; leaving it cancels', async () => {
   const { texts, last, next } = await page.evaluate(async (bytes) => {
     const bitmar = await BitMar.load();
