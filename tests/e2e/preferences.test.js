@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { filming } from './camera.js';
 import { serve } from './server.js';
-import { PATIENCE, PHOTOS, SITE, captions, launch, photo, shot, upload } from './support.js';
+import { PATIENCE, PHOTOS, SITE, accessibilityFaults, captions, launch, photo, shot, upload } from './support.js';
 
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
 /** What the model's download waits for. @type {Promise<void>} */ let mayArrive;
@@ -115,6 +115,7 @@ test('reduced motion: nothing moves', async () => {
     });
     assert.deepEqual(moving, [], state);
     assert.deepEqual(await page.evaluate(() => document.getAnimations().length), 0, state);
+    assert.deepEqual(await accessibilityFaults(page), [], state);
   });
 });
 
