@@ -2,8 +2,8 @@
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
 import { translated } from './adoption.js';
 import { loadAssets } from './assets.js';
-import { begin } from './begin.js';
 import { BitMarError } from './errors.js';
+import { begin, complete } from './generation.js';
 import { instanceNumber } from './instance.js';
 import { Keeper } from './keeper.js';
 import { readPhoto } from './pixels.js';
@@ -53,14 +53,9 @@ export class Engine {
     await this.#keeper.refresh();
     if (await isCancelled()) throw cancelled();
     const generation = begin(this.#captioner, read, options);
-    let text = '';
-    for (let hasMore = true; hasMore; ) {
-      hasMore = generation.step();
-      if (hasMore && generation.text() !== text) onText((text = generation.text()));
-      if (await isCancelled()) {
-        this.#free(generation);
-        throw cancelled();
-      }
+    if (!(await complete(generation, onText, isCancelled))) {
+      this.#free(generation);
+      throw cancelled();
     }
     const { ms, ...caption } = await this.#keeper.change(
       () => this.#captioner.finish(generation),

@@ -82,6 +82,8 @@ export interface CaptionOptions {
   countRecalls?: boolean;
   /** Also tell where the model looked at each word; false if not given. */
   attention?: boolean;
+  /** Whether it goes before the captions that wait, as calls to the memory do; false if not given. */
+  urgent?: boolean;
   /** Ends the caption at the next token. */
   signal?: AbortSignal;
   /** Hears the best caption so far, whenever it changes. */

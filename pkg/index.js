@@ -102,12 +102,12 @@ export class BitMar {
   }
 
   /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
-  async caption(image, { signal, onToken, ...options } = {}) {
+  async caption(image, { signal, onToken, urgent, ...options } = {}) {
     const prepare = async () => {
       const { photo, transfer } = await toSendable(image, signal);
       return { args: [photo, options], transfer };
     };
-    return this.#link.call('caption', prepare, { signal, onEvent: onToken });
+    return this.#link.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
   }
 
   /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
@@ -137,7 +137,7 @@ export class BitMar {
       const { photo, transfer } = await toSendable(target);
       return { args: [photo, text], transfer };
     };
-    return this.#link.call('correct', prepare, { isShort: true });
+    return this.#link.call('correct', prepare, { isUrgent: true });
   }
 
   /** Ends the captioner and gives its memory back. */

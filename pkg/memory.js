@@ -18,7 +18,7 @@ export class Memory extends EventTarget {
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#link.call(method, () => ({ args }), { isShort: true });
+    return this.#link.call(method, () => ({ args }), { isUrgent: true });
   }
 
   list() {

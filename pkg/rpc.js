@@ -4,16 +4,15 @@
  * A worker that crashes takes its job with it; the next job starts another one.
  */
 import { BitMarError, fromPlain } from './errors.js';
+import { Queue } from './queue.js';
 
 /** How long a cancelled job may go on before its worker counts as hung, in milliseconds. */
 const PATIENCE = 10_000;
 
 /**
- * @typedef {{ args: any[], transfer?: Transferable[] }} Message
+ * @typedef {import('./queue.js').Message} Message @typedef {import('./queue.js').Job} Job
  * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void, terminate: () => void,
  *   onmessage: ((event: any) => void) | null, onerror?: any, onmessageerror?: any }} WorkerLike a worker, or the engine here
- * @typedef {{ method: string, prepare: () => Message | Promise<Message>, onEvent?: (event: any) => void,
- *   resolve: (value: any) => void, reject: (reason: any) => void, isShort: boolean, isCancelled: boolean }} Job
  */
 
 export class WorkerLink {
@@ -21,7 +20,7 @@ export class WorkerLink {
   #loading;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
-  /** @type {Job[]} */ #queue = [];
+  #queue = new Queue();
   /** @type {Job | null} */ #job = null;
   /** The question the worker is working on. @type {any} */ #asked = null;
   #nextId = 1;
@@ -56,25 +55,23 @@ export class WorkerLink {
   }
 
   /**
-   * Queues a job; a short one goes before the long ones that wait. `prepare` makes its arguments when
-   * its turn comes, so that a long queue holds no decoded photos.
+   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds no decoded photos.
    * @param {string} method
    * @param {Job['prepare']} prepare
-   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isShort?: boolean }} [options]
+   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isUrgent?: boolean }} [options]
    */
-  call(method, prepare, { signal, onEvent, isShort = false } = {}) {
+  call(method, prepare, { signal, onEvent, isUrgent = false } = {}) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.#isClosed) throw closed();
       /** @type {Job} */
-      const job = { method, prepare, onEvent, resolve, reject, isShort, isCancelled: false };
+      const job = { method, prepare, onEvent, resolve, reject, isUrgent, isCancelled: false };
       const cancel = () => this.#cancel(job, signal?.reason);
       signal?.addEventListener('abort', cancel, { once: true });
       const settled = () => signal?.removeEventListener('abort', cancel);
       job.resolve = (value) => (settled(), resolve(value));
       job.reject = (reason) => (settled(), reject(reason));
-      const firstLong = isShort ? this.#queue.findIndex((other) => !other.isShort) : -1;
-      this.#queue.splice(firstLong < 0 ? this.#queue.length : firstLong, 0, job);
+      this.#queue.add(job);
       if (!this.#job) this.#work();
     });
   }
@@ -82,13 +79,13 @@ export class WorkerLink {
   /** Ends the worker; what waits for it fails with `closed`. */
   close() {
     this.#isClosed = true;
-    for (const job of this.#queue.splice(0)) job.reject(closed());
+    for (const job of this.#queue.takeAll()) job.reject(closed());
     this.#asked?.reject(closed());
     this.#stopWorker();
   }
 
   async #work() {
-    while ((this.#job = this.#queue.shift() ?? null)) {
+    while ((this.#job = this.#queue.take())) {
       const job = this.#job;
       try {
         if (!this.#worker) await this.start();
@@ -103,7 +100,7 @@ export class WorkerLink {
   /** @param {Job} job @param {any} reason */
   #cancel(job, reason) {
     job.isCancelled = true;
-    this.#queue = this.#queue.filter((other) => other !== job);
+    this.#queue.drop(job);
     job.reject(reason);
     const asked = this.#asked;
     if (asked?.job !== job) return;

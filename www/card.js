@@ -5,6 +5,7 @@ import { clone } from './dom.js';
 import { Editor } from './editor.js';
 import { toHtml } from './formats.js';
 import { Hint } from './hint.js';
+import { Picture } from './picture.js';
 import { showRecalled } from './recalled.js';
 import { copyText } from './save.js';
 import { strings } from './strings.js';
@@ -18,27 +19,20 @@ import { showWords } from './words.js';
 export class Card {
   element;
   file;
-  /** @type {import('./pkg/index.js').Caption | null} */ caption = null;
-  /** What a correction teaches: the caption, or the photo where the captioner has no such caption. */
-  subject;
+  /** The latest. @type {import('./pkg/index.js').Caption | null} */ caption = null;
   /** Ends the caption that is being made. */
   abort = new AbortController();
   #handlers;
-  #url;
+  #picture;
   #editor;
   #hint;
 
   /** @param {File} file @param {Handlers} handlers */
   constructor(file, handlers) {
     this.file = file;
-    this.subject = /** @type {File | import('./pkg/index.js').Caption} */ (file);
     this.#handlers = handlers;
-    this.#url = URL.createObjectURL(file);
     this.element = clone('card');
-    const photo = this.#find('.photo');
-    photo.src = this.#url;
-    photo.alt = strings.photoAlt(file.name);
-    photo.onerror = () => this.#showName();
+    this.#picture = new Picture(this.element, file);
     this.#find('[data-do=remove]').ariaLabel = strings.remove(file.name);
     for (const button of this.element.querySelectorAll('[data-do]')) {
       button.addEventListener('click', () => this.#act(button.dataset.do));
@@ -87,10 +81,9 @@ export class Card {
     this.#find('.caption').textContent = text;
   }
 
-  /** @param {import('./pkg/index.js').Caption} caption @param {boolean} [isOwn] whether the page's captioner made it */
-  showCaption(caption, isOwn = true) {
+  /** @param {import('./pkg/index.js').Caption} caption */
+  showCaption(caption) {
     this.caption = caption;
-    this.subject = isOwn ? caption : this.file;
     const { text, timings, confidence } = caption;
     const meta = strings.captionMeta(timings.total, confidence, this.hint);
     Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });
@@ -111,7 +104,7 @@ export class Card {
 
   /** Gives the picture's memory back; the card is not used again. */
   dispose() {
-    URL.revokeObjectURL(this.#url);
+    this.#picture.dispose();
   }
 
   #find(/** @type {string} */ selector) {
@@ -137,13 +130,6 @@ export class Card {
     paragraph.hidden = !caption;
     paragraph.textContent = caption;
     paragraph.ariaBusy = String(isBusy);
-  }
-
-  #showName() {
-    const name = this.#find('.not-a-photo');
-    name.hidden = false;
-    name.textContent = this.file.name;
-    this.#find('.photo').hidden = true;
   }
 
   /** @param {string | undefined} action */

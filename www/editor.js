@@ -4,9 +4,9 @@ import { clone } from './dom.js';
 
 export class Editor {
   #host;
-  #form;
-  #field;
   #onSave;
+  /** There while it is open: Chromium looks through all forms of a page whenever there is another. @type {any} */
+  #form = null;
 
   /**
    * @param {HTMLElement} host holds a `.caption` and a button `[data-do=edit]`
@@ -15,29 +15,35 @@ export class Editor {
   constructor(host, onSave) {
     this.#host = host;
     this.#onSave = onSave;
+    this.#find('[data-do=edit]').addEventListener('click', () => this.open());
+  }
+
+  open() {
     this.#form = clone('edit');
-    this.#find('.caption').after(this.#form);
-    this.#field = this.#form.querySelector('textarea');
     this.#form.addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#save();
     });
     this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
     this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.#press(event));
-    this.#find('[data-do=edit]').addEventListener('click', () => this.open());
-  }
-
-  open() {
-    this.#swap(true);
-    this.#field.value = this.#find('.caption').textContent;
+    const caption = this.#find('.caption');
+    caption.after(this.#form);
+    caption.hidden = true;
+    this.#field.value = caption.textContent;
     this.#field.focus();
     this.#field.select();
   }
 
   close() {
-    if (this.#form.hidden) return;
-    this.#swap(false);
+    if (!this.#form) return;
+    this.#form.remove();
+    this.#form = null;
+    this.#find('.caption').hidden = false;
     this.#find('[data-do=edit]').focus();
+  }
+
+  get #field() {
+    return this.#form.querySelector('textarea');
   }
 
   /** @param {KeyboardEvent} event */
@@ -53,12 +59,6 @@ export class Editor {
     const text = this.#field.value.trim();
     const isChanged = text && text !== this.#find('.caption').textContent;
     if (!isChanged || (await this.#onSave(text))) this.close();
-  }
-
-  /** @param {boolean} isEditing */
-  #swap(isEditing) {
-    this.#form.hidden = !isEditing;
-    this.#find('.caption').hidden = isEditing;
   }
 
   /** @param {string} selector @returns {any} */

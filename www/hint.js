@@ -5,35 +5,36 @@ import { clone } from './dom.js';
 export class Hint {
   text = '';
   #host;
-  #form;
-  #field;
+  #onHint;
+  /** There while it is open, as the editor's. @type {any} */ #form = null;
 
   /** @param {HTMLElement} host holds a `.caption` and a button `[data-do=hint]` @param {() => void} onHint */
   constructor(host, onHint) {
     this.#host = host;
-    this.#form = clone('hint');
-    this.#find('.caption').after(this.#form);
-    this.#field = this.#form.querySelector('input');
-    this.#form.addEventListener('submit', (/** @type {Event} */ event) => {
-      event.preventDefault();
-      this.text = this.#field.value.trim();
-      this.close();
-      onHint();
-    });
-    this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
-    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ { key }) => key === 'Escape' && this.close());
+    this.#onHint = onHint;
     this.#find('[data-do=hint]').addEventListener('click', () => this.open());
   }
 
   open() {
-    this.#form.hidden = false;
-    this.#field.value = this.text;
-    this.#field.focus();
+    this.#form = clone('hint');
+    const field = this.#form.querySelector('input');
+    this.#form.addEventListener('submit', (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.text = field.value.trim();
+      this.close();
+      this.#onHint();
+    });
+    this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
+    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ { key }) => key === 'Escape' && this.close());
+    this.#find('.caption').after(this.#form);
+    field.value = this.text;
+    field.focus();
   }
 
   close() {
-    if (this.#form.hidden) return;
-    this.#form.hidden = true;
+    if (!this.#form) return;
+    this.#form.remove();
+    this.#form = null;
     this.#find('[data-do=hint]').focus();
   }
 

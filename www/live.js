@@ -1,11 +1,10 @@
 // @ts-check
 /**
- * Captions of what the camera sees. A frame is taken when the caption before is done, so none waits. A captioner of
- * its own works on a copy of the memory: what the camera sees leaves no trace, not even a count of recalls.
+ * Captions of what the camera sees. A frame is taken when the caption before is done, so none waits, and goes before
+ * photos that do. What the camera sees leaves no trace in the memory, not even a count of recalls.
  */
 import { hasCamera, showCamera, toPhoto } from './camera.js';
 import { byId, openDialog, toast } from './dom.js';
-import { loadAnother } from './model.js';
 import { strings } from './strings.js';
 
 /** @typedef {import('./pkg/index.js').BitMar} BitMar @typedef {import('./pkg/index.js').Caption} Caption */
@@ -18,18 +17,20 @@ const VOICE = 5000;
 
 const dialog = /** @type {HTMLDialogElement} */ (byId('live'));
 
+// At once: where there is a camera, which is nearly everywhere, nothing moves.
+byId('live-open').hidden = !hasCamera();
+
 /** Ends what the open panel does. */
 let closing = new AbortController();
 
 /**
- * @typedef {{ memory: BitMar['memory'], length: () => any, onKeep: (photo: File, caption: Caption) => void }} Live
- *   what is recalled if the user wants it, how much to say, and what to do with a kept frame
+ * @typedef {{ captioner: BitMar, length: () => any, onKeep: (photo: File, caption: Caption) => void }} Live
+ *   who says what is seen, how much, and what to do with a kept frame
  */
 
 /** @param {Live} live */
 export function offerLive(live) {
   const button = byId('live-open');
-  button.hidden = !hasCamera();
   button.disabled = false;
   button.onclick = () => open(live);
   byId('live-stop').onclick = stop;
@@ -66,25 +67,15 @@ async function open(live) {
   byId('live-said').textContent = strings.startingCamera;
   try {
     await showCamera(byId('live-video'), signal, fail);
-    const captioner = await loadAnother(signal);
-    signal.addEventListener('abort', () => captioner.close());
-    const follow = () => copyMemory(live.memory, captioner.memory);
-    byId('live-memory').onchange = () => follow().catch(fail);
-    await follow();
-    await watch(captioner, live, signal);
+    await watch(live, signal);
   } catch (error) {
     fail(error);
   }
 }
 
-/** Copies what is remembered if the user wants it recalled. @param {BitMar['memory']} from @param {BitMar['memory']} to */
-async function copyMemory(from, to) {
-  if (byId('live-memory').checked) await to.import(await from.export());
-  else await to.clear();
-}
-
-/** @param {BitMar} captioner @param {Live} live @param {AbortSignal} signal */
-async function watch(captioner, { length, onKeep }, signal) {
+/** @param {Live} live @param {AbortSignal} signal */
+async function watch({ captioner, length, onKeep }, signal) {
+  const constant = { remember: false, countRecalls: false, attention: true, urgent: true, signal };
   const announce = announcer();
   let said = '';
   /** @type {ImageBitmap | undefined} */ let frame;
@@ -93,7 +84,8 @@ async function watch(captioner, { length, onKeep }, signal) {
     const next = await createImageBitmap(byId('live-video'));
     // What is seen does not start over while the caption comes out as it was.
     const onToken = (/** @type {string} */ text) => said.startsWith(text) || show('done', { text });
-    const caption = await captioner.caption(next, { length: length(), remember: false, attention: true, signal, onToken });
+    const recall = byId('live-memory').checked;
+    const caption = await captioner.caption(next, { ...constant, length: length(), recall, onToken });
     frame?.close();
     const shown = (frame = next);
     said = caption.text;

@@ -10,6 +10,8 @@ function show(state, text) {
   byId('status-text').textContent = text;
   byId('load-progress').hidden = state !== 'loading';
   byId('load-retry').hidden = state !== 'failed';
+  // One stands where the other does.
+  byId('memory-open').hidden = state === 'failed';
 }
 
 /** @param {import('./pkg/index.js').Progress} progress */
@@ -54,9 +56,6 @@ export function load(onReady) {
   });
   byId('load-retry').onclick = () => load(onReady);
 }
-
-/** Another captioner, whose memory is its own and lasts until it is closed. @param {AbortSignal} signal */
-export const loadAnother = (signal) => BitMar.load({ cache: false, signal });
 
 /** The captioner, once it is there. */
 export const ready = () => captioner;

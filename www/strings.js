@@ -16,7 +16,7 @@ export const strings = {
   starting: 'Starting…',
   ready: 'Ready',
   notLoaded: 'The model could not be loaded',
-  unsupported: 'This browser is too old for bitmar: it lacks WebAssembly SIMD',
+  unsupported: 'This browser is too old for bitmar',
   offlineReady: 'Ready to work offline.',
 
   waiting: 'Waiting…',

@@ -1,57 +1,64 @@
 #!/usr/bin/env node
 // @ts-check
-/** `bitmar PHOTO...`: a caption a line. */
-import { readFile } from 'node:fs/promises';
+/** `bitmar PHOTO...`: a caption a line; and the memory of a file. */
 import { parseArgs } from 'node:util';
-import { BitMar } from '../index.js';
+import { commands } from './commands.js';
 
-const USAGE = `bitmar [--json] [--length short|medium|long] [--hint TEXT] [--beams N] PHOTO...
-Captions photos (JPEG, PNG, WebP, GIF, BMP) on this machine, one a line: "photo: caption".
+const USAGE = `bitmar [caption] [OPTIONS] PHOTO...  captions photos (JPEG, PNG, WebP, GIF, BMP), one a line: "photo: caption"
+bitmar correct PHOTO TEXT            teaches what a photo shows (needs --memory)
+bitmar memory list                   shows what is remembered (needs --memory)
+bitmar memory delete SLOT            forgets what is in a slot (needs --memory)
+bitmar memory export                 copies the memory to standard output, for import elsewhere (needs --memory)
+bitmar memory import FILE            puts an exported memory in the place of this one (needs --memory)
+bitmar memory clear                  empties the memory (needs --memory)
 
-  --json         a JSON object a line: photo, text, tokens, confidence, ms, or photo, error
-  --length LEN   how much to say: short, medium (the default) or long
-  --hint TEXT    what the photos are known to show, such as "my dog Rex"
-  --beams N      candidates to keep, 1 to 8 (3); 1 is the fastest
-  --help         this text
+  --memory FILE               keep the memory in this file; one of another model is taken over, and kept beside it
+  --no-write                  leave the memory as it is
+  --json                      a JSON object a line: photo, text, tokens, confidence, ms, or photo, error; or a
+                              remembered photo
+  --length short|medium|long  how much to say (medium)
+  --hint TEXT                 what the photos are known to show, such as "my dog Rex"
+  --beams N                   candidates to keep, 1 to 8 (3); 1 is the fastest
+  --help                      this text
 
 A photo that cannot be captioned is told of on standard error; the rest go on, and the exit code is 1.
 `;
 
 const LENGTHS = ['short', 'medium', 'long'];
 
+/** How many words each command takes after its name. @type {Record<string, number>} */
+const WORDS = { correct: 2, 'memory list': 0, 'memory delete': 1, 'memory export': 0, 'memory import': 1, 'memory clear': 0 };
+
+/** @param {string[]} words @returns {{ name: string, words: string[] }} */
+function command([first, ...rest]) {
+  if (first !== 'memory' && first !== 'correct') {
+    const photos = first === 'caption' ? rest : [first, ...rest];
+    if (!photos[0]) throw new Error('no photo is given');
+    return { name: 'caption', words: photos };
+  }
+  const [name, words] = first === 'memory' ? [`memory ${rest[0]}`, rest.slice(1)] : [first, rest];
+  if (WORDS[name] !== words.length) throw new Error(`not a command: ${[first, ...rest].join(' ')}`);
+  return { name, words };
+}
+
 function given() {
   /** @type {import('node:util').ParseArgsConfig['options'] & {}} */
   const options = {
+    memory: { type: 'string' },
+    'no-write': { type: 'boolean' },
     json: { type: 'boolean' },
     length: { type: 'string' },
     hint: { type: 'string' },
     beams: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   };
-  const { values, positionals: photos } = parseArgs({ options, allowPositionals: true });
-  const { json, length, hint, beams, help } = /** @type {any} */ (values);
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const { memory, 'no-write': isReadOnly, json, length, hint, beams, help } = /** @type {any} */ (values);
   if (length !== undefined && !LENGTHS.includes(length)) throw new Error(`no such length: ${length}`);
   if (beams !== undefined && !/^[1-8]$/.test(beams)) throw new Error(`not a number of beams from 1 to 8: ${beams}`);
-  if (!help && photos.length === 0) throw new Error('no photo is given');
-  return { json, help, photos, options: { length, hint, beams: beams && Number(beams) } };
-}
-
-/** @param {string[]} photos @param {import('../index.js').CaptionOptions} options @param {boolean} json */
-async function captionAll(photos, options, json) {
-  const bitmar = await BitMar.load();
-  for (const photo of photos) {
-    try {
-      // Each alone: none leans on those before it.
-      const caption = await bitmar.caption(await readFile(photo), { ...options, remember: false });
-      const { text, tokens, confidence, timings: ms } = caption;
-      console.log(json ? JSON.stringify({ photo, text, tokens, confidence, ms }) : `${photo}: ${text}`);
-    } catch (/** @type {any} */ { code, message }) {
-      process.exitCode = 1;
-      console.error(`${photo}: ${message}`);
-      if (json) console.log(JSON.stringify({ photo, error: { code, message } }));
-    }
-  }
-  bitmar.close();
+  if (help) return { help, name: '', words: [], settings: null };
+  const settings = { memory, json, remember: Boolean(memory && !isReadOnly), options: { length, hint, beams: beams && Number(beams) } };
+  return { help, ...command(positionals), settings };
 }
 
 /** @param {() => any} run @param {number} exitCode of the process if it fails @param {string} more to say then */
@@ -64,6 +71,6 @@ async function orFail(run, exitCode, more = '') {
   }
 }
 
-const { json, help, photos, options } = await orFail(given, 2, `\n\n${USAGE}`);
+const { help, name, words, settings } = await orFail(given, 2, `\n\n${USAGE}`);
 if (help) process.stdout.write(USAGE);
-else await orFail(() => captionAll(photos, options, json), 1);
+else await orFail(() => commands[name](settings, ...words), 1);

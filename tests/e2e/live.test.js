@@ -108,7 +108,6 @@ test('a kept frame is a photo with its caption, which is what the package says o
   const size = await card.locator('.photo').evaluate((/** @type {HTMLImageElement} */ image) => [image.naturalWidth, image.naturalHeight]);
   assert.deepEqual(size, [640, 480]);
   await shot(page, 'live-kept');
-  // The page's captioner did not make this caption: what is taught is the photo.
   await card.getByRole('button', { name: 'Correct' }).click();
   await page.getByLabel('What the photo shows').fill('Chelsea seen by the camera');
   await page.getByRole('button', { name: 'Save' }).click();
@@ -137,6 +136,18 @@ test('the memory is read if the user wants it, and never written', async () => {
   assert.equal(await shownCaption(), 'Chelsea looks past the camera');
   await page.keyboard.press('Escape');
   assert.equal(await snapshot(), before, 'not even a recall is counted');
+});
+
+test('a frame does not wait behind the photos that do', async () => {
+  await visit('cat');
+  await upload(page, ...Array(120).fill(photo('rocket')));
+  await page.getByText('of 120 photos').waitFor({ timeout: PATIENCE });
+  await openCamera();
+  await page.locator('#live-keep:enabled').waitFor({ timeout: PATIENCE });
+  assert.ok((await page.locator('.card[data-state=working]').count()) > 0, 'photos are still waiting');
+  await page.keyboard.press('Escape');
+  const done = await page.locator('.card[data-state=done]').count();
+  await page.waitForFunction((done) => document.querySelectorAll('.card[data-state=done]').length > done, done, { timeout: PATIENCE });
 });
 
 test('the camera is let go of when it is stopped, when the page is hidden, and when it is gone', async () => {

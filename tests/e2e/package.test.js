@@ -45,7 +45,7 @@ const { BitMar, BitMarError, toBlob, failure } = /** @type {any} */ ({});
 
 test('the package holds what it needs and nothing else, in less than 10 MB', () => {
   const others = its.files.filter((path) => !/^[a-z]+\.js$/.test(path));
-  assert.deepEqual(others.sort(), ['LICENSE', 'README.md', 'bin/bitmar.js', 'index.d.ts', 'model/model.safetensors',
+  assert.deepEqual(others.sort(), ['LICENSE', 'README.md', 'bin/bitmar.js', 'bin/commands.js', 'bin/memory.js', 'index.d.ts', 'model/model.safetensors',
     'model/tokenizer.json', 'package.json', 'wasm/manifest.js', 'wasm/relaxed/bitmar.js', 'wasm/relaxed/bitmar_bg.wasm',
     'wasm/simd128/bitmar.js', 'wasm/simd128/bitmar_bg.wasm']);
   for (const path of ['index.js', 'worker.js']) assert.ok(its.files.includes(path), `${path} is packed`);
@@ -180,6 +180,18 @@ test('an AbortSignal ends a download, a waiting job, and a caption', async () =>
   assert.equal(ends.reason, 'mine');
   assert.ok(ends.third, 'the queue goes on');
   assert.equal(ends.tokens, 2, 'no token after the abort');
+});
+
+test('an urgent caption goes before those that wait, in the order in which they came', async () => {
+  const order = await page.evaluate(async (bytes) => {
+    const bitmar = await BitMar.load();
+    /** @type {string[]} */ const order = [];
+    const ask = (/** @type {string} */ name, urgent = false) =>
+      bitmar.caption(toBlob(bytes), { urgent }).then(() => order.push(name));
+    await Promise.all([ask('runs'), ask('waits'), ask('waits too'), ask('urgent', true), ask('urgent too', true)]);
+    return order;
+  }, await photoBytes('cat'));
+  assert.deepEqual(order, ['runs', 'urgent', 'urgent too', 'waits', 'waits too']);
 });
 
 test('a stream yields growing texts and returns the caption; leaving it cancels', async () => {

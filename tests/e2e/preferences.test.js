@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { filming } from './camera.js';
 import { serve } from './server.js';
-import { PATIENCE, PHOTOS, SITE, captions, launch, photo, shot, upload } from './support.js';
+import { PATIENCE, PHOTOS, SITE, accessibilityFaults, captions, launch, photo, shot, upload } from './support.js';
 
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
 /** What the model's download waits for. @type {Promise<void>} */ let mayArrive;
@@ -86,7 +86,7 @@ test('forced colours: what can be pressed, read or lies above the page has an ed
     }
     assert.deepEqual(lost, [], `the focus in ${state}`);
     if (state === 'loading') await barMoves();
-    if (state === 'hint' || state === 'correcting') await page.locator('.edit:not([hidden]) :is(input, textarea)').focus();
+    if (state === 'hint' || state === 'correcting') await page.locator('.edit :is(input, textarea)').focus();
   });
 });
 
@@ -115,6 +115,7 @@ test('reduced motion: nothing moves', async () => {
     });
     assert.deepEqual(moving, [], state);
     assert.deepEqual(await page.evaluate(() => document.getAnimations().length), 0, state);
+    assert.deepEqual(await accessibilityFaults(page), [], state);
   });
 });
 

@@ -53,11 +53,11 @@ async function load(path) {
 
 /**
  * @param {string} folder
- * @param {{ port?: number, headers?: Record<string, string>, onRequest?: (path: string) => unknown }} [options]
- *   the answer waits for what `onRequest` gives
+ * @param {{ port?: number, headers?: Record<string, string>, onRequest?: (path: string) => unknown,
+ *   onHalf?: (path: string) => unknown }} [options] the answer waits for what `onRequest` gives, its second half for `onHalf`
  * @returns {Promise<{ url: string, close: () => Promise<void> }>}
  */
-export async function serve(folder, { port = 0, headers = {}, onRequest } = {}) {
+export async function serve(folder, { port = 0, headers = {}, onRequest, onHalf } = {}) {
   const root = resolve(folder);
   const server = createServer(async (request, response) => {
     try {
@@ -79,7 +79,11 @@ export async function serve(folder, { port = 0, headers = {}, onRequest } = {}) 
       const body = isPacked ? packed : plain;
       const encoding = isPacked ? { 'Content-Encoding': 'gzip' } : {};
       response.writeHead(200, { ...head, ...encoding, 'Content-Length': body.length });
-      response.end(request.method === 'HEAD' ? undefined : body);
+      if (request.method === 'HEAD') return response.end();
+      const half = body.length >> 1;
+      response.write(body.subarray(0, half));
+      await onHalf?.(path);
+      response.end(body.subarray(half));
     } catch {
       response.writeHead(404, { 'Content-Type': 'text/plain' }).end('not found\n');
     }

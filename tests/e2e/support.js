@@ -80,10 +80,22 @@ export async function captions(page) {
   return page.locator('[data-testid=caption]').allTextContents();
 }
 
-/** What axe finds wrong with the page as it is now. @param {import('playwright-core').Page} page */
+/**
+ * What axe finds wrong with the page as it is now, and as it is for people who have set forced colours and reduced motion.
+ * @param {import('playwright-core').Page} page
+ */
 export async function accessibilityFaults(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  const found = async (/** @type {string} */ how) => {
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    return violations.map(({ id, nodes }) => `${how}${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  };
+  const faults = await found('');
+  const [isForced, isReduced] = await page.evaluate(() =>
+    ['(forced-colors: active)', '(prefers-reduced-motion: reduce)'].map((query) => matchMedia(query).matches));
+  await page.emulateMedia({ forcedColors: 'active', reducedMotion: 'reduce' });
+  faults.push(...await found('forced colours: '));
+  await page.emulateMedia({ forcedColors: isForced ? 'active' : 'none', reducedMotion: isReduced ? 'reduce' : 'no-preference' });
+  return faults;
 }
 
 /** Everything a page asks for that is not of its origin. @param {import('playwright-core').Page} page */

@@ -20,7 +20,7 @@ export async function use(photo: PhotoSource, canvas: HTMLCanvasElement): Promis
   const isCleared: boolean = await BitMar.clearCache();
   const build: 'relaxed' | 'simd128' | null = BitMar.build();
   const bitmar: BitMar = await BitMar.load(options);
-  const ask: CaptionOptions = { length: 'long', hint: 'my dog Rex', beams: 3, attention: true, onToken: (text: string) => text };
+  const ask: CaptionOptions = { length: 'long', hint: 'my dog Rex', beams: 3, attention: true, urgent: true, onToken: (text: string) => text };
   const caption: Caption = await bitmar.caption(photo, ask);
   const recalled: Recalled[] = caption.recalled;
   const looks: Attention | undefined = caption.attention;

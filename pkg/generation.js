@@ -1,5 +1,5 @@
 // @ts-check
-/** The start of a caption: what was read of a photo, and the options, as the wasm module takes them. */
+/** A caption's making in the wasm module: its start, and its steps. */
 
 /**
  * @param {any} captioner
@@ -10,6 +10,23 @@ export function begin(captioner, read, options) {
   return read instanceof Uint8Array
     ? captioner.begin(read, given(options))
     : captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
+}
+
+/**
+ * Makes a caption, token after token.
+ * @param {any} generation
+ * @param {(text: string) => void} onText hears the best caption so far whenever it changes
+ * @param {() => Promise<boolean>} isCancelled asked after each token
+ * @returns whether it is complete: if not, it was cancelled
+ */
+export async function complete(generation, onText, isCancelled) {
+  let text = '';
+  for (let hasMore = true; hasMore; ) {
+    hasMore = generation.step();
+    if (hasMore && generation.text() !== text) onText((text = generation.text()));
+    if (await isCancelled()) return false;
+  }
+  return true;
 }
 
 /** Without what is undefined, which is as good as not given. @param {object} options */
