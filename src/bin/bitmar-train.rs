@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bitmar::train::commands::{self, Places, Scored};
+use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
 use bitmar::train::recipe;
+use bitmar::train::restore::Scored;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
@@ -18,12 +19,13 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
-       bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
-       bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE] [--examples N] [--beams N] [--on-train] [--list]
+       bitmar-train export    --data DIR --out DIR --checkpoint FILE... --model FILE [--trained JSON]
+       bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list]
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
              [--without ternary|patches|lengths|alignment|consistency|memory|conditioning|balance] for an ablation
+   export, eval: several --checkpoint stand for the mean of their weights
    all: [--tokenizer FILE], by default pkg/model/tokenizer.json";
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
 
 struct Arguments {
     places: Places,
-    checkpoint: Option<PathBuf>,
+    /// One, or several whose mean is meant.
+    checkpoints: Vec<PathBuf>,
     model: PathBuf,
     trained: String,
     log: PathBuf,
@@ -71,7 +74,7 @@ impl Arguments {
                 init: None,
                 from: Vec::new(),
             },
-            checkpoint: None,
+            checkpoints: Vec::new(),
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
             log: "run.log".into(),
@@ -115,14 +118,18 @@ fn run() -> Outcome {
             Ok(())
         }
         "export" => {
-            let Arguments { checkpoint, model, trained, .. } = &arguments;
-            let checkpoint = checkpoint.as_ref().ok_or("export needs a --checkpoint")?;
-            commands::export(places, checkpoint, trained, model)
+            let Arguments { checkpoints, model, trained, .. } = &arguments;
+            if checkpoints.is_empty() {
+                return Err("export needs a --checkpoint".into());
+            }
+            commands::export(places, checkpoints, trained, model)
         }
         "eval" => {
-            let Arguments { checkpoint, model, photos, beams, split, list, .. } = &arguments;
-            let model = Scored::Model(model);
-            let scored = checkpoint.as_deref().map_or(model, Scored::Checkpoint);
+            let Arguments { checkpoints, model, photos, beams, split, list, .. } = &arguments;
+            let scored = match checkpoints.as_slice() {
+                [] => Scored::Model(model),
+                checkpoints => Scored::Checkpoints(checkpoints),
+            };
             commands::eval(places, scored, (*split, *photos, *beams), *list)
         }
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
@@ -139,7 +146,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
-            Long("checkpoint") => a.checkpoint = Some(parser.value()?.into()),
+            Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),
             Long("model") => a.model = parser.value()?.into(),
             Long("trained") => a.trained = parser.value()?.string()?,
             Long("log") => a.log = parser.value()?.into(),

@@ -7,9 +7,8 @@ use candle_core::Var;
 use tokenizers::Tokenizer;
 
 use crate::captioner::Captioner;
-use crate::checkpoint::{packed_model, sha256, ModelFile, Provenance};
+use crate::checkpoint::{sha256, ModelFile, Provenance};
 use crate::config::Config;
-use crate::model::BitMar;
 use crate::stem::Stem;
 use crate::train::ablation::Ablation;
 use crate::train::batch::Sample;
@@ -19,17 +18,16 @@ use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation};
 use crate::train::efficientnet::EfficientNet;
-use crate::train::evaluate::{evaluate, Subject};
+use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
 use crate::train::recipe;
+use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
 use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
-use crate::train::trainer::{
-    checkpoint_latents, checkpoint_options, warm_start, Objective, Run, RunOptions,
-};
+use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -79,7 +77,7 @@ impl Places {
         self.out.join(format!("{stage}.safetensors"))
     }
 
-    fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
+    pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
         stem_cache::stem(&self.data, &self.out, &config.stem)
     }
 
@@ -167,7 +165,7 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
         places.from = vec![file];
     }
     let model = places.out.join("model.safetensors");
-    export(&places, &places.from[0], trained, &model)?;
+    export(&places, &places.from, trained, &model)?;
     eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
 }
 
@@ -255,67 +253,17 @@ pub fn critical(places: &Places, options: RunOptions, is_resumed: bool) -> Resul
     places.train("critical", variables, &objective, options, is_resumed)
 }
 
-/// The model of a checkpoint, and its variables.
-fn restored(
-    checkpoint: &Path,
-    config: &Config,
-    ablation: Ablation,
-) -> Result<(BitMar, BTreeMap<String, Var>), AnyError> {
-    let weights = ablation.weights(0);
-    let model = BitMar::new(&weights, config)?;
-    let variables = weights.variables();
-    let taken = warm_start(&variables, &checkpoint_latents(checkpoint)?)?;
-    if taken != variables.len() {
-        let wanted = variables.len();
-        return Err(format!("{} has {taken} of {wanted} tensors", checkpoint.display()).into());
-    }
-    Ok((model, variables))
-}
-
-/// What `eval` scores: a model file, or a checkpoint as its run was run.
-#[derive(Debug, Clone, Copy)]
-pub enum Scored<'a> {
-    /// A model file.
-    Model(&'a Path),
-    /// A checkpoint.
-    Checkpoint(&'a Path),
-}
-
-impl Scored<'_> {
-    fn load(self, places: &Places, tokenizer_sha256: &str) -> Result<(Subject, Stem), AnyError> {
-        let (model, stem, ablation) = match self {
-            Self::Model(file) => {
-                let loaded = ModelFile::read(&std::fs::read(file)?)?;
-                loaded.check_tokenizer(tokenizer_sha256)?;
-                (loaded.model, loaded.stem, Ablation::Nothing)
-            }
-            Self::Checkpoint(file) => {
-                let config = Config::small();
-                let ablation = checkpoint_options(file)?.ablation;
-                let (model, variables) = restored(file, &config, ablation)?;
-                let model = match ablation {
-                    Ablation::Ternary => model,
-                    // As it would run.
-                    _ => packed_model(&variables, &config)?,
-                };
-                (model, places.stem(&config)?, ablation)
-            }
-        };
-        Ok((Subject { model, stem_scale: stem.output_scale(), ablation }, stem))
-    }
-}
-
-/// Writes the model of a checkpoint as it ships.
+/// Writes the mean of some checkpoints as a model ships.
 pub fn export(
     places: &Places,
-    checkpoint: &Path,
+    checkpoints: &[PathBuf],
     trained: &str,
     file: &Path,
 ) -> Result<(), AnyError> {
     let config = Config::small();
     let (_, tokenizer_sha256) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let (_, variables) = restored(checkpoint, &config, Ablation::Nothing)?;
+    let (_, variables) = restored(checkpoints, &config, Ablation::Nothing)?;
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
     let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;

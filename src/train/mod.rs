@@ -23,6 +23,7 @@ pub mod muon;
 pub mod names;
 pub mod optimizer;
 pub mod recipe;
+pub mod restore;
 pub mod self_critical;
 pub mod stem_builder;
 pub mod stem_cache;
