@@ -66,6 +66,12 @@ pub struct TernaryMatrix {
         allow(dead_code, reason = "only simd128.rs reads it")
     )]
     pub(super) row_pairs: OnceLock<Vec<i16>>,
+    /// The codes in the order of `simd128/one_token.rs`; empty until that kernel asks for it.
+    #[cfg_attr(
+        not(all(target_arch = "wasm32", target_feature = "simd128")),
+        allow(dead_code, reason = "only simd128/one_token.rs reads it")
+    )]
+    pub(super) staggered: OnceLock<Vec<u8>>,
 }
 
 /// Why packed bytes are not a ternary matrix.
@@ -204,7 +210,8 @@ impl TernaryMatrix {
 
     fn zeros(rows: usize, cols: usize) -> Self {
         let bytes = rows.div_ceil(BLOCK_ROWS) * (cols / STEP_COLS) * STEP_BYTES;
-        Self { rows, cols, steps: vec![ZERO_WEIGHTS; bytes], row_pairs: OnceLock::new() }
+        let steps = vec![ZERO_WEIGHTS; bytes];
+        Self { rows, cols, steps, row_pairs: OnceLock::new(), staggered: OnceLock::new() }
     }
 
     fn set_code(&mut self, row: usize, col: usize, code: u8) {

@@ -1,107 +1,219 @@
 //! WebAssembly SIMD: the ternary product of one token.
 //!
 //! Every weight is used once, so it is read in its two bits: the form for many tokens takes four times the
-//! memory traffic. Two blocks share a register: an `i16` holds the byte of the first below the byte of the
-//! second, eight codes, and is multiplied four times as `a + 2^14 * b`, `a` a code of the first block in the
-//! lowest two bits and `b` one of the second in the highest two. A code is weight + 1, and with its upper
-//! bit flipped it is weight - 1 in two's complement, as the sign of an `i16` demands of `b`. What that adds
-//! to a sum, or takes off, is the sum of the activations.
+//! memory traffic. No code is moved either: an `i16` of two bytes has pairs of codes 12 bits apart at bits
+//! 0 and 12 and at bits 2 and 14, so two masks make two weights of two rows each, `a + 2^12 * b`, and a
+//! second load, a byte further on, finds the other halves of the bytes at the same places. That takes an
+//! order of codes of its own, see `staggered`.
+//!
+//! `S_a` has 12 bits, which is enough while the magnitudes of the activations sum up to `2^11 - 1`: a run
+//! of steps. Its length depends on the activations, not on the weights, and is found once for all rows. An
+//! accumulator starts a run with `2^11 - sum(x)` in those bits (`a` is the code, weight + 1, which adds
+//! `sum(x)`) and ends it with `2^11 + S_a`, in `0..2^12`, whatever passed in between. There the bits are
+//! taken out and added up; `S_b` stays above them, exact up to the accumulator's end: 18 bits are left
+//! to the second pair, and 64 runs give at most `64 * 2047 < 2^17`. In the first pair `b` is a code too;
+//! `S_b + sum(x)` is at most twice that and has 20 bits.
 #![allow(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::wasm32::*;
+use std::hint::black_box;
 
 use super::super::ternary_matrix::{BLOCK_ROWS, STEP_BYTES, STEP_COLS};
 use super::super::TernaryMatrix;
-use super::{add_split, load_codes, load_extend, store4};
+use super::{load_codes, store4};
 
-/// Steps of 4 columns whose sums can be told apart where codes take the place of weights: 32 products of
-/// at most `2 * 128` in magnitude give `-2^13..2^13`, the upper end not reached.
-const CODE_STEPS: usize = 16;
+/// The largest sum of magnitudes whose products a run may add up, see above.
+const RUN_MAGNITUDE: i32 = (1 << 11) - 1;
+/// What a run adds to `S_a`, so that no sum is negative.
+const RUN_BIAS: i32 = 1 << 11;
+/// Runs that the upper bits of an accumulator hold, see above.
+const GROUP_RUNS: usize = 64;
+/// Bytes of a step of two blocks.
+const PAIR_BYTES: usize = 2 * STEP_BYTES;
+/// Activations that [`Activations::new`] takes at once.
+const LOAD_COLS: usize = 16;
+
+/// The sums of a block: for `k` in 0..2, rows `4 * k..4 * k + 4` in the lower bits of accumulator `k` and
+/// rows `8 + 4 * k..12 + 4 * k` in the upper ones.
+#[derive(Clone, Copy)]
+struct Accumulators {
+    both: [v128; 2],
+    lower: [v128; 2],
+}
 
 pub(super) fn ternary_matvec(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
-    let mut wide = vec![0; values.len()];
-    for (wide, values) in wide.chunks_exact_mut(8).zip(values.chunks_exact(8)) {
-        store8(wide, load_extend(values));
+    let activations = Activations::new(values);
+    let bytes = PAIR_BYTES / STEP_COLS * matrix.cols();
+    let blocks = staggered(matrix).windows(bytes + 1).step_by(bytes);
+    for (codes, out) in blocks.zip(out.chunks_mut(2 * BLOCK_ROWS)) {
+        let sums = activations.multiply(codes);
+        for (out, sum) in out.chunks_exact_mut(4).zip(sums.as_flattened()) {
+            store4(out, *sum);
+        }
     }
-    let offset = i32x4_splat(wide.iter().map(|&value| i32::from(value)).sum());
-    let block = STEP_BYTES / STEP_COLS * matrix.cols();
-    let blocks = matrix.steps().chunks(2 * block);
-    for (blocks, out) in blocks.zip(out.chunks_mut(2 * BLOCK_ROWS)) {
-        let (first, second) = blocks.split_at(block);
-        // A last block without a partner meets itself.
-        let second = if second.is_empty() { first } else { second };
-        let mut sums = [[[i32x4_splat(0); 2]; 4]; 2];
-        let parts =
-            first.chunks(CODE_STEPS * STEP_BYTES).zip(second.chunks(CODE_STEPS * STEP_BYTES));
-        for ((first, second), wide) in parts.zip(wide.chunks(CODE_STEPS * STEP_COLS)) {
-            for (sums, both) in sums.iter_mut().zip(multiply_codes([first, second], wide)) {
-                add_split(sums, both);
+}
+
+/// The codes in the order of this kernel, made when first asked for: steps of two blocks take turns, the
+/// upper half of every byte comes a byte later, and its upper code is the weight in two's complement, as
+/// the sign of an `i16` demands. A last block without a partner meets itself.
+fn staggered(matrix: &TernaryMatrix) -> &[u8] {
+    matrix.staggered.get_or_init(|| {
+        let block = STEP_BYTES / STEP_COLS * matrix.cols();
+        let mut codes = Vec::with_capacity(matrix.steps().len().next_multiple_of(2 * block) + 1);
+        let mut upper = 0;
+        for blocks in matrix.steps().chunks(2 * block) {
+            let (first, second) = (&blocks[..block], &blocks[blocks.len() - block..]);
+            let steps = first.chunks_exact(STEP_BYTES).zip(second.chunks_exact(STEP_BYTES));
+            for byte in steps.flat_map(<[_; 2]>::from).flatten() {
+                codes.push(byte & 0x0f | upper);
+                // Adding 3 to a code of two bits takes 1 off.
+                upper = byte.wrapping_add(0xc0) & 0xf0;
             }
         }
-        let [upper, lower] = sums;
-        for (field, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
-            let [first, second] = [0, 1].map(|block| add_column_pairs(upper[block], lower[block]));
-            store_rows(out, 4 * field, i32x4_sub(first, offset));
-            store_rows(out, BLOCK_ROWS + 4 * (3 - field), i32x4_add(second, offset));
+        codes.push(upper);
+        codes
+    })
+}
+
+/// The activations of a token, as the kernel reads them.
+struct Activations {
+    /// `[cols / STEP_COLS]`: columns 0 and 2 of a step as `i16`, then columns 1 and 3.
+    pairs: Vec<[i32; 2]>,
+    runs: Vec<Run>,
+    sum: i32,
+    /// [`RUN_BIAS`] of every run.
+    bias: i32,
+}
+
+/// Steps whose lower sums fit their 12 bits, see above.
+#[derive(Clone, Copy)]
+struct Run {
+    steps: usize,
+    /// What the accumulators start with, see above.
+    start: i32,
+}
+
+impl Activations {
+    fn new(values: &[i8]) -> Self {
+        let mut pairs = vec![[0; 2]; values.len() / STEP_COLS];
+        let mut runs = Vec::with_capacity(pairs.len());
+        let (mut run, mut magnitude, mut sum) = (Run { steps: 0, start: RUN_BIAS }, 0, 0);
+        let loads = values.chunks_exact(LOAD_COLS);
+        for (values, pairs) in loads.zip(pairs.chunks_exact_mut(LOAD_COLS / STEP_COLS)) {
+            let values = load_values(values);
+            store_pairs(pairs, values);
+            let (mut sums, mut magnitudes) = ([0; 4], [0; 4]);
+            store4(&mut sums, i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(values)));
+            // Unsigned, since 128 is the magnitude of -128.
+            let absolute = i16x8_extadd_pairwise_u8x16(i8x16_abs(values));
+            store4(&mut magnitudes, i32x4_extadd_pairwise_u16x8(absolute));
+            for (step_sum, step_magnitude) in sums.into_iter().zip(magnitudes) {
+                if magnitude + step_magnitude > RUN_MAGNITUDE {
+                    runs.push(run);
+                    (run, magnitude) = (Run { steps: 0, start: RUN_BIAS }, 0);
+                }
+                run.steps += 1;
+                run.start -= step_sum;
+                sum += step_sum;
+                magnitude += step_magnitude;
+            }
         }
+        runs.push(run);
+        let bias = runs.iter().map(|_| RUN_BIAS).sum();
+        Self { pairs, runs, sum, bias }
+    }
+
+    /// The sums of two blocks.
+    #[inline(always)]
+    fn multiply(&self, mut codes: &[u8]) -> [[v128; 4]; 2] {
+        // Opaque: as constants they would be made anew in each round.
+        let masks = black_box([u16x8_splat(0x3003), u16x8_splat(0xc00c)]);
+        let lower = black_box([u32x4_splat(0xfff), u32x4_splat(0xfff << 2)]);
+        let mut pairs = &self.pairs[..];
+        let mut sums = [[i32x4_splat(0); 4]; 2];
+        for runs in self.runs.chunks(GROUP_RUNS) {
+            let mut blocks = [Accumulators::zero(); 2];
+            for run in runs {
+                blocks.iter_mut().for_each(|block| block.start(run));
+                let (these, later) = pairs.split_at(run.steps);
+                add_products(&mut blocks, masks, codes, these);
+                blocks.iter_mut().for_each(|block| block.end(lower));
+                (codes, pairs) = (&codes[PAIR_BYTES * run.steps..], later);
+            }
+            for (sums, block) in sums.iter_mut().zip(blocks) {
+                for (sum, more) in sums.iter_mut().zip(block.finish()) {
+                    *sum = i32x4_add(*sum, more);
+                }
+            }
+        }
+        let surplus = [self.bias, self.bias, self.sum, 0].map(|surplus| i32x4_splat(surplus));
+        sums.map(|sums| std::array::from_fn(|field| i32x4_sub(sums[field], surplus[field])))
     }
 }
 
-/// Sums of `a + 2^14 * b` over some steps for rows 0 and 1 of each field, then for rows 2 and 3; of each
-/// row, the first two columns of a step apart from the other two.
+impl Accumulators {
+    fn zero() -> Self {
+        Self { both: [i32x4_splat(0); 2], lower: [i32x4_splat(0); 2] }
+    }
+
+    #[inline(always)]
+    fn start(&mut self, run: &Run) {
+        let start = i32x4_splat(run.start);
+        self.both[0] = i32x4_add(self.both[0], start);
+        self.both[1] = i32x4_add(self.both[1], i32x4_shl(start, 2));
+    }
+
+    #[inline(always)]
+    fn end(&mut self, masks: [v128; 2]) {
+        for ((both, lower), mask) in self.both.iter_mut().zip(&mut self.lower).zip(masks) {
+            let low = v128_and(*both, mask);
+            *lower = i32x4_add(*lower, low);
+            *both = v128_xor(*both, low);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self) -> [v128; 4] {
+        let Self { both, lower } = self;
+        [lower[0], i32x4_shr(lower[1], 2), i32x4_shr(both[0], 12), i32x4_shr(both[1], 14)]
+    }
+}
+
+/// Adds the products of some steps of two blocks; `codes` go on for a byte at least.
 #[inline(always)]
-fn multiply_codes([first, second]: [&[u8]; 2], wide: &[i16]) -> [[v128; 4]; 2] {
-    // Opaque: as constants they would be made anew in each round.
-    let (flip, ends) =
-        std::hint::black_box((i16x8_splat(0xaa00_u16.cast_signed()), u16x8_splat(0xc003)));
-    let mut sums = [[i32x4_splat(0); 4]; 2];
-    let steps = first.chunks_exact(STEP_BYTES).zip(second.chunks_exact(STEP_BYTES));
-    for ((first, second), values) in steps.zip(wide.chunks_exact(STEP_COLS)) {
-        let values = load_repeated(values);
-        let (first, second) = (load_codes(first), load_codes(second));
-        let rows = [
-            i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(first, second),
-            i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(
-                first, second,
-            ),
-        ];
-        for (sums, codes) in sums.iter_mut().zip(rows) {
-            let codes = v128_xor(codes, flip);
-            for (shift, sum) in (0..).step_by(2).zip(sums) {
-                let moved = v128_or(u16x8_shr(codes, shift), i16x8_shl(codes, shift));
-                *sum = i32x4_add(*sum, i32x4_dot_i16x8(v128_and(moved, ends), values));
+fn add_products(
+    blocks: &mut [Accumulators; 2],
+    masks: [v128; 2],
+    codes: &[u8],
+    pairs: &[[i32; 2]],
+) {
+    let steps = codes.chunks_exact(PAIR_BYTES).zip(codes[1..].chunks_exact(PAIR_BYTES));
+    for ((even, odd), pair) in steps.zip(pairs) {
+        for (codes, pair) in [even, odd].into_iter().zip(pair) {
+            let pair = i32x4_splat(*pair);
+            for (block, codes) in blocks.iter_mut().zip(codes.chunks_exact(STEP_BYTES)) {
+                let codes = load_codes(codes);
+                for (both, mask) in block.both.iter_mut().zip(masks) {
+                    *both = i32x4_add(*both, i32x4_dot_i16x8(v128_and(codes, mask), pair));
+                }
             }
         }
     }
-    sums
-}
-
-/// Adds the two lanes of every row: `[0, 0, 1, 1]` and `[2, 2, 3, 3]` to `[0, 1, 2, 3]`.
-#[inline(always)]
-fn add_column_pairs(upper: v128, lower: v128) -> v128 {
-    let even = i32x4_shuffle::<0, 2, 4, 6>(upper, lower);
-    i32x4_add(even, i32x4_shuffle::<1, 3, 5, 7>(upper, lower))
-}
-
-/// Stores the sums of 4 rows, if there are such rows.
-#[inline(always)]
-fn store_rows(out: &mut [i32], row: usize, sums: v128) {
-    if let Some(out) = out.get_mut(row..row + 4) {
-        store4(out, sums);
-    }
-}
-
-/// 4 values, twice.
-#[inline(always)]
-fn load_repeated(values: &[i16]) -> v128 {
-    assert!(values.len() == 4);
-    // SAFETY: the slice has the 4 values read.
-    unsafe { v128_load64_splat(values.as_ptr().cast()) }
 }
 
 #[inline(always)]
-fn store8(out: &mut [i16], values: v128) {
-    assert!(out.len() == 8);
-    // SAFETY: the slice has the 8 values written.
-    unsafe { v128_store(out.as_mut_ptr().cast(), values) }
+fn load_values(values: &[i8]) -> v128 {
+    assert!(values.len() == LOAD_COLS);
+    // SAFETY: the slice has the 16 values read.
+    unsafe { v128_load(values.as_ptr().cast()) }
+}
+
+/// Widens 16 values to `i16`, of each four the columns 0, 2, 1, 3.
+#[inline(always)]
+fn store_pairs(pairs: &mut [[i32; 2]], values: v128) {
+    let turned =
+        i8x16_shuffle::<0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15>(values, values);
+    let (first, second) = pairs.as_flattened_mut().split_at_mut(4);
+    store4(first, i16x8_extend_low_i8x16(turned));
+    store4(second, i16x8_extend_high_i8x16(turned));
 }
