@@ -117,7 +117,12 @@ pub(crate) struct RawTensor {
 
 enum Source {
     File(BTreeMap<String, RawTensor>),
-    Fresh { seed: u64, is_float: bool, vars: BTreeMap<String, Var> },
+    Fresh {
+        seed: u64,
+        #[cfg(any(test, feature = "train"))]
+        is_float: bool,
+        vars: BTreeMap<String, Var>,
+    },
 }
 
 /// A named place in a set of parameters. Cheap to clone; clones share the set.
@@ -142,7 +147,12 @@ pub(crate) enum Ternary {
 impl Weights {
     /// Fresh trainable variables, initialised from `seed` and their names.
     pub fn fresh(seed: u64) -> Self {
-        Self::root(Source::Fresh { seed, is_float: false, vars: BTreeMap::new() })
+        Self::root(Source::Fresh {
+            seed,
+            #[cfg(any(test, feature = "train"))]
+            is_float: false,
+            vars: BTreeMap::new(),
+        })
     }
 
     /// [`fresh`](Self::fresh) for a model that is not ternary, to compare ours with.
