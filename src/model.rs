@@ -28,7 +28,7 @@ mod placement;
 
 pub use crate::nn::token_embedding::QuantizedTable;
 use episode::EpisodeProjections;
-#[cfg(any(test, feature = "train"))]
+#[cfg(feature = "train")]
 pub(crate) use episode::{unit_rows, SAME_PHOTO, SHARPNESS};
 use placement::Placement;
 
