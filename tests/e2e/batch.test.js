@@ -2,7 +2,7 @@
 /** Many photos: progress, bad files among good ones, and an end when the user wants one. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { PATIENCE, PHOTOS, captions, foreignRequests, photo, shot, site, upload } from './support.js';
+import { PATIENCE, PHOTOS, cancelAll, captions, foreignRequests, photos, shot, site, upload } from './support.js';
 import { longestTask } from './tasks.js';
 
 const here = site();
@@ -20,18 +20,12 @@ afterEach(async () => {
   assert.deepEqual(foreign, [], 'nothing leaves the origin');
 });
 
-const NAMES = ['cat', 'coffee', 'astronaut', 'rocket'];
-const many = (/** @type {number} */ count) => Array.from({ length: count }, (_, at) => photo(NAMES[at % NAMES.length]));
-
-/** By keyboard: the count beside the button grows meanwhile and moves it. */
-const cancelAll = () => page.getByRole('button', { name: 'Cancel all' }).press('Enter');
-
 test('a batch with bad files among good ones shows its progress and can be cancelled', async () => {
-  await upload(page, `${PHOTOS}/README.md`, ...many(78), `${PHOTOS}/README.md`);
+  await upload(page, `${PHOTOS}/README.md`, ...photos(78), `${PHOTOS}/README.md`);
   await page.getByText(/^\d+ of 80 photos$/).waitFor();
   await page.locator('.card[data-state=done]').first().waitFor({ timeout: PATIENCE });
   await shot(page, 'batch');
-  await cancelAll();
+  await cancelAll(page);
   await captions(page);
   const states = await page.locator('.card').evaluateAll((cards) => cards.map((card) => /** @type {any} */ (card).dataset.state));
   assert.equal(states[0], 'failed', 'the bad file');
@@ -49,7 +43,7 @@ test('no task keeps the thread of the page from the user for 50 ms while 200 pho
   });
   assert.ok((await longestTask(page, block)) > 50, 'a long task is seen');
   const longest = await longestTask(page, async () => {
-    await upload(page, ...many(200));
+    await upload(page, ...photos(200));
     await page.getByText(/^\d+ of 200 photos$/).waitFor({ timeout: PATIENCE });
     await page.locator('.card[data-state=done]').first().waitFor({ timeout: PATIENCE });
     // By its id: to look for a role among so many elements is a long task itself.

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { serve } from './server.js';
 import {
-  PATIENCE, POLICY, SITE, accessibilityFaults, captions, complaints, foreignRequests, launch, photo, photoBytes, shot, upload,
+  PATIENCE, POLICY, SITE, accessibilityFaults, cancelAll, captions, complaints, foreignRequests, launch, photo, photoBytes, photos,
+  shot, upload,
 } from './support.js';
 
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
@@ -112,8 +113,8 @@ test('photos come in by drop and by paste', async () => {
 
 test('a caption can be cancelled and made again', async () => {
   await isReady();
-  await upload(page, photo('cat'), photo('coffee'), photo('rocket'), photo('astronaut'));
-  await page.getByRole('button', { name: 'Cancel all' }).click();
+  await upload(page, ...photos(80));
+  await cancelAll(page);
   await captions(page);
   const cancelled = page.locator('.card[data-state=cancelled]');
   assert.ok((await cancelled.count()) >= 1, 'those that waited are cancelled');

@@ -18,6 +18,9 @@ export const EXAMPLES = path('../../examples/npm');
 export const SHOTS = path('screenshots');
 
 export const photo = (/** @type {string} */ name) => `${PHOTOS}/${name}.jpg`;
+const NAMES = ['cat', 'coffee', 'astronaut', 'rocket'];
+/** So many files that the first captions are there long before the last. */
+export const photos = (/** @type {number} */ count) => Array.from({ length: count }, (_, at) => photo(NAMES[at % NAMES.length]));
 export const photoBytes = async (/** @type {string} */ name) => [...(await readFile(photo(name)))];
 
 /** Chromium must not look for its maker's servers: there is no network. */
@@ -67,6 +70,9 @@ export async function shot(page, name) {
 
 /** @param {import('playwright-core').Page} page @param {string[]} files */
 export const upload = (page, ...files) => page.locator('#picker').setInputFiles(files);
+
+/** By keyboard: the count beside the button grows meanwhile and moves it. @param {import('playwright-core').Page} page */
+export const cancelAll = (page) => page.getByRole('button', { name: 'Cancel all' }).press('Enter');
 
 /** The captions of all photos on the page, once they are complete. @param {import('playwright-core').Page} page */
 export async function captions(page) {
