@@ -7,12 +7,13 @@ use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
 use bitmar::train::recipe;
+use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train vision    --data DIR --out DIR [training]   distils the vision encoder
+       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|dinov2:FILE]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 
 struct Arguments {
     places: Places,
+    teacher: TeacherSource,
     checkpoint: PathBuf,
     model: PathBuf,
     trained: String,
@@ -70,6 +72,7 @@ impl Arguments {
                 init: None,
                 from: Vec::new(),
             },
+            teacher: TeacherSource::default(),
             checkpoint: "runs/captions.safetensors".into(),
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
@@ -102,7 +105,7 @@ fn run() -> Outcome {
     let Arguments { places, options, resume, .. } = &arguments;
     match command.as_str() {
         "tokenizer" => commands::tokenizer(&places.data, &places.out),
-        "vision" => commands::vision(places, options.clone(), *resume),
+        "vision" => commands::vision(places, &arguments.teacher, options.clone(), *resume),
         "text" => commands::text(places, options.clone(), *resume),
         "captions" => commands::captions(places, options.clone(), *resume),
         "critical" => commands::critical(places, options.clone(), *resume),
@@ -133,6 +136,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("data") => a.places.data = parser.value()?.into(),
             Long("out") => a.places.out = parser.value()?.into(),
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
+            Long("teacher") => a.teacher = parser.value()?.parse()?,
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoint = parser.value()?.into(),
