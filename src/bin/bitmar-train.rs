@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
+use bitmar::train::probe::probe;
 use bitmar::train::recipe;
 use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::RunOptions;
@@ -21,6 +22,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train export    --data DIR --out DIR --checkpoint FILE --model FILE [--trained JSON]
        bitmar-train eval      --data DIR --out DIR [--model FILE] [--examples N] [--beams N] [--on-train] [--list]
+       bitmar-train probe     --data DIR --out DIR [--model FILE] [--teacher dinov2:FILE]   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
@@ -124,6 +126,7 @@ fn run() -> Outcome {
             let Arguments { model, photos, beams, split, list, .. } = &arguments;
             commands::eval(places, model, (*split, *photos, *beams), *list)
         }
+        "probe" => probe(places, &arguments.model, &arguments.teacher),
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }

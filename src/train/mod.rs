@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod muon;
 pub mod names;
 pub mod optimizer;
+pub mod probe;
 pub mod recipe;
 pub mod self_critical;
 pub mod stem_builder;

@@ -104,7 +104,7 @@ pub struct Teacher {
 
 #[derive(Debug)]
 enum Network {
-    Lite(EfficientNet),
+    Lite(Box<EfficientNet>),
     Dinov2(Dinov2),
 }
 
@@ -130,7 +130,7 @@ impl Teacher {
             Some(name) => {
                 let net = EfficientNet::load(&bytes)
                     .map_err(|source| TeacherError::Lite { path, source })?;
-                (Network::Lite(net), name.to_owned())
+                (Network::Lite(Box::new(net)), name.to_owned())
             }
             None => {
                 let net = Dinov2::load(&bytes, size)

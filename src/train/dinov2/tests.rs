@@ -19,13 +19,12 @@ fn golden() -> Golden {
     serde_json::from_str(text).expect("the reference's output")
 }
 
+/// Names and shapes of tensors.
+pub(in super::super) type Shapes = Vec<(String, Vec<usize>)>;
+
 /// The shapes of a file for `layers` blocks of `hidden` and a grid of `grid` patches a side.
-pub(in super::super) fn shapes(
-    hidden: usize,
-    layers: usize,
-    grid: usize,
-) -> Vec<(String, Vec<usize>)> {
-    let mut shapes: Vec<(String, Vec<usize>)> = [
+pub(in super::super) fn shapes(hidden: usize, layers: usize, grid: usize) -> Shapes {
+    let mut shapes: Shapes = [
         ("embeddings.cls_token", vec![1, 1, hidden]),
         ("embeddings.mask_token", vec![1, hidden]),
         ("embeddings.position_embeddings", vec![1, 1 + grid * grid, hidden]),
@@ -133,7 +132,7 @@ fn a_file_of_the_real_names_and_shapes_is_read_and_run() {
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let load = |change: &dyn Fn(&mut Vec<(String, Vec<usize>)>)| {
+    let load = |change: &dyn Fn(&mut Shapes)| {
         let mut shapes = shapes(64, 1, 2);
         change(&mut shapes);
         Dinov2::load(&file(&shapes), 28)
