@@ -6,14 +6,16 @@ use std::process::ExitCode;
 use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
+use bitmar::train::probe::probe;
 use bitmar::train::recipe;
 use bitmar::train::restore::Scored;
+use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train vision    --data DIR --out DIR [training]   distils the vision encoder
+       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|dinov2:FILE]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
@@ -21,6 +23,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train export    --data DIR --out DIR --checkpoint FILE... --model FILE [--trained JSON]
        bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list]
+       bitmar-train probe     --data DIR --out DIR [--model FILE] [--teacher dinov2:FILE]   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
@@ -46,6 +49,7 @@ struct Arguments {
     places: Places,
     /// One, or several whose mean is meant.
     checkpoints: Vec<PathBuf>,
+    teacher: TeacherSource,
     model: PathBuf,
     trained: String,
     log: PathBuf,
@@ -75,6 +79,7 @@ impl Arguments {
                 from: Vec::new(),
             },
             checkpoints: Vec::new(),
+            teacher: TeacherSource::default(),
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
             log: "run.log".into(),
@@ -106,7 +111,7 @@ fn run() -> Outcome {
     let Arguments { places, options, resume, .. } = &arguments;
     match command.as_str() {
         "tokenizer" => commands::tokenizer(&places.data, &places.out),
-        "vision" => commands::vision(places, options.clone(), *resume),
+        "vision" => commands::vision(places, &arguments.teacher, options.clone(), *resume),
         "text" => commands::text(places, options.clone(), *resume),
         "captions" => commands::captions(places, options.clone(), *resume),
         "critical" => commands::critical(places, options.clone(), *resume),
@@ -132,6 +137,7 @@ fn run() -> Outcome {
             };
             commands::eval(places, scored, (*split, *photos, *beams), *list)
         }
+        "probe" => probe(places, &arguments.model, &arguments.teacher),
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }
@@ -144,6 +150,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("data") => a.places.data = parser.value()?.into(),
             Long("out") => a.places.out = parser.value()?.into(),
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
+            Long("teacher") => a.teacher = parser.value()?.parse()?,
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),

@@ -17,7 +17,6 @@ use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation};
-use crate::train::efficientnet::EfficientNet;
 use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
@@ -26,6 +25,7 @@ use crate::train::recipe;
 use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
+use crate::train::teacher::{Teacher, TeacherSource};
 use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
@@ -169,22 +169,25 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
     eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
 }
 
-/// Distils the vision encoder from float Lite2 on every photo set.
-pub fn vision(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+/// Distils the vision encoder from a float teacher on every photo set.
+pub fn vision(
+    places: &Places,
+    teacher: &TeacherSource,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let teacher = std::fs::read(places.data.join("efficientnet_lite2.safetensors"))?;
-    let teacher = EfficientNet::load(&teacher)?;
+    let teacher = Teacher::load(teacher, &places.data, config.stem.input_size)?;
     let mut examples = Vec::new();
     for set in GOLD.into_iter().chain(WEAK) {
         let split = (set, Split::Train);
         let photos = load(&places.data, &places.out, &stem, split, &WEAK_VIEWS, &tokenizer)?;
         let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
-        let file = places.out.join(format!("{}-lite2.bin", set.file_stem()));
-        let size = config.stem.input_size;
-        let targets = targets(&teacher, &places.data, &photos, size, &file)?;
+        let file = places.out.join(format!("{}-{}.bin", set.file_stem(), teacher.name()));
+        let targets = targets(&teacher, &places.data, &photos, &file)?;
         examples.extend(samples.into_iter().zip(targets));
     }
     let weights = Weights::fresh(options.seed);

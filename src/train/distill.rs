@@ -2,7 +2,7 @@
 //! sees, through linear heads that are dropped afterwards.
 //!
 //! Loss: `1 - cos` to the teacher's pooled vector and to each cell of its last map, both centred, and the
-//! cross entropy to its ImageNet classes (Hinton et al. 2015).
+//! cross entropy to its ImageNet classes, if it has any (Hinton et al. 2015).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +18,13 @@ use crate::train::batch::Sample;
 use crate::train::captions::{features, TrainedModel};
 use crate::train::data::Photo;
 use crate::train::dataset::cached;
-use crate::train::efficientnet::{EfficientNet, Features};
+use crate::train::efficientnet::Features;
+use crate::train::teacher::{TargetSizes, Teacher};
 use crate::train::trainer::{Measures, Objective, Stage};
 use crate::weights::{Init, ModelError, Weights};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Channels of the teacher's pooled vector.
-const POOLED: usize = 1280;
-/// ImageNet classes.
-const CLASSES: usize = 1000;
 /// What one step of a cached logit is worth: 0 to 255 steps reach from -32 to 32.
 const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the two cosines.
@@ -38,28 +35,29 @@ const CLASS_WEIGHT: f64 = 0.2;
 #[derive(Debug, Clone)]
 pub struct Target {
     bytes: Arc<[i8]>,
+    sizes: TargetSizes,
 }
 
 impl Target {
-    fn bytes_of(seen: &Features, channels: usize) -> Vec<i8> {
-        let mut bytes = Vec::with_capacity(POOLED + CLASSES + seen.grid.len());
+    fn bytes_of(seen: &Features, sizes: TargetSizes) -> Vec<i8> {
+        let mut bytes = Vec::with_capacity(sizes.total());
         quantize(&seen.pooled, &mut bytes);
         #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
         bytes.extend(seen.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
-        seen.grid.chunks_exact(channels).for_each(|cell| quantize(cell, &mut bytes));
+        seen.grid.chunks_exact(sizes.channels).for_each(|cell| quantize(cell, &mut bytes));
         bytes
     }
 
     fn pooled(&self) -> &[i8] {
-        &self.bytes[..POOLED]
+        &self.bytes[..self.sizes.pooled]
     }
 
     fn logits(&self) -> &[i8] {
-        &self.bytes[POOLED..POOLED + CLASSES]
+        &self.bytes[self.sizes.pooled..][..self.sizes.classes]
     }
 
     fn grid(&self) -> &[i8] {
-        &self.bytes[POOLED + CLASSES..]
+        &self.bytes[self.sizes.pooled + self.sizes.classes..]
     }
 }
 
@@ -71,25 +69,24 @@ fn quantize(values: &[f32], out: &mut Vec<i8>) {
 
 /// What the teacher says about `photos`, from `file` or computed into it.
 pub fn targets(
-    teacher: &EfficientNet,
+    teacher: &Teacher,
     data: &Path,
     photos: &[Photo],
-    size: usize,
     file: &Path,
 ) -> std::result::Result<Vec<Target>, AnyError> {
-    let cells = size.div_ceil(32) * size.div_ceil(32);
-    let len = POOLED + CLASSES + cells * teacher.grid_channels();
-    let bytes = cached(data, file, photos, len, |_, image| {
-        let seen = teacher.forward(&preprocess::to_pixels(image, size), size);
-        Target::bytes_of(&seen, teacher.grid_channels())
+    let (sizes, size) = (teacher.sizes(), teacher.size());
+    let bytes = cached(data, file, photos, sizes.total(), |_, image| {
+        Target::bytes_of(&teacher.forward(&preprocess::to_pixels(image, size)), sizes)
     })?;
-    Ok(bytes.chunks_exact(len).map(|bytes| Target { bytes: Arc::from(bytes) }).collect())
+    let each = bytes.chunks_exact(sizes.total());
+    Ok(each.map(|bytes| Target { bytes: Arc::from(bytes), sizes }).collect())
 }
 
 /// Linear read-outs of the vision encoder, dropped after training.
 struct Heads {
     pooled: Tensor,
-    classes: Tensor,
+    /// Absent if the teacher has no classes.
+    classes: Option<Tensor>,
     grid: Tensor,
 }
 
@@ -114,7 +111,7 @@ impl Distillation {
     ///
     /// # Panics
     ///
-    /// If there is no photo.
+    /// If there is no photo, or the teacher's map has other cells than the encoder has patches.
     pub fn new(
         weights: &Weights,
         config: &Config,
@@ -122,19 +119,23 @@ impl Distillation {
         stem_scale: f32,
     ) -> std::result::Result<Self, ModelError> {
         let hidden = config.vision.hidden_size;
-        let channels = photos[0].1.grid().len() / config.num_patches();
+        let sizes = photos[0].1.sizes;
+        assert_eq!(sizes.cells, config.num_patches(), "the teacher's map has other cells");
         let heads = weights.pp("train").pp("teacher");
         let init = Init::Normal((hidden as f32).sqrt().recip());
         let head = |name: &str, outputs: usize| heads.tensor(name, &[outputs, hidden], init);
         Ok(Self {
             trained: TrainedModel::new(weights, config)?,
             heads: Heads {
-                pooled: head("pooled", POOLED)?,
-                classes: head("classes", CLASSES)?,
-                grid: head("grid", channels)?,
+                pooled: head("pooled", sizes.pooled)?,
+                classes: match sizes.classes {
+                    0 => None,
+                    classes => Some(head("classes", classes)?),
+                },
+                grid: head("grid", sizes.channels)?,
             },
-            pooled_mean: mean(photos.iter().map(|(_, target)| target.pooled()), POOLED)?,
-            grid_mean: mean(photos.iter().map(|(_, target)| target.grid()), channels)?,
+            pooled_mean: mean(photos.iter().map(|(_, target)| target.pooled()), sizes.pooled)?,
+            grid_mean: mean(photos.iter().map(|(_, target)| target.grid()), sizes.channels)?,
             photos,
             stem_scale,
         })
@@ -180,20 +181,19 @@ impl Objective for Distillation {
         let grid = shard.targets.iter().flat_map(|(t, m)| mirrored(t.grid(), side, channels, *m));
         let pooled = distance(&seen.pooled, &self.heads.pooled, pooled, &self.pooled_mean)?;
         let grid = distance(&seen.patches, &self.heads.grid, grid, &self.grid_mean)?;
-        let logits = seen.pooled.matmul(&self.heads.classes.t()?)?;
-        let wanted: Vec<f32> = shard
-            .targets
-            .iter()
-            .flat_map(|(target, _)| target.logits().iter().map(|&l| f32::from(l) * LOGIT_STEP))
-            .collect();
-        let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
-        let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
-        let measures = Measures::from([
-            ("pooled", pooled.to_scalar()?),
-            ("grid", grid.to_scalar()?),
-            ("classes", classes.to_scalar()?),
-        ]);
-        Ok((((pooled + grid)? + (classes * CLASS_WEIGHT)?)?, measures))
+        let mut measures =
+            Measures::from([("pooled", pooled.to_scalar()?), ("grid", grid.to_scalar()?)]);
+        let mut loss = (pooled + grid)?;
+        if let Some(head) = &self.heads.classes {
+            let logits = seen.pooled.matmul(&head.t()?)?;
+            let wanted = shard.targets.iter().flat_map(|(target, _)| target.logits());
+            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
+            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
+            let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
+            measures.insert("classes", classes.to_scalar()?);
+            loss = (loss + (classes * CLASS_WEIGHT)?)?;
+        }
+        Ok((loss, measures))
     }
 }
 
@@ -284,20 +284,19 @@ mod tests {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
     }
 
-    fn examples(config: &Config, channels: usize, count: u64) -> Vec<(Sample, Target)> {
+    fn examples(config: &Config, sizes: TargetSizes, count: u64) -> Vec<(Sample, Target)> {
         let each = (0..count).map(|seed| {
             let mut random = Random::new(seed);
             let len = config.num_patches() * config.stem.output_channels();
             let view: Arc<[i8]> = random_bytes(&mut random, len).into();
-            let len = POOLED + CLASSES + config.num_patches() * channels;
-            let bytes = random_bytes(&mut random, len).into();
+            let bytes = random_bytes(&mut random, sizes.total()).into();
             let sample = Sample {
                 views: vec![view.clone(), view],
                 mirrored: vec![false, false],
                 captions: Vec::new(),
                 weight: 1.0,
             };
-            (sample, Target { bytes })
+            (sample, Target { bytes, sizes })
         });
         each.collect()
     }
@@ -305,9 +304,20 @@ mod tests {
     #[test]
     fn the_encoder_learns_what_the_teacher_says() {
         let config = Config::tiny();
+        let cells = config.num_patches();
+        let lite2 = TargetSizes { pooled: 1280, classes: 1000, cells, channels: 32 };
+        let dinov2 = TargetSizes { pooled: 384, classes: 0, cells, channels: 384 };
+        for (sizes, measures) in
+            [(lite2, &["classes", "grid", "pooled"][..]), (dinov2, &["grid", "pooled"])]
+        {
+            learns(&config, sizes, measures);
+        }
+    }
+
+    fn learns(config: &Config, sizes: TargetSizes, measures: &[&str]) {
         let weights = Weights::fresh(1);
-        let photos = examples(&config, 32, 4);
-        let objective = Distillation::new(&weights, &config, photos, 0.02).expect("valid sizes");
+        let photos = examples(config, sizes, 4);
+        let objective = Distillation::new(&weights, config, photos, 0.02).expect("valid sizes");
         let options = RunOptions {
             dropout: 0.0,
             steps: 60,
@@ -320,7 +330,9 @@ mod tests {
         let shard = objective.shard(&[(0, 0), (0, 1), (0, 2), (0, 3)], &mut Random::new(1));
         let loss = |objective: &Distillation| {
             let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
-            objective.loss(&shard, stage).expect("a loss").0.to_scalar::<f32>().expect("a number")
+            let (loss, measured) = objective.loss(&shard, stage).expect("a loss");
+            assert!(measured.keys().eq(measures), "{measured:?}");
+            loss.to_scalar::<f32>().expect("a number")
         };
         let before = loss(&objective);
         let file = std::env::temp_dir().join(format!("bitmar-distil-{}", std::process::id()));
