@@ -7,6 +7,7 @@ import { serve } from './server.js';
 import { PACKAGE, SITE, captions, photo, photoBytes, site, upload } from './support.js';
 
 const CAPTIONS = 200;
+const LOOKS = 5;
 
 const here = site(PACKAGE);
 
@@ -46,12 +47,20 @@ test(`${CAPTIONS} captions leave the tab's memory as it was, below 200 MB`, asyn
     };
     Object.assign(globalThis, { work });
   }, files);
-  const work = (/** @type {number} */ times) => page.evaluate((times) => /** @type {any} */ (globalThis).work(times), times);
-  // Until then the heaps find their size: 77 MB after 60 captions, 83 after 200 and after 300.
-  await work(200);
-  const before = await tabMemory();
-  const kinds = await work(CAPTIONS);
-  const after = await tabMemory();
+  let kinds = 0;
+  // The least of several looks: what waits for the garbage collector comes and goes, what leaks stays.
+  const leastOver = async (/** @type {number} */ times) => {
+    const sizes = [];
+    for (let look = 0; look < LOOKS; look++) {
+      kinds = await page.evaluate((times) => /** @type {any} */ (globalThis).work(times), times / LOOKS);
+      sizes.push(await tabMemory());
+    }
+    return Math.min(...sizes);
+  };
+  // Until then the heaps find their size.
+  await leastOver(100);
+  const before = await leastOver(CAPTIONS);
+  const after = await leastOver(CAPTIONS);
   t.diagnostic(`${before} bytes, then ${after}; ${kinds} different captions`);
   assert.ok(kinds > 1, 'photos were looked at');
   assert.ok(before > 20e6, `${before} bytes cannot be all of it`);
