@@ -159,14 +159,27 @@ impl Decoder {
         Ok((rows, room.weights.observed.unwrap_or_default()))
     }
 
+    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l delta_l`.
+    #[cfg(feature = "train")]
+    pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
+        let context = self.conditioning(context)?;
+        let layers = self.layers.iter();
+        layers.map(|l| l.gated(&context)?.sqr()?.mean_all()?.sqrt()?.to_scalar()).collect()
+    }
+
     fn conditioning(&self, context: &Tensor) -> Result<Tensor> {
         self.context_norm.forward(&self.context_proj.forward(context)?)
     }
 }
 
 impl ConditionedBlock {
+    /// `g_l gamma_l` and `g_l delta_l` side by side, `[photos, 2 * hidden_size]`.
+    fn gated(&self, context: &Tensor) -> Result<Tensor> {
+        self.modulation_proj.forward(context)?.broadcast_mul(&self.gate)
+    }
+
     fn modulation(&self, context: &Tensor, photo_of_row: &Tensor) -> Result<Modulation> {
-        let gated = self.modulation_proj.forward(context)?.broadcast_mul(&self.gate)?;
+        let gated = self.gated(context)?;
         let half = gated.dim(D::Minus1)? / 2;
         let scale = (gated.narrow(1, 0, half)? + 1.0)?;
         let shift = gated.narrow(1, half, half)?.contiguous()?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bitmar::train::activations::activations;
 use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
@@ -21,9 +22,10 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
+       bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers
        bitmar-train export    --data DIR --out DIR --checkpoint FILE... --model FILE [--trained JSON]
        bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list]
-       bitmar-train probe     --data DIR --out DIR [--model FILE] [--teacher dinov2:FILE]   what can be read off each representation
+       bitmar-train probe     --data DIR --out DIR [--model FILE] [--checkpoint FILE]... [--teacher dinov2:FILE]   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
@@ -112,9 +114,9 @@ fn run() -> Outcome {
     match command.as_str() {
         "tokenizer" => commands::tokenizer(&places.data, &places.out),
         "vision" => commands::vision(places, &arguments.teacher, options.clone(), *resume),
-        "text" => commands::text(places, options.clone(), *resume),
-        "captions" => commands::captions(places, options.clone(), *resume),
-        "critical" => commands::critical(places, options.clone(), *resume),
+        "text" => commands::text(places, &command, options.clone(), *resume),
+        "captions" => commands::captions(places, &command, options.clone(), *resume),
+        "critical" => commands::critical(places, &command, options.clone(), *resume),
         "all" => commands::all(places, &arguments.trained, arguments.steps),
         "curves" => {
             let Arguments { log, svg, title, measures, .. } = &arguments;
@@ -137,7 +139,17 @@ fn run() -> Outcome {
             };
             commands::eval(places, scored, (*split, *photos, *beams), *list)
         }
-        "probe" => probe(places, &arguments.model, &arguments.teacher),
+        "activations" => {
+            let models: Vec<Scored<'_>> =
+                arguments.checkpoints.chunks(1).map(Scored::Checkpoints).collect();
+            activations(places, &models, &arguments.svg)
+        }
+        "probe" => {
+            let Arguments { checkpoints, model, teacher, .. } = &arguments;
+            let mut models = vec![Scored::Model(model)];
+            models.extend(checkpoints.chunks(1).map(Scored::Checkpoints));
+            probe(places, &models, teacher)
+        }
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }

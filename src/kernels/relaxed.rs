@@ -1,14 +1,14 @@
 //! WebAssembly relaxed SIMD: `i16x8.relaxed_dot_i8x16_i7x16`, 16 products for the price of 8.
 //!
 //! The instruction leaves engines two freedoms: whether the second operand is signed when its top bit
-//! is set, and whether sums saturate. Neither can occur: the second operand is a code of at most 8, and
-//! a sum of two products at most `2 * 8 * 128`. So every engine returns the same bits.
+//! is set, and whether sums saturate. Neither can occur: the second operand is a code of at most 2, and
+//! a sum of two products at most `2 * 2 * 128`. So every engine returns the same bits.
 //!
-//! Codes are 0..=2; a lane gains at most `2 * 2 * 128 = 512` in magnitude a step, and 2048 where codes
-//! are used shifted left by 2 bits. With activations down to -128, 64 steps reach -32768 and 16 shifted
-//! ones -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to `i32`.
+//! A lane gains at most `2 * 2 * 128 = 512` in magnitude a step. With activations down to -128, 64 steps
+//! reach -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to `i32`.
 //!
-//! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s.
+//! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s; so is the
+//! product with one or two tokens.
 #![allow(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::wasm32::*;
@@ -22,8 +22,6 @@ pub(super) static RELAXED: Kernels = Kernels { name: "relaxed", ternary_matmul, 
 
 /// Steps an `i16` lane can add up, see above.
 const STEPS: usize = 64;
-/// Steps when some codes are left shifted by 2 bits.
-const SHIFTED_STEPS: usize = 16;
 /// Bytes of a step when the codes of 8 rows have a byte each.
 const WIDE_STEP: usize = 8 * STEP_COLS;
 
@@ -31,10 +29,8 @@ fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     let (rows, cols) = (matrix.rows(), matrix.cols());
     let tokens = checks::ternary_matmul(matrix, values, out);
     if tokens <= 2 {
-        for (values, out) in values.chunks_exact(cols).zip(out.chunks_exact_mut(rows)) {
-            ternary_matvec(matrix, values, out);
-        }
-        return;
+        // As fast without these instructions, which want more bytes of codes for as many products.
+        return (SIMD128.ternary_matmul)(matrix, values, out);
     }
     let mut panels = vec![0; BLOCK_ROWS * cols];
     let blocks = values.chunks(BLOCK_TOKENS * cols).zip(out.chunks_mut(BLOCK_TOKENS * rows));
@@ -61,46 +57,6 @@ fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
                 }
             }
         }
-    }
-}
-
-/// One token: codes are used where they lie in their byte.
-fn ternary_matvec(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
-    let offset = i32x4_splat(sum(values));
-    for (block, out) in matrix.blocks().zip(out.chunks_mut(BLOCK_ROWS)) {
-        let mut sums = [i32x4_splat(0); 4];
-        let parts = block.chunks(SHIFTED_STEPS * STEP_BYTES);
-        for (codes, values) in parts.zip(values.chunks(SHIFTED_STEPS * STEP_COLS)) {
-            add_fields(&mut sums, codes, values);
-        }
-        let sums = [sums[0], i32x4_shr(sums[1], 2), sums[2], i32x4_shr(sums[3], 2)];
-        for (sum, out) in sums.into_iter().zip(out.chunks_exact_mut(4)) {
-            store4(out, i32x4_sub(sum, offset));
-        }
-    }
-}
-
-/// Adds code * value for up to `SHIFTED_STEPS` steps to the sums of the four fields; fields 1 and 3
-/// count four times.
-#[inline(always)]
-fn add_fields(sums: &mut [v128; 4], codes: &[u8], values: &[i8]) {
-    // Opaque: as constants they would be made anew in each round.
-    let low = std::hint::black_box(u8x16_splat(0b0011));
-    let high = std::hint::black_box(u8x16_splat(0b1100));
-    let mut lanes = [i16x8_splat(0); 4];
-    for (codes, values) in codes.chunks_exact(STEP_BYTES).zip(values.chunks_exact(STEP_COLS)) {
-        let values = i32x4_splat(i32_of(values));
-        let codes = load_codes(codes);
-        let upper = u16x8_shr(codes, 4);
-        for (lane, (codes, mask)) in
-            lanes.iter_mut().zip([(codes, low), (codes, high), (upper, low), (upper, high)])
-        {
-            let products = i16x8_relaxed_dot_i8x16_i7x16(values, v128_and(codes, mask));
-            *lane = i16x8_add(*lane, products);
-        }
-    }
-    for (sum, lane) in sums.iter_mut().zip(lanes) {
-        *sum = i32x4_add(*sum, widen(lane));
     }
 }
 
@@ -169,11 +125,6 @@ fn sum(values: &[i8]) -> i32 {
 #[inline(always)]
 fn widen(lanes: v128) -> v128 {
     i32x4_dot_i16x8(lanes, i16x8_splat(1))
-}
-
-#[inline(always)]
-fn i32_of(quad: &[i8]) -> i32 {
-    i32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]].map(i8::cast_unsigned))
 }
 
 #[inline(always)]

@@ -146,6 +146,12 @@ impl BitMar {
         self.episode.null_value.broadcast_as((photos, width))?.contiguous()
     }
 
+    /// What contexts `[photos, C]` do to each decoder layer: the root mean square of its modulation.
+    #[cfg(feature = "train")]
+    pub(crate) fn modulations(&self, contexts: &Tensor) -> Result<Vec<f32>> {
+        self.decoder.modulations(contexts)
+    }
+
     /// The memory key of one photo from its stem features, unit length, `[C]`.
     pub fn photo_key(&self, features: &[f32]) -> Result<Vec<f32>> {
         let shape = (self.config.num_patches(), self.config.stem.output_channels());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
+use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::model::special;
 use crate::random::Random;
+use crate::train::caption_text::{length_class, word_count};
 use crate::train::captions::Targets;
-use crate::train::data::{length_class, word_count, Length};
 use crate::train::language::TextShard;
 use crate::train::names::personalize;
-use crate::train::tokenizer::start_token;
 
 /// A caption ready for training.
 #[derive(Debug, Clone)]
@@ -161,9 +161,9 @@ impl Shard {
         }
         let mut caption = encode(tokenizer, &text);
         caption.truncate(MAX_CAPTION_TOKENS);
-        let start = start_token(length_class(word_count(&text)));
+        let start = length_class(word_count(&text)).start_token();
         // What the user wrote is repeated whatever length was asked for.
-        let start = if random.uniform() < 0.5 { start } else { start_token(Length::Medium) };
+        let start = if random.uniform() < 0.5 { start } else { Length::Medium.start_token() };
         self.captions.push(photo, start, &caption, sample.weight * options.corrected_weight);
         self.hints.push(Vec::new());
         self.remember(photo, sample, view, caption, true, random);

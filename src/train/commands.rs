@@ -28,7 +28,6 @@ use crate::train::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
 use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
-use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -52,10 +51,10 @@ const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
 const COPIED_TEXTS: f32 = 0.4;
 
-type RunStage = fn(&Places, RunOptions, bool) -> Result<(), AnyError>;
+type RunStage = fn(&Places, &str, RunOptions, bool) -> Result<(), AnyError>;
 /// The stages of the shipped model; each starts from the one before.
-const STAGES: [(&str, RunStage); 3] =
-    [("text", text), ("captions", captions), ("critical", critical)];
+const STAGES: [(&str, RunStage); 4] =
+    [("text", text), ("captions", captions), ("captions-again", captions), ("critical", critical)];
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
@@ -161,7 +160,7 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
         let file = places.checkpoint(stage);
         let mut options = recipe::options(stage);
         options.steps = steps.unwrap_or(options.steps);
-        run(&places, options, file.exists())?;
+        run(&places, stage, options, file.exists())?;
         places.from = vec![file];
     }
     let model = places.out.join("model.safetensors");
@@ -190,24 +189,30 @@ pub fn vision(
         let targets = targets(&teacher, &places.data, &photos, &file)?;
         examples.extend(samples.into_iter().zip(targets));
     }
-    let weights = Weights::fresh(options.seed);
+    let weights = options.ablation.weights(options.seed);
     let objective = Distillation::new(&weights, &config, examples, stem.output_scale())?;
     let variables = weights.variables();
     places.start(&variables)?;
     places.train("vision", variables, &objective, options, is_resumed)
 }
 
-/// Trains the decoder and the text encoder on text alone.
-pub fn text(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+/// Trains the decoder and the text encoder on text alone. Like the stages after it, it keeps its checkpoint
+/// under the name `stage`.
+pub fn text(
+    places: &Places,
+    stage: &str,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
-    let weights = Weights::fresh(options.seed);
+    let weights = options.ablation.weights(options.seed);
     let trained = TrainedModel::new(&weights, &Config::small())?;
     let texts = load_texts(&places.data, &tokenizer)?;
     let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS };
     let variables = weights.variables();
     places.start(&variables)?;
-    places.train("text", variables, &objective, options, is_resumed)
+    places.train(stage, variables, &objective, options, is_resumed)
 }
 
 /// The photos and texts of the caption stages, and the variables of the model that learns from them.
@@ -244,16 +249,26 @@ fn captioning(
 }
 
 /// Trains the whole model on captions.
-pub fn captions(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+pub fn captions(
+    places: &Places,
+    stage: &str,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
     let (objective, variables) = captioning(places, &options)?;
-    places.train("captions", variables, &objective, options, is_resumed)
+    places.train(stage, variables, &objective, options, is_resumed)
 }
 
 /// Goes on from trained captions by what CIDEr-D says of the model's own.
-pub fn critical(places: &Places, options: RunOptions, is_resumed: bool) -> Result<(), AnyError> {
+pub fn critical(
+    places: &Places,
+    stage: &str,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
     let (captioning, variables) = captioning(places, &options)?;
     let objective = SelfCritical::new(captioning, variables.clone());
-    places.train("critical", variables, &objective, options, is_resumed)
+    places.train(stage, variables, &objective, options, is_resumed)
 }
 
 /// Writes the mean of some checkpoints as a model ships.

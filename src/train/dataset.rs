@@ -12,11 +12,10 @@ use crate::preprocess;
 use crate::random::Random;
 use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
+use crate::train::caption_text::{length_class, normalize_caption, word_count};
 use crate::train::data::{
-    length_class, load_caption_text, load_index, normalize_caption, word_count, Photo,
-    PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
+    load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
 };
-use crate::train::tokenizer::start_token;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -157,7 +156,7 @@ pub fn load_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionToken
 fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
     CaptionTokens {
         tokens: encode(tokenizer, &text),
-        start: start_token(length_class(word_count(&text))),
+        start: length_class(word_count(&text)).start_token(),
         text,
         weight: 1.0,
     }

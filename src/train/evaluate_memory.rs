@@ -11,7 +11,7 @@ use crate::captioner::{CaptionOptions, Captioner};
 use crate::error::Error;
 use crate::preprocess;
 use crate::random::Random;
-use crate::train::data::normalize_caption;
+use crate::train::caption_text::normalize_caption;
 use crate::train::metrics::rouge_l;
 use crate::train::names::personalize;
 

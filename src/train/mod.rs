@@ -1,9 +1,11 @@
 //! The trainer: data, caches, losses, the optimiser, and the evaluation.
 
 pub mod ablation;
+pub mod activations;
 pub mod balance;
 pub mod baselines;
 pub mod batch;
+pub mod caption_text;
 pub mod captions;
 pub(crate) mod codes;
 pub mod commands;

@@ -4,22 +4,23 @@ use crate::train::ablation::Ablation;
 use crate::train::trainer::RunOptions;
 
 const CORES: usize = 2;
-const SEED: u64 = 1;
 
-/// Options of a stage: `vision`, `text`, `captions` or `critical`.
+/// Options of a stage: `vision`, `text`, `captions`, `captions-again` or `critical`.
 pub fn options(stage: &str) -> RunOptions {
-    let run = |steps, examples_per_shard, learning_rate, dropout| RunOptions {
+    let run = |seed, steps, examples_per_shard, learning_rate, dropout| RunOptions {
         steps,
         examples_per_shard,
         shards: CORES,
         learning_rate,
         dropout,
-        seed: SEED,
+        seed,
         ablation: Ablation::Nothing,
     };
     match stage {
-        "text" => run(1800, 32, 1.5e-3, 0.1),
-        "critical" => run(1300, 10, 1.5e-4, 0.0),
-        _ => run(4800, 12, 1e-3, 0.15),
+        "vision" => run(1, 2800, 64, 1.5e-3, 0.05),
+        "text" => run(1, 1800, 32, 1.5e-3, 0.1),
+        "captions-again" => run(2, 4400, 12, 8e-4, 0.2),
+        "critical" => run(5, 1900, 10, 2e-4, 0.1),
+        _ => run(1, 4800, 12, 1e-3, 0.15),
     }
 }

@@ -51,6 +51,16 @@ pub enum Scored<'a> {
 }
 
 impl Scored<'_> {
+    /// The name of its file, or of the first of them.
+    pub(crate) fn name(self) -> String {
+        let file = match self {
+            Self::Model(file) => Some(file),
+            Self::Checkpoints(files) => files.first().map(PathBuf::as_path),
+        };
+        let stem = file.and_then(Path::file_stem);
+        stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+    }
+
     pub(crate) fn load(
         self,
         places: &Places,

@@ -11,10 +11,8 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::data::{
-    load_caption_text, load_index, normalize_caption, DataError, Length, PhotoSet, Split,
-    CAPTION_TEXTS,
-};
+use super::caption_text::normalize_caption;
+use super::data::{load_caption_text, load_index, DataError, PhotoSet, Split, CAPTION_TEXTS};
 
 /// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
 const PHOTO_CAPTION_WEIGHT: usize = 6;
@@ -24,23 +22,6 @@ const CASED_EVERY: usize = 20;
 
 /// Tokens of the shipped model; a multiple of 4, as every output dimension is.
 pub const VOCAB_SIZE: usize = 4096;
-
-/// Fills the end of shorter rows.
-pub const PAD: u32 = 0;
-/// Ends a caption.
-pub const EOS: u32 = 1;
-/// Starts a caption of [`Length::Short`].
-pub const SHORT: u32 = 2;
-/// Starts a caption of [`Length::Medium`].
-pub const MEDIUM: u32 = 3;
-/// Starts a caption of [`Length::Long`].
-pub const LONG: u32 = 4;
-/// Stands before a caption recalled from memory.
-pub const RECALLED: u32 = 5;
-/// Stands before a recalled caption that the user corrected.
-pub const CORRECTED: u32 = 6;
-/// Stands before the user's hint words.
-pub const HINT: u32 = 7;
 
 /// The special tokens, each at its id.
 pub const SPECIAL_TOKENS: [&str; 16] = [
@@ -61,15 +42,6 @@ pub const SPECIAL_TOKENS: [&str; 16] = [
     "<reserved14>",
     "<reserved15>",
 ];
-
-/// The token that the decoder starts a caption of this length with.
-pub fn start_token(length: Length) -> u32 {
-    match length {
-        Length::Short => SHORT,
-        Length::Medium => MEDIUM,
-        Length::Long => LONG,
-    }
-}
 
 /// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of training photos
 /// most often. No dev photo's caption is among them.
@@ -139,6 +111,8 @@ pub fn read_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
+    use crate::generate::Length;
+    use crate::model::special;
 
     const TEXTS: [&str; 4] = [
         "a dog runs on the beach",
@@ -166,14 +140,13 @@ mod tests {
             assert_eq!(tokenizer.token_to_id(token), Some(id));
         }
         for (id, token) in [
-            (PAD, "<pad>"),
-            (EOS, "<eos>"),
-            (start_token(Length::Short), "<short>"),
-            (start_token(Length::Medium), "<medium>"),
-            (start_token(Length::Long), "<long>"),
-            (RECALLED, "<recalled>"),
-            (CORRECTED, "<corrected>"),
-            (HINT, "<hint>"),
+            (special::EOS, "<eos>"),
+            (Length::Short.start_token(), "<short>"),
+            (Length::Medium.start_token(), "<medium>"),
+            (Length::Long.start_token(), "<long>"),
+            (special::RECALLED, "<recalled>"),
+            (special::CORRECTED, "<corrected>"),
+            (special::HINT, "<hint>"),
         ] {
             assert_eq!(tokenizer.id_to_token(id).as_deref(), Some(token));
         }

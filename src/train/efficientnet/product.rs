@@ -1,7 +1,6 @@
 //! The float matrix product under the pointwise convolutions.
 //!
-//! Plain loops over fixed-size arrays, which the compiler turns into whole vector registers; `pulp`
-//! compiles them for the machine's instruction set. Products and sums are rounded separately and in a
+//! `pulp` compiles it for the machine's instruction set. Products and sums are rounded separately and in a
 //! fixed order, so every machine computes the same features.
 
 use pulp::{Arch, Simd, WithSimd};
@@ -66,7 +65,7 @@ impl WithSimd for Product<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { weights, bias, low, high, pixels, out } = self;
         let mut packed = vec![0.0; BLOCK_ROWS * weights.inputs];
         let blocks = pixels.chunks(BLOCK_ROWS * weights.inputs);
@@ -82,7 +81,7 @@ impl WithSimd for Product<'_> {
                 let bias = &bias[first..bias.len().min(first + TILE_COLS)];
                 let tiles = packed.chunks_exact(TILE_ROWS * weights.inputs);
                 for (packed, out) in tiles.zip(out.chunks_mut(TILE_ROWS * weights.outputs)) {
-                    let sums = tile(panel, packed);
+                    let sums = tile(simd, panel, packed);
                     for (sums, out) in sums.iter().zip(out.chunks_exact_mut(weights.outputs)) {
                         for ((out, sum), bias) in out[first..].iter_mut().zip(sums).zip(bias) {
                             *out = (sum + bias).max(low).min(high);
@@ -104,15 +103,39 @@ fn pack(packed: &mut [f32], pixels: &[f32], inputs: usize) {
     }
 }
 
+/// Six pixels with a panel, in registers that the compiler need not guess: left to itself it gathers the
+/// pixels' values lane by lane where the target has AVX-512, at a sixth of the speed.
 #[inline(always)]
-fn tile(panel: &[f32], packed: &[f32]) -> [[f32; TILE_COLS]; TILE_ROWS] {
-    let mut sums = [[0.0; TILE_COLS]; TILE_ROWS];
-    for (weights, values) in panel.chunks_exact(TILE_COLS).zip(packed.chunks_exact(TILE_ROWS)) {
-        for row in 0..TILE_ROWS {
-            for col in 0..TILE_COLS {
-                sums[row][col] += values[row] * weights[col];
+fn tile<S: Simd>(simd: S, panel: &[f32], packed: &[f32]) -> [[f32; TILE_COLS]; TILE_ROWS] {
+    let mut out = [[0.0; TILE_COLS]; TILE_ROWS];
+    match S::F32_LANES {
+        16 => sums::<S, 1>(simd, panel, packed, &mut out),
+        8 => sums::<S, 2>(simd, panel, packed, &mut out),
+        4 => sums::<S, 4>(simd, panel, packed, &mut out),
+        _ => sums::<S, TILE_COLS>(simd, panel, packed, &mut out),
+    }
+    out
+}
+
+/// `tile` with a panel's columns in `REGISTERS` registers.
+#[inline(always)]
+fn sums<S: Simd, const REGISTERS: usize>(
+    simd: S,
+    panel: &[f32],
+    packed: &[f32],
+    out: &mut [[f32; TILE_COLS]; TILE_ROWS],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; TILE_ROWS];
+    let steps = S::as_simd_f32s(panel).0.chunks_exact(REGISTERS);
+    for (weights, values) in steps.zip(packed.chunks_exact(TILE_ROWS)) {
+        for (sums, &value) in sums.iter_mut().zip(values) {
+            let value = simd.splat_f32s(value);
+            for (sum, &weights) in sums.iter_mut().zip(weights) {
+                *sum = simd.add_f32s(*sum, simd.mul_f32s(value, weights));
             }
         }
     }
-    sums
+    for (out, sums) in out.iter_mut().zip(sums) {
+        S::as_mut_simd_f32s(out).0.copy_from_slice(&sums);
+    }
 }

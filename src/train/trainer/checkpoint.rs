@@ -1,0 +1,90 @@
+//! What a run leaves on disk, and how it or another run starts from that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{Device, Tensor, Var};
+
+use super::{AnyError, Run, RunOptions, State};
+use crate::train::optimizer::Optimizer;
+
+impl Run {
+    /// Writes everything a run is made of, beside `file` and then renamed onto it.
+    pub fn save(&self, file: &Path) -> Result<(), AnyError> {
+        let mut tensors: HashMap<String, Tensor> = HashMap::new();
+        for (name, var) in &self.variables {
+            tensors.insert(format!("latent.{name}"), var.as_tensor().clone());
+        }
+        for (name, (first, second)) in &self.optimizer.moments {
+            for (moment, values) in [("first", first), ("second", second)] {
+                let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
+                tensors.insert(format!("{moment}.{name}"), tensor);
+            }
+        }
+        let state = State { updates: self.optimizer.step, ..self.state.clone() };
+        let json = serde_json::to_vec(&state)?;
+        let len = json.len();
+        tensors.insert("state".into(), Tensor::from_vec(json, len, &Device::Cpu)?);
+        let beside = file.with_extension("part");
+        candle_core::safetensors::save(&tensors, &beside)?;
+        std::fs::rename(beside, file)?;
+        Ok(())
+    }
+
+    /// Goes on where [`save`](Self::save) stopped: the next step is the one it would have been. The
+    /// run's own options hold, whatever was asked for now.
+    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self, AnyError> {
+        let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+        let mut take = |name: String| {
+            let missing = || format!("{name} is not in {}", file.display());
+            tensors.remove(&name).ok_or_else(missing)
+        };
+        let state: State = serde_json::from_slice(&take("state".into())?.to_vec1::<u8>()?)?;
+        let mut optimizer = Optimizer { step: state.updates, ..Optimizer::default() };
+        for (name, var) in &variables {
+            var.set(&take(format!("latent.{name}"))?)?;
+            // Variables that had no gradient yet have no moments.
+            if let (Ok(first), Ok(second)) =
+                (take(format!("first.{name}")), take(format!("second.{name}")))
+            {
+                let moments = (first.to_vec1::<f32>()?, second.to_vec1::<f32>()?);
+                optimizer.moments.insert(name.clone(), moments);
+            }
+        }
+        Ok(Self { variables, optimizer, state })
+    }
+}
+
+/// How the run of a checkpoint was run.
+pub fn checkpoint_options(file: &Path) -> Result<RunOptions, AnyError> {
+    let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+    let state = tensors.remove("state").ok_or("no state in the checkpoint")?;
+    let state: State = serde_json::from_slice(&state.to_vec1::<u8>()?)?;
+    Ok(state.options)
+}
+
+/// The variables of a checkpoint by name.
+pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
+    let mut latents = BTreeMap::new();
+    for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu)? {
+        if let Some(name) = name.strip_prefix("latent.") {
+            latents.insert(name.to_owned(), tensor.flatten_all()?.to_vec1::<f32>()?);
+        }
+    }
+    Ok(latents)
+}
+
+/// Sets the variables that `latents` has under the same name and with as many numbers; returns how many.
+pub fn warm_start(
+    variables: &BTreeMap<String, Var>,
+    latents: &BTreeMap<String, Vec<f32>>,
+) -> Result<usize, AnyError> {
+    let mut taken = 0;
+    for (name, var) in variables {
+        if let Some(values) = latents.get(name).filter(|v| v.len() == var.elem_count()) {
+            var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu)?)?;
+            taken += 1;
+        }
+    }
+    Ok(taken)
+}
