@@ -10,7 +10,6 @@ use bitmar::train::data::Split;
 use bitmar::train::probe::probe;
 use bitmar::train::recipe;
 use bitmar::train::restore::Scored;
-use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
@@ -18,7 +17,7 @@ const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|dinov2:FILE]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
-       bitmar-train captions  --data DIR --out DIR [training]   trains the whole model
+       bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]   trains the whole model
        bitmar-train critical  --data DIR --out DIR [training]   goes on by CIDEr of its own captions
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
@@ -51,7 +50,6 @@ struct Arguments {
     places: Places,
     /// One, or several whose mean is meant.
     checkpoints: Vec<PathBuf>,
-    teacher: TeacherSource,
     model: PathBuf,
     trained: String,
     log: PathBuf,
@@ -79,9 +77,9 @@ impl Arguments {
                 tokenizer: "pkg/model/tokenizer.json".into(),
                 init: None,
                 from: Vec::new(),
+                teacher: None,
             },
             checkpoints: Vec::new(),
-            teacher: TeacherSource::default(),
             model: "pkg/model/model.safetensors".into(),
             trained: "{}".into(),
             log: "run.log".into(),
@@ -113,7 +111,7 @@ fn run() -> Outcome {
     let Arguments { places, options, resume, .. } = &arguments;
     match command.as_str() {
         "tokenizer" => commands::tokenizer(&places.data, &places.out),
-        "vision" => commands::vision(places, &arguments.teacher, options.clone(), *resume),
+        "vision" => commands::vision(places, &command, options.clone(), *resume),
         "text" => commands::text(places, &command, options.clone(), *resume),
         "captions" => commands::captions(places, &command, options.clone(), *resume),
         "critical" => commands::critical(places, &command, options.clone(), *resume),
@@ -145,10 +143,10 @@ fn run() -> Outcome {
             activations(places, &models, &arguments.svg)
         }
         "probe" => {
-            let Arguments { checkpoints, model, teacher, .. } = &arguments;
+            let Arguments { checkpoints, model, .. } = &arguments;
             let mut models = vec![Scored::Model(model)];
             models.extend(checkpoints.chunks(1).map(Scored::Checkpoints));
-            probe(places, &models, teacher)
+            probe(places, &models)
         }
         "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
@@ -162,7 +160,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("data") => a.places.data = parser.value()?.into(),
             Long("out") => a.places.out = parser.value()?.into(),
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
-            Long("teacher") => a.teacher = parser.value()?.parse()?,
+            Long("teacher") => a.places.teacher = Some(parser.value()?.parse()?),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),

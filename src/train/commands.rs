@@ -16,7 +16,7 @@ use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
-use crate::train::distill::{targets, Distillation};
+use crate::train::distill::{targets, Distillation, Lessons, TaughtCaptioning};
 use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
@@ -28,6 +28,7 @@ use crate::train::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
 use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
+use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -69,6 +70,8 @@ pub struct Places {
     pub init: Option<PathBuf>,
     /// Checkpoints of earlier stages whose weights are a start, later ones over earlier ones.
     pub from: Vec<PathBuf>,
+    /// Whom the vision encoder learns from: Lite2 if none is named in its own stage, nobody in others.
+    pub teacher: Option<TeacherSource>,
 }
 
 impl Places {
@@ -168,18 +171,13 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
     eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
 }
 
-/// Distils the vision encoder from a float teacher on every photo set.
-pub fn vision(
-    places: &Places,
-    teacher: &TeacherSource,
-    options: RunOptions,
-    is_resumed: bool,
-) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&places.out)?;
+/// Every photo of every set with what `teacher` says about it; the variables of the heads are made in `weights`.
+fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let teacher = Teacher::load(teacher, &places.data, config.stem.input_size)?;
+    let teacher = places.teacher.clone().unwrap_or_default();
+    let teacher = Teacher::load(&teacher, &places.data, config.stem.input_size)?;
     let mut examples = Vec::new();
     for set in GOLD.into_iter().chain(WEAK) {
         let split = (set, Split::Train);
@@ -189,11 +187,23 @@ pub fn vision(
         let targets = targets(&teacher, &places.data, &photos, &file)?;
         examples.extend(samples.into_iter().zip(targets));
     }
+    Ok(Lessons::new(weights, &config, examples, stem.output_scale())?)
+}
+
+/// Distils the vision encoder from a float teacher on every photo set.
+pub fn vision(
+    places: &Places,
+    stage: &str,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&places.out)?;
     let weights = options.ablation.weights(options.seed);
-    let objective = Distillation::new(&weights, &config, examples, stem.output_scale())?;
+    let lessons = lessons(places, &weights)?;
+    let objective = Distillation::new(&weights, &Config::small(), lessons)?;
     let variables = weights.variables();
     places.start(&variables)?;
-    places.train("vision", variables, &objective, options, is_resumed)
+    places.train(stage, variables, &objective, options, is_resumed)
 }
 
 /// Trains the decoder and the text encoder on text alone. Like the stages after it, it keeps its checkpoint
@@ -215,11 +225,13 @@ pub fn text(
     places.train(stage, variables, &objective, options, is_resumed)
 }
 
-/// The photos and texts of the caption stages, and the variables of the model that learns from them.
+/// The photos and texts of the caption stages; the variables of the model that learns from them are made in
+/// `weights`.
 fn captioning(
     places: &Places,
-    &RunOptions { seed, ablation, .. }: &RunOptions,
-) -> Result<(Captioning, BTreeMap<String, Var>), AnyError> {
+    weights: &Weights,
+    ablation: Ablation,
+) -> Result<Captioning, AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
@@ -230,13 +242,12 @@ fn captioning(
     let mut texts = load_texts(&places.data, &tokenizer)?;
     let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
     captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
-    let weights = ablation.weights(seed);
-    let trained = TrainedModel::new(&weights, &config)?;
+    let trained = TrainedModel::new(weights, &config)?;
     let variables = weights.variables();
     let stem_scale = stem.output_scale();
     places.start(&variables)?;
     fit_keys(&variables, &gold, config.stem.output_channels(), stem_scale)?;
-    let captioning = Captioning {
+    Ok(Captioning {
         trained,
         pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
         texts,
@@ -244,8 +255,7 @@ fn captioning(
         tokenizer,
         options: ablation.shards(),
         ablation,
-    };
-    Ok((captioning, variables))
+    })
 }
 
 /// Trains the whole model on captions.
@@ -255,7 +265,15 @@ pub fn captions(
     options: RunOptions,
     is_resumed: bool,
 ) -> Result<(), AnyError> {
-    let (objective, variables) = captioning(places, &options)?;
+    let weights = options.ablation.weights(options.seed);
+    // Before the captions, which set every variable there is to what it starts from.
+    let lessons = places.teacher.as_ref().map(|_| lessons(places, &weights)).transpose()?;
+    let captioning = captioning(places, &weights, options.ablation)?;
+    let variables = weights.variables();
+    let Some(lessons) = lessons else {
+        return places.train(stage, variables, &captioning, options, is_resumed);
+    };
+    let objective = TaughtCaptioning { captioning, lessons };
     places.train(stage, variables, &objective, options, is_resumed)
 }
 
@@ -266,7 +284,9 @@ pub fn critical(
     options: RunOptions,
     is_resumed: bool,
 ) -> Result<(), AnyError> {
-    let (captioning, variables) = captioning(places, &options)?;
+    let weights = options.ablation.weights(options.seed);
+    let captioning = captioning(places, &weights, options.ablation)?;
+    let variables = weights.variables();
     let objective = SelfCritical::new(captioning, variables.clone());
     places.train(stage, variables, &objective, options, is_resumed)
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use crate::config::Config;
-use crate::model::unit_rows;
+use crate::model::{unit_rows, BitMar};
 use crate::nn::fused::{apply2, with_values, FusedOp};
 use crate::preprocess;
 use crate::random::Random;
-use crate::train::batch::Sample;
-use crate::train::captions::{features, TrainedModel};
+use crate::train::batch::{Sample, Shard};
+use crate::train::captions::{features, Captioning, TrainedModel};
 use crate::train::data::Photo;
 use crate::train::dataset::cached;
 use crate::train::efficientnet::Features;
@@ -29,6 +29,8 @@ type AnyError = Box<dyn std::error::Error>;
 const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the two cosines.
 const CLASS_WEIGHT: f64 = 0.2;
+/// Weight of lessons beside captions.
+const TAUGHT_WEIGHT: f64 = 0.5;
 
 /// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
 /// scaled to fill them.
@@ -90,9 +92,14 @@ struct Heads {
     grid: Tensor,
 }
 
-/// Photos and what the teacher says about them.
+/// The vision encoder alone with its teacher.
 pub struct Distillation {
     trained: TrainedModel,
+    lessons: Lessons,
+}
+
+/// Photos and what the teacher says about them.
+pub struct Lessons {
     heads: Heads,
     photos: Vec<(Sample, Target)>,
     pooled_mean: Tensor,
@@ -101,13 +108,25 @@ pub struct Distillation {
 }
 
 /// Some photos in one view each.
-pub struct DistillationShard {
+#[derive(Debug, Clone)]
+pub struct Lesson {
     photos: Vec<Arc<[i8]>>,
     targets: Vec<(Target, bool)>,
 }
 
 impl Distillation {
-    /// The objective of `photos`; the variables of its heads are made under `train.teacher`.
+    /// The objective of `lessons` for a model under `weights`.
+    pub fn new(
+        weights: &Weights,
+        config: &Config,
+        lessons: Lessons,
+    ) -> std::result::Result<Self, ModelError> {
+        Ok(Self { trained: TrainedModel::new(weights, config)?, lessons })
+    }
+}
+
+impl Lessons {
+    /// The lessons of `photos`; the variables of their heads are made under `train.teacher`.
     ///
     /// # Panics
     ///
@@ -125,7 +144,6 @@ impl Distillation {
         let init = Init::Normal((hidden as f32).sqrt().recip());
         let head = |name: &str, outputs: usize| heads.tensor(name, &[outputs, hidden], init);
         Ok(Self {
-            trained: TrainedModel::new(weights, config)?,
             heads: Heads {
                 pooled: head("pooled", sizes.pooled)?,
                 classes: match sizes.classes {
@@ -139,6 +157,48 @@ impl Distillation {
             photos,
             stem_scale,
         })
+    }
+
+    /// How many photos there are.
+    pub fn count(&self) -> usize {
+        self.photos.len()
+    }
+
+    /// The photos of these numbers, each in a view by chance.
+    pub fn lesson(&self, numbers: impl Iterator<Item = usize>, random: &mut Random) -> Lesson {
+        let mut lesson = Lesson { photos: Vec::new(), targets: Vec::new() };
+        for number in numbers {
+            let (sample, target) = &self.photos[number];
+            let view = random.below(sample.views.len());
+            lesson.photos.push(sample.views[view].clone());
+            lesson.targets.push((target.clone(), sample.mirrored[view]));
+        }
+        lesson
+    }
+
+    /// How far what `model` sees is from what the teacher said.
+    pub fn loss(&self, model: &BitMar, lesson: &Lesson) -> Result<(Tensor, Measures)> {
+        let config = model.config();
+        let stem = features(&lesson.photos, config.stem.output_channels(), self.stem_scale)?;
+        let seen = model.vision().forward(&stem)?;
+        let (side, channels) = (config.stem.output_grid(), self.grid_mean.elem_count());
+        let pooled = lesson.targets.iter().flat_map(|(target, _)| target.pooled()).copied();
+        let grid = lesson.targets.iter().flat_map(|(t, m)| mirrored(t.grid(), side, channels, *m));
+        let pooled = distance(&seen.pooled, &self.heads.pooled, pooled, &self.pooled_mean)?;
+        let grid = distance(&seen.patches, &self.heads.grid, grid, &self.grid_mean)?;
+        let mut measures =
+            Measures::from([("pooled", pooled.to_scalar()?), ("grid", grid.to_scalar()?)]);
+        let mut loss = (pooled + grid)?;
+        if let Some(head) = &self.heads.classes {
+            let logits = seen.pooled.matmul(&head.t()?)?;
+            let wanted = lesson.targets.iter().flat_map(|(target, _)| target.logits());
+            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
+            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
+            let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
+            measures.insert("classes", classes.to_scalar()?);
+            loss = (loss + (classes * CLASS_WEIGHT)?)?;
+        }
+        Ok((loss, measures))
     }
 }
 
@@ -155,45 +215,49 @@ fn mean<'a>(rows: impl Iterator<Item = &'a [i8]>, width: usize) -> Result<Tensor
 }
 
 impl Objective for Distillation {
-    type Shard = DistillationShard;
+    type Shard = Lesson;
 
     fn pools(&self) -> Vec<(usize, f32)> {
-        vec![(self.photos.len(), 1.0)]
+        vec![(self.lessons.count(), 1.0)]
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> DistillationShard {
-        let mut shard = DistillationShard { photos: Vec::new(), targets: Vec::new() };
-        for &(_, number) in examples {
-            let (sample, target) = &self.photos[number];
-            let view = random.below(sample.views.len());
-            shard.photos.push(sample.views[view].clone());
-            shard.targets.push((target.clone(), sample.mirrored[view]));
-        }
-        shard
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Lesson {
+        self.lessons.lesson(examples.iter().map(|&(_, number)| number), random)
     }
 
-    fn loss(&self, shard: &DistillationShard, _: Stage) -> Result<(Tensor, Measures)> {
-        let config = self.trained.model.config();
-        let stem = features(&shard.photos, config.stem.output_channels(), self.stem_scale)?;
-        let seen = self.trained.model.vision().forward(&stem)?;
-        let (side, channels) = (config.stem.output_grid(), self.grid_mean.elem_count());
-        let pooled = shard.targets.iter().flat_map(|(target, _)| target.pooled()).copied();
-        let grid = shard.targets.iter().flat_map(|(t, m)| mirrored(t.grid(), side, channels, *m));
-        let pooled = distance(&seen.pooled, &self.heads.pooled, pooled, &self.pooled_mean)?;
-        let grid = distance(&seen.patches, &self.heads.grid, grid, &self.grid_mean)?;
-        let mut measures =
-            Measures::from([("pooled", pooled.to_scalar()?), ("grid", grid.to_scalar()?)]);
-        let mut loss = (pooled + grid)?;
-        if let Some(head) = &self.heads.classes {
-            let logits = seen.pooled.matmul(&head.t()?)?;
-            let wanted = shard.targets.iter().flat_map(|(target, _)| target.logits());
-            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
-            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
-            let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
-            measures.insert("classes", classes.to_scalar()?);
-            loss = (loss + (classes * CLASS_WEIGHT)?)?;
-        }
-        Ok((loss, measures))
+    fn loss(&self, lesson: &Lesson, _: Stage) -> Result<(Tensor, Measures)> {
+        self.lessons.loss(&self.trained.model, lesson)
+    }
+}
+
+/// Captions with lessons beside: what the encoder has learned on many photos is not given up for the few that
+/// people have described.
+pub struct TaughtCaptioning {
+    /// The captions.
+    pub captioning: Captioning,
+    /// The lessons.
+    pub lessons: Lessons,
+}
+
+impl Objective for TaughtCaptioning {
+    type Shard = (Shard, Lesson);
+
+    fn pools(&self) -> Vec<(usize, f32)> {
+        self.captioning.pools()
+    }
+
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> (Shard, Lesson) {
+        let shard = self.captioning.shard(examples, random);
+        let count = self.lessons.count();
+        let numbers: Vec<usize> = examples.iter().map(|_| random.below(count)).collect();
+        (shard, self.lessons.lesson(numbers.into_iter(), random))
+    }
+
+    fn loss(&self, (shard, lesson): &Self::Shard, stage: Stage) -> Result<(Tensor, Measures)> {
+        let (loss, mut measures) = self.captioning.loss(shard, stage)?;
+        let (taught, of_lesson) = self.lessons.loss(&self.captioning.trained.model, lesson)?;
+        measures.extend(of_lesson);
+        Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
     }
 }
 
@@ -275,7 +339,7 @@ fn probabilities(logits: &[f32]) -> Vec<f32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::train::ablation::Ablation;
     use crate::train::trainer::{Run, RunOptions};
@@ -284,7 +348,12 @@ mod tests {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
     }
 
-    fn examples(config: &Config, sizes: TargetSizes, count: u64) -> Vec<(Sample, Target)> {
+    /// Photos of noise with targets of noise.
+    pub(crate) fn examples(
+        config: &Config,
+        sizes: TargetSizes,
+        count: u64,
+    ) -> Vec<(Sample, Target)> {
         let each = (0..count).map(|seed| {
             let mut random = Random::new(seed);
             let len = config.num_patches() * config.stem.output_channels();
@@ -317,7 +386,8 @@ mod tests {
     fn learns(config: &Config, sizes: TargetSizes, measures: &[&str]) {
         let weights = Weights::fresh(1);
         let photos = examples(config, sizes, 4);
-        let objective = Distillation::new(&weights, config, photos, 0.02).expect("valid sizes");
+        let lessons = Lessons::new(&weights, config, photos, 0.02).expect("valid sizes");
+        let objective = Distillation::new(&weights, config, lessons).expect("a model");
         let options = RunOptions {
             dropout: 0.0,
             steps: 60,

@@ -83,12 +83,8 @@ struct CaptionedSplit {
 }
 
 /// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, both side by side and, if it is
-/// another one, `teacher`, on Flickr8k as JSON.
-pub fn probe(
-    places: &Places,
-    models: &[Scored<'_>],
-    teacher: &TeacherSource,
-) -> Result<(), AnyError> {
+/// another one, the teacher of `places`, on Flickr8k as JSON.
+pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
     let config = Config::small();
@@ -128,7 +124,7 @@ pub fn probe(
         add(&format!("encoder of {}", scored.name()), None, &train?, &dev?)?;
     }
     let mut teachers = vec![TeacherSource::Lite0, TeacherSource::Lite2];
-    teachers.extend((!teachers.contains(teacher)).then(|| teacher.clone()));
+    teachers.extend(places.teacher.clone().filter(|teacher| !teachers.contains(teacher)));
     let mut both = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
     for source in teachers {
         let teacher = Teacher::load(&source, &places.data, config.stem.input_size)?;

@@ -7,6 +7,9 @@ use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::train::ablation::Ablation;
 use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
+use crate::train::distill::tests::examples;
+use crate::train::distill::{Lessons, TaughtCaptioning};
+use crate::train::teacher::TargetSizes;
 use crate::train::tokenizer::read_tokenizer;
 use crate::weights::Weights;
 
@@ -65,6 +68,28 @@ fn captions() -> Vec<Sample> {
 
 fn latents(variables: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
     variables.values().map(|v| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+#[test]
+fn lessons_are_learned_beside_captions() {
+    let weights = Weights::fresh(1);
+    let (cells, config) = (config().num_patches(), config());
+    let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
+    let lessons = Lessons::new(&weights, &config, examples(&config, sizes, 4), 0.02).unwrap();
+    let objective = TaughtCaptioning { captioning: captioning(&weights, captions()), lessons };
+    let mut run = Run::new(weights.variables(), options(40)).unwrap();
+    let means = |run: &mut Run| {
+        let steps: Vec<Measures> = (0..5).map(|_| run.update(&objective).unwrap().0).collect();
+        ["caption", "pooled", "grid", "classes"]
+            .map(|name| steps.iter().map(|measures| measures[name]).sum::<f32>() / 5.0)
+    };
+    let before = means(&mut run);
+    (0..30).for_each(|_| drop(run.update(&objective).unwrap()));
+    let after = means(&mut run);
+    assert!(
+        before.iter().zip(after).all(|(before, after)| after < 0.9 * before),
+        "{before:?} {after:?}"
+    );
 }
 
 #[test]
