@@ -74,6 +74,30 @@ fn a_correction_is_listed_exported_and_cleared() {
 }
 
 #[test]
+fn one_photo_is_forgotten_and_an_export_is_put_in_the_place_of_the_memory() {
+    let folder = Folder::new("import");
+    let memory = folder.memory();
+    succeeded(&run(&memory, &["correct", CAT, "Rex"]));
+    let exported = folder.0.join("exported");
+    std::fs::write(&exported, run(&memory, &["memory", "export"]).stdout).unwrap();
+    succeeded(&run(&memory, &["correct", COFFEE, "A cup"]));
+    succeeded(&run(&memory, &["memory", "delete", "0"]));
+    assert_eq!(list(&memory), "1\tcorrected\trecalled 0\tA cup\n");
+    for (slot, expected) in
+        [("0", "slot 0 holds no episode"), ("first", "expected a slot's number")]
+    {
+        let output = run(&memory, &["memory", "delete", slot]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    }
+    let before = std::fs::read(&memory).unwrap();
+    assert!(!run(&memory, &["memory", "import", CAT]).status.success(), "a photo is no memory");
+    assert_eq!(std::fs::read(&memory).unwrap(), before);
+    succeeded(&run(&memory, &["memory", "import", exported.to_str().unwrap()]));
+    assert_eq!(list(&memory), "0\tcorrected\trecalled 0\tRex\n");
+}
+
+#[test]
 fn captions_are_remembered_unless_told_otherwise() {
     let folder = Folder::new("caption");
     let memory = folder.memory();

@@ -16,7 +16,9 @@ const USAGE: &str = "\
 bitmar caption [OPTIONS] PHOTO...          say what photos show
 bitmar correct [OPTIONS] PHOTO TEXT        teach what a photo shows (needs --memory)
 bitmar memory list [OPTIONS]               show what is remembered (needs --memory)
+bitmar memory delete [OPTIONS] SLOT        forget one remembered photo (needs --memory)
 bitmar memory export [OPTIONS]             copy the memory to stdout, for import elsewhere (needs --memory)
+bitmar memory import [OPTIONS] FILE        put an exported memory in the place of this one (needs --memory)
 bitmar memory clear [OPTIONS]              empty the memory (needs --memory)
 
   --model FILE       model.safetensors; both files are looked for in $BITMAR_MODEL_DIR, then in pkg/model
@@ -91,7 +93,9 @@ fn run() -> Result<ExitCode, Failure> {
         ["caption", _, ..] => caption(&arguments),
         ["correct", _, text] => correct(&arguments, text),
         ["memory", "list"] => list_memory(&arguments),
+        ["memory", "delete", slot] => delete_memory(&arguments, slot),
         ["memory", "export"] => export_memory(&arguments),
+        ["memory", "import", _] => import_memory(&arguments),
         ["memory", "clear"] => clear_memory(&arguments),
         ["help"] => {
             print!("{USAGE}");
@@ -191,24 +195,42 @@ fn export_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn delete_memory(arguments: &Arguments, slot: &str) -> Result<ExitCode, Failure> {
+    let memory = memory_file(arguments)?;
+    let slot = slot.parse().map_err(|_| format!("expected a slot's number, found {slot:?}"))?;
+    let mut captioner = load(arguments)?;
+    captioner.delete_memory(slot)?;
+    store(&captioner, memory)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Replaces the file without reading it; one of another model is taken over.
+fn import_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let memory = memory_file(arguments)?;
+    let imported = Path::new(&arguments.words[2]);
+    let captioner = load_with(arguments, Some(imported))?;
+    replace(memory, &captioner.export_memory())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Replaces the file without reading it: what cannot be read can still be cleared.
 fn clear_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let memory = memory_file(arguments)?;
-    let empty = load(&Arguments {
-        model: arguments.model.clone(),
-        tokenizer: arguments.tokenizer.clone(),
-        ..Arguments::default()
-    })?;
-    replace(memory, &empty.export_memory())?;
+    replace(memory, &load_with(arguments, None)?.export_memory())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The captioner with the memory of the file, empty if there is no file yet.
 fn load(arguments: &Arguments) -> Result<Captioner, Failure> {
+    load_with(arguments, arguments.memory.as_deref().filter(|path| path.exists()))
+}
+
+/// The captioner with the memory of this file, or with an empty one.
+fn load_with(arguments: &Arguments, memory: Option<&Path>) -> Result<Captioner, Failure> {
     let model = asset(arguments.model.as_deref(), "model.safetensors")?;
     let tokenizer = asset(arguments.tokenizer.as_deref(), "tokenizer.json")?;
     let mut captioner = Captioner::new(&model, &tokenizer, now)?;
-    if let Some(path) = arguments.memory.as_deref().filter(|path| path.exists()) {
+    if let Some(path) = memory {
         let snapshot = std::fs::read(path).map_err(|error| at(path, &error))?;
         restore(&mut captioner, &snapshot).map_err(|error| at(path, &*error))?;
     }
