@@ -62,6 +62,12 @@ pub struct Captioning {
     pub ablation: Ablation,
 }
 
+impl AsRef<BitMar> for Captioning {
+    fn as_ref(&self) -> &BitMar {
+        &self.trained.model
+    }
+}
+
 impl Objective for Captioning {
     type Shard = Shard;
 

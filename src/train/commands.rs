@@ -9,6 +9,7 @@ use tokenizers::Tokenizer;
 use crate::captioner::Captioner;
 use crate::checkpoint::{sha256, ModelFile, Provenance};
 use crate::config::Config;
+use crate::model::BitMar;
 use crate::stem::Stem;
 use crate::train::ablation::Ablation;
 use crate::train::batch::Sample;
@@ -16,7 +17,7 @@ use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
 use crate::train::dataset::{load, load_texts, write_beside, View};
-use crate::train::distill::{targets, Distillation, Lessons, TaughtCaptioning};
+use crate::train::distill::{targets, Distillation, Lessons, Taught};
 use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
@@ -265,16 +266,7 @@ pub fn captions(
     options: RunOptions,
     is_resumed: bool,
 ) -> Result<(), AnyError> {
-    let weights = options.ablation.weights(options.seed);
-    // Before the captions, which set every variable there is to what it starts from.
-    let lessons = places.teacher.as_ref().map(|_| lessons(places, &weights)).transpose()?;
-    let captioning = captioning(places, &weights, options.ablation)?;
-    let variables = weights.variables();
-    let Some(lessons) = lessons else {
-        return places.train(stage, variables, &captioning, options, is_resumed);
-    };
-    let objective = TaughtCaptioning { captioning, lessons };
-    places.train(stage, variables, &objective, options, is_resumed)
+    train_captions(places, stage, options, is_resumed, |captioning, _| captioning)
 }
 
 /// Goes on from trained captions by what CIDEr-D says of the model's own.
@@ -284,11 +276,30 @@ pub fn critical(
     options: RunOptions,
     is_resumed: bool,
 ) -> Result<(), AnyError> {
+    train_captions(places, stage, options, is_resumed, SelfCritical::new)
+}
+
+/// Trains by what `objective` makes of the captions, with lessons beside if there is a teacher.
+fn train_captions<O: Objective + AsRef<BitMar>>(
+    places: &Places,
+    stage: &str,
+    options: RunOptions,
+    is_resumed: bool,
+    objective: impl FnOnce(Captioning, BTreeMap<String, Var>) -> O,
+) -> Result<(), AnyError> {
     let weights = options.ablation.weights(options.seed);
+    // Before the captions, which set every variable there is to what it starts from.
+    let lessons = places.teacher.as_ref().map(|_| lessons(places, &weights)).transpose()?;
     let captioning = captioning(places, &weights, options.ablation)?;
     let variables = weights.variables();
-    let objective = SelfCritical::new(captioning, variables.clone());
-    places.train(stage, variables, &objective, options, is_resumed)
+    let objective = objective(captioning, variables.clone());
+    match lessons {
+        None => places.train(stage, variables, &objective, options, is_resumed),
+        Some(lessons) => {
+            let objective = Taught { objective, lessons };
+            places.train(stage, variables, &objective, options, is_resumed)
+        }
+    }
 }
 
 /// Writes the mean of some checkpoints as a model ships.

@@ -11,14 +11,14 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::model::{unit_rows, BitMar};
-use crate::nn::fused::{apply2, with_values, FusedOp};
 use crate::preprocess;
 use crate::random::Random;
-use crate::train::batch::{Sample, Shard};
-use crate::train::captions::{features, Captioning, TrainedModel};
+use crate::train::batch::Sample;
+use crate::train::captions::{features, TrainedModel};
 use crate::train::data::Photo;
 use crate::train::dataset::cached;
 use crate::train::efficientnet::Features;
+use crate::train::losses::soft_cross_entropy;
 use crate::train::teacher::{TargetSizes, Teacher};
 use crate::train::trainer::{Measures, Objective, Stage};
 use crate::weights::{Init, ModelError, Weights};
@@ -29,7 +29,7 @@ type AnyError = Box<dyn std::error::Error>;
 const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the two cosines.
 const CLASS_WEIGHT: f64 = 0.2;
-/// Weight of lessons beside captions.
+/// Weight of lessons beside another objective.
 const TAUGHT_WEIGHT: f64 = 0.5;
 
 /// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
@@ -194,7 +194,7 @@ impl Lessons {
             let wanted = lesson.targets.iter().flat_map(|(target, _)| target.logits());
             let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
             let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
-            let classes = apply2(&logits, &wanted, SoftCrossEntropyOp)?;
+            let classes = soft_cross_entropy(&logits, &wanted)?;
             measures.insert("classes", classes.to_scalar()?);
             loss = (loss + (classes * CLASS_WEIGHT)?)?;
         }
@@ -230,32 +230,32 @@ impl Objective for Distillation {
     }
 }
 
-/// Captions with lessons beside: what the encoder has learned on many photos is not given up for the few that
-/// people have described.
-pub struct TaughtCaptioning {
-    /// The captions.
-    pub captioning: Captioning,
+/// Another objective with lessons beside: what the encoder has learned on many photos is not given up for the few
+/// that people have described.
+pub struct Taught<O> {
+    /// What is learned beside.
+    pub objective: O,
     /// The lessons.
     pub lessons: Lessons,
 }
 
-impl Objective for TaughtCaptioning {
-    type Shard = (Shard, Lesson);
+impl<O: Objective + AsRef<BitMar>> Objective for Taught<O> {
+    type Shard = (O::Shard, Lesson);
 
     fn pools(&self) -> Vec<(usize, f32)> {
-        self.captioning.pools()
+        self.objective.pools()
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> (Shard, Lesson) {
-        let shard = self.captioning.shard(examples, random);
+    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard {
+        let shard = self.objective.shard(examples, random);
         let count = self.lessons.count();
         let numbers: Vec<usize> = examples.iter().map(|_| random.below(count)).collect();
         (shard, self.lessons.lesson(numbers.into_iter(), random))
     }
 
     fn loss(&self, (shard, lesson): &Self::Shard, stage: Stage) -> Result<(Tensor, Measures)> {
-        let (loss, mut measures) = self.captioning.loss(shard, stage)?;
-        let (taught, of_lesson) = self.lessons.loss(&self.captioning.trained.model, lesson)?;
+        let (loss, mut measures) = self.objective.loss(shard, stage)?;
+        let (taught, of_lesson) = self.lessons.loss(self.objective.as_ref(), lesson)?;
         measures.extend(of_lesson);
         Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
     }
@@ -283,59 +283,6 @@ fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<
     }
     let rows = map.chunks_exact(side * channels);
     rows.flat_map(|row| row.chunks_exact(channels).rev().flatten()).copied().collect()
-}
-
-/// Mean cross entropy of `softmax(logits)` to `softmax(wanted)`, `[rows, classes]` both.
-struct SoftCrossEntropyOp;
-
-impl FusedOp<2> for SoftCrossEntropyOp {
-    const NAME: &'static str = "soft_cross_entropy";
-
-    fn forward(
-        &self,
-        [logits, wanted]: [&[f32]; 2],
-        [shape, _]: [&candle_core::Shape; 2],
-    ) -> Result<(Vec<f32>, candle_core::Shape)> {
-        let (rows, classes) = shape.dims2()?;
-        let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
-        let sum: f32 = pairs
-            .map(|(logits, wanted)| {
-                let log_sum = super::losses::log_sum_exp(logits);
-                let wanted = probabilities(wanted);
-                logits.iter().zip(wanted).map(|(x, p)| p * (log_sum - x)).sum::<f32>()
-            })
-            .sum();
-        Ok((vec![sum / rows as f32], candle_core::Shape::from(())))
-    }
-
-    /// softmax(logits) - softmax(wanted), over the rows.
-    fn backward(
-        &self,
-        [logits, wanted]: [&Tensor; 2],
-        gradient: &Tensor,
-    ) -> Result<[Option<Tensor>; 2]> {
-        let (rows, classes) = logits.dims2()?;
-        let factor = gradient.to_scalar::<f32>()? / rows as f32;
-        let values = with_values(logits, |logits| {
-            with_values(wanted, |wanted| {
-                let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
-                pairs
-                    .flat_map(|(logits, wanted)| {
-                        let differences =
-                            probabilities(logits).into_iter().zip(probabilities(wanted));
-                        differences.map(|(p, q)| (p - q) * factor).collect::<Vec<f32>>()
-                    })
-                    .collect::<Vec<f32>>()
-            })
-        })??;
-        Ok([Some(Tensor::from_vec(values, logits.shape(), &Device::Cpu)?), None])
-    }
-}
-
-fn probabilities(logits: &[f32]) -> Vec<f32> {
-    let mut out = logits.to_vec();
-    crate::nn::vector::softmax(&mut out, 1.0);
-    out
 }
 
 #[cfg(test)]
@@ -420,29 +367,5 @@ pub(crate) mod tests {
         let map = [1, 1, 2, 2, 3, 3, 4, 4];
         assert_eq!(mirrored(&map, 2, 2, true), [2, 2, 1, 1, 4, 4, 3, 3]);
         assert_eq!(mirrored(&map, 2, 2, false), map);
-    }
-
-    #[test]
-    fn the_gradient_of_the_classes_is_that_of_differences() {
-        let logits = [0.3f32, -1.0, 0.8, 0.1, 0.0, -0.4];
-        let wanted = [1.0f32, 0.0, -1.0, 0.2, 0.9, 0.1];
-        let wanted = Tensor::from_slice(&wanted, (2, 3), &Device::Cpu).expect("six numbers");
-        let loss = |logits: &[f32]| {
-            let logits = Tensor::from_slice(logits, (2, 3), &Device::Cpu).expect("six numbers");
-            let loss = apply2(&logits, &wanted, SoftCrossEntropyOp).expect("a loss");
-            loss.to_scalar::<f32>().expect("a number")
-        };
-        let var = candle_core::Var::from_slice(&logits, (2, 3), &Device::Cpu).expect("six numbers");
-        let store = apply2(var.as_tensor(), &wanted, SoftCrossEntropyOp)
-            .and_then(|loss| loss.backward())
-            .expect("a gradient");
-        let gradient = store.get(&var).expect("of the logits").flatten_all().expect("a row");
-        for (i, found) in gradient.to_vec1::<f32>().expect("floats").into_iter().enumerate() {
-            let (mut above, mut below) = (logits, logits);
-            above[i] += 1e-2;
-            below[i] -= 1e-2;
-            let expected = (loss(&above) - loss(&below)) / 2e-2;
-            assert!((found - expected).abs() < 1e-3, "{i}: {found}, {expected}");
-        }
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{Device, Result, Shape, Tensor};
 
 use crate::model::unit_rows;
-use crate::nn::fused::{apply1, with_values, FusedOp};
-use crate::nn::vector::exp;
+use crate::nn::fused::{apply1, apply2, with_values, FusedOp};
+use crate::nn::vector::{exp, softmax};
 
 /// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
 /// `logits` `[rows, vocab_size]`; returns a scalar in nats.
@@ -27,6 +27,11 @@ pub fn policy_loss(logits: &Tensor, targets: Vec<u32>, advantages: Vec<f32>) -> 
     assert_eq!(advantages.len(), targets.len(), "one advantage a row");
     let total = targets.len().max(1) as f32;
     apply1(logits, CrossEntropyOp { targets, weights: advantages, total, smoothing: 0.0 })
+}
+
+/// Mean cross entropy of `softmax(logits)` to `softmax(wanted)`, `[rows, classes]` both, in nats (Hinton et al. 2015).
+pub fn soft_cross_entropy(logits: &Tensor, wanted: &Tensor) -> Result<Tensor> {
+    apply2(logits, wanted, SoftCrossEntropyOp)
 }
 
 struct CrossEntropyOp {
@@ -123,4 +128,85 @@ pub fn consistency_loss(read: &Tensor, again: &Tensor, stored: &Tensor) -> Resul
     let cosine = (unit_rows(read)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
     let kept = (unit_rows(again)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
     (cosine + kept)?.affine(-1.0, 2.0)
+}
+
+struct SoftCrossEntropyOp;
+
+impl FusedOp<2> for SoftCrossEntropyOp {
+    const NAME: &'static str = "soft_cross_entropy";
+
+    fn forward(
+        &self,
+        [logits, wanted]: [&[f32]; 2],
+        [shape, _]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
+        let (rows, classes) = shape.dims2()?;
+        let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+        let sum: f32 = pairs
+            .map(|(logits, wanted)| {
+                let log_sum = log_sum_exp(logits);
+                let wanted = probabilities(wanted);
+                logits.iter().zip(wanted).map(|(x, p)| p * (log_sum - x)).sum::<f32>()
+            })
+            .sum();
+        Ok((vec![sum / rows as f32], Shape::from(())))
+    }
+
+    /// softmax(logits) - softmax(wanted), over the rows.
+    fn backward(
+        &self,
+        [logits, wanted]: [&Tensor; 2],
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; 2]> {
+        let (rows, classes) = logits.dims2()?;
+        let factor = gradient.to_scalar::<f32>()? / rows as f32;
+        let values = with_values(logits, |logits| {
+            with_values(wanted, |wanted| {
+                let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+                pairs
+                    .flat_map(|(logits, wanted)| {
+                        let differences =
+                            probabilities(logits).into_iter().zip(probabilities(wanted));
+                        differences.map(|(p, q)| (p - q) * factor).collect::<Vec<f32>>()
+                    })
+                    .collect::<Vec<f32>>()
+            })
+        })??;
+        Ok([Some(Tensor::from_vec(values, logits.shape(), &Device::Cpu)?), None])
+    }
+}
+
+fn probabilities(logits: &[f32]) -> Vec<f32> {
+    let mut out = logits.to_vec();
+    softmax(&mut out, 1.0);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gradient_of_the_classes_is_that_of_differences() {
+        let logits = [0.3f32, -1.0, 0.8, 0.1, 0.0, -0.4];
+        let wanted = [1.0f32, 0.0, -1.0, 0.2, 0.9, 0.1];
+        let wanted = Tensor::from_slice(&wanted, (2, 3), &Device::Cpu).expect("six numbers");
+        let loss = |logits: &[f32]| {
+            let logits = Tensor::from_slice(logits, (2, 3), &Device::Cpu).expect("six numbers");
+            let loss = soft_cross_entropy(&logits, &wanted).expect("a loss");
+            loss.to_scalar::<f32>().expect("a number")
+        };
+        let var = candle_core::Var::from_slice(&logits, (2, 3), &Device::Cpu).expect("six numbers");
+        let store = soft_cross_entropy(var.as_tensor(), &wanted)
+            .and_then(|loss| loss.backward())
+            .expect("a gradient");
+        let gradient = store.get(&var).expect("of the logits").flatten_all().expect("a row");
+        for (i, found) in gradient.to_vec1::<f32>().expect("floats").into_iter().enumerate() {
+            let (mut above, mut below) = (logits, logits);
+            above[i] += 1e-2;
+            below[i] -= 1e-2;
+            let expected = (loss(&above) - loss(&below)) / 2e-2;
+            assert!((found - expected).abs() < 1e-3, "{i}: {found}, {expected}");
+        }
+    }
 }

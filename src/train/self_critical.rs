@@ -139,6 +139,12 @@ fn references(sample: &Sample) -> Vec<Vec<String>> {
     sample.captions.iter().map(|caption| words(&caption.text)).collect()
 }
 
+impl AsRef<BitMar> for SelfCritical {
+    fn as_ref(&self) -> &BitMar {
+        self.captioning.as_ref()
+    }
+}
+
 impl Objective for SelfCritical {
     type Shard = SelfCriticalShard;
 
