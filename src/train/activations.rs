@@ -33,14 +33,14 @@ pub struct Activations {
     /// Weight of each slot for each photo: READ.
     #[serde(skip)]
     pub weights: Map,
-    /// Cosine of what is returned for a photo and what is stored in each slot.
+    /// Cosine of what is returned for a photo and what is stored in each slot, both without the slots' mean.
     #[serde(skip)]
     pub cosines: Map,
     /// Mean weight of a photo's own slot.
     pub own_weight: f32,
     /// Mean cosine of what is returned and what is stored in the photo's own slot.
     pub own_cosine: f32,
-    /// Mean cosine to the other slots.
+    /// Root mean square of the cosines to the other slots.
     pub other_cosine: f32,
     /// What the answer does to each decoder layer: root mean square of `g gamma` and `g delta`.
     pub modulations: Vec<f32>,
@@ -87,16 +87,20 @@ fn answers(
     let (queries, keys) = (model.photo_keys(shown)?, model.photo_keys(stored)?);
     let (weights, context) = model.read_slots(&queries, &keys, &values, &mask)?;
     let weights: Map = weights.to_vec2::<f32>()?.into_iter().map(|row| row[1..].to_vec()).collect();
-    let cosines = unit_rows(&context)?.matmul(&unit_rows(&values)?.t()?)?.to_vec2::<f32>()?;
-    let own = |map: &Map| (0..count).map(|at| map[at][at]).sum::<f32>() / count as f32;
-    let all = cosines.iter().flatten().sum::<f32>();
-    let (own_weight, own_cosine) = (own(&weights), own(&cosines));
+    // What all episodes have in common tells none from another.
+    let common = values.mean_keepdim(0)?;
+    let own = |rows: &Tensor| unit_rows(&rows.broadcast_sub(&common)?);
+    let cosines = own(&context)?.matmul(&own(&values)?.t()?)?.to_vec2::<f32>()?;
+    let on_diagonal = |map: &Map| (0..count).map(|at| map[at][at]).sum::<f32>() / count as f32;
+    let squares = |map: &Map| map.iter().flatten().map(|value| value * value).sum::<f32>();
+    let own_squares = (0..count).map(|at| cosines[at][at].powi(2)).sum::<f32>();
+    let (own_weight, own_cosine) = (on_diagonal(&weights), on_diagonal(&cosines));
     let others = (count * (count - 1)) as f32;
     Ok(Activations {
         name,
         own_weight,
         own_cosine,
-        other_cosine: (all - own_cosine * count as f32) / others,
+        other_cosine: ((squares(&cosines) - own_squares) / others).sqrt(),
         modulations: model.modulations(&context)?,
         weights,
         cosines,
@@ -129,13 +133,18 @@ fn draw(seen: &[Activations]) -> String {
             .expect("a string takes any text");
             for (y, values) in map.iter().enumerate() {
                 for (x, value) in values.iter().enumerate() {
-                    let opacity = value.clamp(0.0, 1.0);
-                    if opacity < 0.02 {
+                    #[allow(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "0 to 15"
+                    )]
+                    let shade = (15.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
+                    if shade == 15 {
                         continue;
                     }
                     write!(
                         svg,
-                        "<path d=\"M{:.0} {:.0}h{CELL}v{CELL}h-{CELL}z\" fill-opacity=\"{opacity:.2}\"/>",
+                        "<path fill=\"#{shade:x}{shade:x}{shade:x}\" d=\"M{:.0} {:.0}h{CELL}v{CELL}h-{CELL}z\"/>",
                         left + x as f32 * CELL,
                         top + y as f32 * CELL,
                     )
