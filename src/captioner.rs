@@ -21,13 +21,14 @@ use crate::checkpoint::{sha256, LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, Repeated, FIRST_TEXT_TOKEN, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, Repeated, MAX_BEAMS};
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
-use crate::model::{special, BitMar};
+use crate::model::BitMar;
 use crate::preprocess;
 use crate::stem::Stem;
+use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
@@ -101,7 +102,8 @@ impl Captioner {
         // Before it is parsed: only the tokenizer of the training can be trusted to be one.
         let check = loaded.check_tokenizer(&sha256(tokenizer));
         check.map_err(|error| Error::Tokenizer(error.to_string()))?;
-        let tokenizer = read_tokenizer(tokenizer, loaded.config.vocab_size)?;
+        let tokenizer = read_tokenizer(tokenizer)?;
+        check_vocab(&tokenizer, loaded.config.vocab_size)?;
         let LoadedModel { model, stem, config, sha256, metadata } = loaded;
         Ok(Self {
             read_parameters: model.read_parameters()?,
@@ -344,39 +346,6 @@ impl FromStr for Length {
             _ => Err(Error::Option(format!("length is {name}, expected short, medium or long"))),
         }
     }
-}
-
-/// Reads a tokenizer.json whose control tokens are where the model expects them.
-fn read_tokenizer(json: &[u8], vocab_size: usize) -> Result<Tokenizer, Error> {
-    let mut tokenizer = Tokenizer::from_bytes(json).map_err(tokenizer_error)?;
-    // The file cannot say that "<eos>" written by a user is text, so it is said here.
-    tokenizer.set_encode_special_tokens(true);
-    let control = [
-        ("<eos>", special::EOS),
-        ("<short>", Length::Short.start_token()),
-        ("<medium>", Length::Medium.start_token()),
-        ("<long>", Length::Long.start_token()),
-        ("<recalled>", special::RECALLED),
-        ("<corrected>", special::CORRECTED),
-        ("<hint>", special::HINT),
-        ("<reserved15>", FIRST_TEXT_TOKEN - 1),
-    ];
-    for (token, id) in control {
-        if tokenizer.token_to_id(token) != Some(id) {
-            return Err(Error::Tokenizer(format!("expected {token} at id {id}")));
-        }
-    }
-    match tokenizer.get_vocab(true).into_values().max() {
-        Some(largest) if (largest as usize) < vocab_size => Ok(tokenizer),
-        largest => Err(Error::Tokenizer(format!(
-            "expected at most {vocab_size} tokens, found id {}",
-            largest.unwrap_or_default()
-        ))),
-    }
-}
-
-fn tokenizer_error(error: tokenizers::Error) -> Error {
-    Error::Tokenizer(error.to_string())
 }
 
 /// The user's own words for what is rather this photo than another one.

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::special::EOS;
 use crate::nn::vector::{exp, largest, sum};
+use crate::tokenizer::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 
 mod sampler;
 
@@ -23,8 +23,6 @@ pub const DEFAULT_BEAMS: usize = 3;
 pub const LENGTH_EXPONENT: f32 = 0.7;
 /// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see [`BeamSearch::weigh`].
 pub const AGREEMENT_WEIGHT: f32 = 4.0;
-/// Ids below this one are control tokens.
-pub const FIRST_TEXT_TOKEN: u32 = 16;
 
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,9 +41,9 @@ impl Length {
     /// The token that the decoder starts with.
     pub fn start_token(self) -> u32 {
         match self {
-            Self::Short => 2,
-            Self::Medium => 3,
-            Self::Long => 4,
+            Self::Short => SHORT,
+            Self::Medium => MEDIUM,
+            Self::Long => LONG,
         }
     }
 }

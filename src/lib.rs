@@ -23,6 +23,7 @@ pub mod preprocess;
 pub mod random;
 pub mod stem;
 pub mod text;
+pub mod tokenizer;
 pub mod vision;
 pub mod weights;
 

@@ -20,6 +20,7 @@ use crate::memory::RecalledCaption;
 use crate::nn::fused::with_values;
 use crate::nn::{AttentionLayout, Segment, TokenEmbedding};
 use crate::text::{consecutive, TextEncoder};
+use crate::tokenizer::{CORRECTED, HINT, RECALLED};
 use crate::vision::{EncodedPhotos, VisionEncoder};
 use crate::weights::{Init, ModelError, Weights};
 
@@ -31,18 +32,6 @@ use episode::EpisodeProjections;
 #[cfg(feature = "train")]
 pub(crate) use episode::{unit_rows, SAME_PHOTO, SHARPNESS};
 use placement::Placement;
-
-/// Ids of the special tokens; see docs/model-format.md.
-pub mod special {
-    /// Ends a caption.
-    pub const EOS: u32 = 1;
-    /// Stands before a caption recalled from the memory.
-    pub const RECALLED: u32 = 5;
-    /// Stands before a recalled caption that the user wrote.
-    pub const CORRECTED: u32 = 6;
-    /// Stands before the words of a hint.
-    pub const HINT: u32 = 7;
-}
 
 /// The whole model but for the frozen stem.
 pub struct BitMar {
@@ -288,7 +277,7 @@ impl BitMar {
     pub fn fuse(&self, photo: &EncodedPhotos, hint: &[u32]) -> Result<FusedPhoto> {
         let mut prompt = Vec::new();
         if !hint.is_empty() {
-            prompt.push(special::HINT);
+            prompt.push(HINT);
             prompt.extend_from_slice(hint);
         }
         let fused = self.fuse_photos(&self.table()?, photo, &[prompt])?;
@@ -340,7 +329,7 @@ impl BitMar {
 
 /// The recalled caption as the decoder sees it, marker first.
 fn recalled_text(recalled: &RecalledCaption) -> PlacedText {
-    let marker = if recalled.corrected { special::CORRECTED } else { special::RECALLED };
+    let marker = if recalled.corrected { CORRECTED } else { RECALLED };
     let tokens = std::iter::once(marker).chain(recalled.tokens.iter().copied()).collect();
     PlacedText { photo: 0, tokens }
 }

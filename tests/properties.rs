@@ -6,10 +6,11 @@
 use std::convert::Infallible;
 
 use bitmar::config::{Config, MemoryConfig};
-use bitmar::generate::{BeamSearch, FIRST_TEXT_TOKEN, MAX_TOKENS};
+use bitmar::generate::{BeamSearch, MAX_TOKENS};
 use bitmar::kernels::TernaryMatrix;
 use bitmar::memory::{Episode, EpisodicMemory, ReadParameters, SlotRecord, Snapshot};
 use bitmar::random::Random;
+use bitmar::tokenizer::FIRST_TEXT_TOKEN;
 use proptest::prelude::*;
 
 const NUM_SLOTS: usize = 8;

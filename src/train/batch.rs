@@ -7,8 +7,8 @@ use tokenizers::Tokenizer;
 
 use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
-use crate::model::special;
 use crate::random::Random;
+use crate::tokenizer::HINT;
 use crate::train::caption_text::{length_class, word_count};
 use crate::train::captions::Targets;
 use crate::train::language::TextShard;
@@ -191,7 +191,7 @@ impl Shard {
             .then(|| content_word(&targets[random.below(targets.len())].text, random))
             .flatten();
         self.hints.push(hint.map_or_else(Vec::new, |word| {
-            std::iter::once(special::HINT).chain(encode(tokenizer, &word)).collect()
+            std::iter::once(HINT).chain(encode(tokenizer, &word)).collect()
         }));
         for caption in targets {
             let body = &caption.tokens[..caption.tokens.len().min(options.max_tokens)];

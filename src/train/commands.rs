@@ -13,9 +13,10 @@ use crate::model::BitMar;
 use crate::stem::Stem;
 use crate::train::ablation::Ablation;
 use crate::train::batch::Sample;
+use crate::train::borrowed::Lender;
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
-use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
+use crate::train::data::{load_index, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS};
 use crate::train::dataset::{load, load_texts, write_beside, View};
 use crate::train::distill::{targets, Distillation, Lessons, Taught};
 use crate::train::evaluate::evaluate;
@@ -27,14 +28,14 @@ use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
-use crate::train::tokenizer::{self, train_tokenizer, training_texts, VOCAB_SIZE};
+use crate::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
 /// Views of photos with human captions.
-const GOLD_VIEWS: [View; 8] = [
+const GOLD_VIEWS: [View; 16] = [
     View::Original,
     View::Mirrored,
     View::Jittered(1),
@@ -43,6 +44,14 @@ const GOLD_VIEWS: [View; 8] = [
     View::Jittered(4),
     View::Jittered(5),
     View::Jittered(6),
+    View::Jittered(7),
+    View::Jittered(8),
+    View::Jittered(9),
+    View::Jittered(10),
+    View::Jittered(11),
+    View::Jittered(12),
+    View::Jittered(13),
+    View::Jittered(14),
 ];
 /// Views of photos with labels, templates or machine-made captions.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
@@ -56,7 +65,7 @@ const COPIED_TEXTS: f32 = 0.4;
 type RunStage = fn(&Places, &str, RunOptions, bool) -> Result<(), AnyError>;
 /// The stages of the shipped model; each starts from the one before.
 const STAGES: [(&str, RunStage); 4] =
-    [("text", text), ("captions", captions), ("captions-again", captions), ("critical", critical)];
+    [("text", text), ("vision", vision), ("captions", captions), ("critical", critical)];
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
@@ -90,13 +99,13 @@ impl Places {
         sets: &[PhotoSet],
         views: &[View],
         tokenizer: &Tokenizer,
-    ) -> Result<Vec<Sample>, AnyError> {
+    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
         let mut samples = Vec::new();
         for &set in sets {
-            let photos = load(&self.data, &self.out, stem, (set, Split::Train), views, tokenizer)?;
-            samples.extend(photos.into_iter().map(|(_, sample)| sample));
+            let split = (set, Split::Train);
+            samples.extend(load(&self.data, &self.out, stem, split, views, tokenizer)?);
         }
-        samples.retain(|sample| !sample.captions.is_empty());
+        samples.retain(|(_, sample)| !sample.captions.is_empty());
         Ok(samples)
     }
 
@@ -140,8 +149,7 @@ impl Places {
 /// Reads the tokenizer and its SHA-256.
 pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
     let bytes = std::fs::read(file)?;
-    let tokenizer = tokenizer::read_tokenizer(&bytes).map_err(|e| e.to_string())?;
-    Ok((tokenizer, sha256(&bytes)))
+    Ok((crate::tokenizer::read_tokenizer(&bytes)?, sha256(&bytes)))
 }
 
 /// Makes tokenizer.json from the training captions.
@@ -156,7 +164,11 @@ pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
 /// checkpoint go on from it. With `steps`, every stage has only so many: a trial.
 pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
-    let mut places = Places { tokenizer: places.out.join("tokenizer.json"), ..places.clone() };
+    let mut places = Places {
+        tokenizer: places.out.join("tokenizer.json"),
+        teacher: Some(places.teacher.clone().unwrap_or_default()),
+        ..places.clone()
+    };
     if !places.tokenizer.exists() {
         tokenizer(&places.data, &places.tokenizer)?;
     }
@@ -219,7 +231,7 @@ pub fn text(
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let weights = options.ablation.weights(options.seed);
     let trained = TrainedModel::new(&weights, &Config::small())?;
-    let texts = load_texts(&places.data, &tokenizer)?;
+    let texts = load_texts(&places.data, &CAPTION_TEXTS, &tokenizer)?;
     let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS };
     let variables = weights.variables();
     places.start(&variables)?;
@@ -237,10 +249,20 @@ fn captioning(
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let mut gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    let mut gold: Vec<Sample> = gold.into_iter().map(|(_, sample)| sample).collect();
     weigh_by_consensus(&mut gold);
-    let mut weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
-    let mut texts = load_texts(&places.data, &tokenizer)?;
+    // CommonGen's sentences are about words, not about photos.
+    let (of_photos, others) = CAPTION_TEXTS.split_at(2);
+    let mut texts = load_texts(&places.data, of_photos, &tokenizer)?;
+    let lender = Lender::new(&texts);
+    let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
+    let weak = weak.into_iter().map(|(photo, mut sample)| {
+        lender.lend(&photo, &mut sample.captions, &tokenizer);
+        sample
+    });
+    let mut weak: Vec<Sample> = weak.collect();
+    texts.extend(load_texts(&places.data, others, &tokenizer)?);
     let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
     captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
     let trained = TrainedModel::new(weights, &config)?;

@@ -13,9 +13,7 @@ use crate::random::Random;
 use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
 use crate::train::caption_text::{length_class, normalize_caption, word_count};
-use crate::train::data::{
-    load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS,
-};
+use crate::train::data::{load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -142,10 +140,14 @@ fn weight(set: PhotoSet) -> f32 {
     }
 }
 
-/// Texts without photos, ready for training.
-pub fn load_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+/// Texts without photos from `files`, ready for training.
+pub fn load_texts(
+    data: &Path,
+    files: &[&str],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<CaptionTokens>, AnyError> {
     let mut texts = Vec::new();
-    for file in CAPTION_TEXTS {
+    for file in files {
         let lines = load_caption_text(data, file)?;
         let lines = lines.iter().map(|line| normalize_caption(line));
         texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
@@ -153,7 +155,8 @@ pub fn load_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionToken
     Ok(texts)
 }
 
-fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
+/// A normalised text as a training target.
+pub(crate) fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
     CaptionTokens {
         tokens: encode(tokenizer, &text),
         start: length_class(word_count(&text)).start_token(),
@@ -166,10 +169,29 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
     if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
-        texts.push(format!("a photo of a {}", label.replace('_', " ")));
+        texts.push(format!("a photo of {}", thing(label)));
     }
     let texts = texts.into_iter().filter(|text| !text.is_empty());
     texts.map(|text| tokenized(text, tokenizer)).collect()
+}
+
+/// What Caltech-101 calls a thing, with its article; parts of things are the things.
+fn thing(label: &str) -> String {
+    let label = label.replace('_', " ");
+    let mut name = label.as_str();
+    for part in [" side", " face", " head", " body"] {
+        name = name.strip_suffix(part).unwrap_or(name);
+    }
+    match name {
+        "scissors" => name.into(),
+        "airplanes" | "motorbikes" | "faces" | "leopards" => thing(&name[..name.len() - 1]),
+        _ if name.starts_with(['a', 'e', 'i', 'o', 'u'])
+            && !(name.starts_with("eu") || name.starts_with("ew")) =>
+        {
+            format!("an {name}")
+        }
+        _ => format!("a {name}"),
+    }
 }
 
 fn view_features(

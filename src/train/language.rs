@@ -5,8 +5,9 @@ use candle_core::{Result, Tensor};
 use tokenizers::Tokenizer;
 
 use crate::memory::MAX_CAPTION_TOKENS;
-use crate::model::{special, BitMar, PlacedText, QuantizedTable};
+use crate::model::{BitMar, PlacedText, QuantizedTable};
 use crate::random::Random;
+use crate::tokenizer::CORRECTED;
 use crate::train::batch::{encode, CaptionTokens};
 use crate::train::captions::{Targets, TrainedModel};
 use crate::train::names::personalize;
@@ -49,7 +50,7 @@ impl TextShard {
             };
             caption.truncate(MAX_CAPTION_TOKENS);
             shard.repeated.push(place, *start, &caption, 1.0);
-            let tokens = std::iter::once(special::CORRECTED).chain(caption).collect();
+            let tokens = std::iter::once(CORRECTED).chain(caption).collect();
             shard.recalled.push(PlacedText { photo: place, tokens });
         }
         shard

@@ -5,6 +5,7 @@ pub mod activations;
 pub mod balance;
 pub mod baselines;
 pub mod batch;
+pub mod borrowed;
 pub mod caption_text;
 pub mod captions;
 pub(crate) mod codes;

@@ -5,7 +5,7 @@ use crate::train::trainer::RunOptions;
 
 const CORES: usize = 2;
 
-/// Options of a stage: `vision`, `text`, `captions`, `captions-again` or `critical`.
+/// Options of a stage: `text`, `vision`, `captions` or `critical`.
 pub fn options(stage: &str) -> RunOptions {
     let run = |seed, steps, examples_per_shard, learning_rate, dropout| RunOptions {
         steps,
@@ -19,8 +19,7 @@ pub fn options(stage: &str) -> RunOptions {
     match stage {
         "vision" => run(1, 2800, 64, 1.5e-3, 0.05),
         "text" => run(1, 1800, 32, 1.5e-3, 0.1),
-        "captions-again" => run(2, 4400, 12, 8e-4, 0.2),
         "critical" => run(5, 1900, 10, 2e-4, 0.1),
-        _ => run(1, 4800, 12, 1e-3, 0.15),
+        _ => run(1, 4400, 12, 1e-3, 0.15),
     }
 }

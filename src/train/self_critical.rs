@@ -10,9 +10,10 @@ use candle_core::{Result, Tensor, Var};
 
 use crate::checkpoint::packed_model;
 use crate::generate::{Length, Sampler, MAX_TOKENS};
-use crate::model::{special, BitMar};
+use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::random::Random;
+use crate::tokenizer::EOS;
 use crate::train::batch::{Sample, Shard};
 use crate::train::captions::{Captioning, Targets};
 use crate::train::losses::policy_loss;
@@ -120,7 +121,7 @@ fn sample_all(
         let mut goes_on = Vec::with_capacity(running.len());
         for (&text, logits) in running.iter().zip(&logits) {
             let next = samplers[text].next(&texts[text], logits);
-            let next = next.filter(|&token| token != special::EOS);
+            let next = next.filter(|&token| token != EOS);
             goes_on.push(next.is_some());
             texts[text].extend(next);
         }

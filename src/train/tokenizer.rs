@@ -1,8 +1,4 @@
-//! Trains the tokenizer: byte-level BPE, so every text has tokens and every token sequence has a text.
-//!
-//! The ids below 16 are special tokens and never stand for text. A text is encoded as if a space stood
-//! before it, so "dog" has the same token at the start of a caption as inside one; decoding gives that
-//! space back in front, and the reader drops it.
+//! Trains the [tokenizer](crate::tokenizer).
 
 use std::path::Path;
 
@@ -13,6 +9,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::caption_text::normalize_caption;
 use super::data::{load_caption_text, load_index, DataError, PhotoSet, Split, CAPTION_TEXTS};
+use crate::tokenizer::CONTROL_TOKENS;
 
 /// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
 const PHOTO_CAPTION_WEIGHT: usize = 6;
@@ -22,26 +19,6 @@ const CASED_EVERY: usize = 20;
 
 /// Tokens of the shipped model; a multiple of 4, as every output dimension is.
 pub const VOCAB_SIZE: usize = 4096;
-
-/// The special tokens, each at its id.
-pub const SPECIAL_TOKENS: [&str; 16] = [
-    "<pad>",
-    "<eos>",
-    "<short>",
-    "<medium>",
-    "<long>",
-    "<recalled>",
-    "<corrected>",
-    "<hint>",
-    "<reserved8>",
-    "<reserved9>",
-    "<reserved10>",
-    "<reserved11>",
-    "<reserved12>",
-    "<reserved13>",
-    "<reserved14>",
-    "<reserved15>",
-];
 
 /// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of training photos
 /// most often. No dev photo's caption is among them.
@@ -76,13 +53,13 @@ where
     I: Iterator<Item = S> + Send,
     S: AsRef<str> + Send,
 {
-    let smallest = SPECIAL_TOKENS.len() + 256;
+    let smallest = CONTROL_TOKENS.len() + 256;
     assert!(vocab_size >= smallest, "a vocabulary of {vocab_size} is below {smallest}");
     let trainer = BpeTrainerBuilder::new()
         .vocab_size(vocab_size)
         .show_progress(false)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .special_tokens(SPECIAL_TOKENS.map(|token| AddedToken::from(token, true)).into())
+        .special_tokens(CONTROL_TOKENS.map(|token| AddedToken::from(token, true)).into())
         .build();
     let byte_level = ByteLevel::new(true, true, true);
     let mut tokenizer = Tokenizer::new(BPE::default());
@@ -92,27 +69,12 @@ where
     Ok(tokenizer)
 }
 
-/// Reads a `tokenizer.json` that [`train_tokenizer`] made; refuses one whose special tokens lie elsewhere.
-///
-/// Use this and not `Tokenizer::from_bytes`: the file cannot say that `<eos>` written by a user is
-/// text, so it is said here.
-pub fn read_tokenizer(json: &[u8]) -> tokenizers::Result<Tokenizer> {
-    let mut tokenizer = Tokenizer::from_bytes(json)?;
-    for (id, token) in (0..).zip(SPECIAL_TOKENS) {
-        if tokenizer.token_to_id(token) != Some(id) {
-            return Err(format!("expected {token} at id {id}").into());
-        }
-    }
-    tokenizer.set_encode_special_tokens(true);
-    Ok(tokenizer)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
     use crate::generate::Length;
-    use crate::model::special;
+    use crate::tokenizer::{self, read_tokenizer};
 
     const TEXTS: [&str; 4] = [
         "a dog runs on the beach",
@@ -136,17 +98,17 @@ mod tests {
     #[test]
     fn special_tokens_have_the_first_ids() {
         let tokenizer = trained(300);
-        for (id, token) in (0..).zip(SPECIAL_TOKENS) {
+        for (id, token) in (0..).zip(CONTROL_TOKENS) {
             assert_eq!(tokenizer.token_to_id(token), Some(id));
         }
         for (id, token) in [
-            (special::EOS, "<eos>"),
+            (tokenizer::EOS, "<eos>"),
             (Length::Short.start_token(), "<short>"),
             (Length::Medium.start_token(), "<medium>"),
             (Length::Long.start_token(), "<long>"),
-            (special::RECALLED, "<recalled>"),
-            (special::CORRECTED, "<corrected>"),
-            (special::HINT, "<hint>"),
+            (tokenizer::RECALLED, "<recalled>"),
+            (tokenizer::CORRECTED, "<corrected>"),
+            (tokenizer::HINT, "<hint>"),
         ] {
             assert_eq!(tokenizer.id_to_token(id).as_deref(), Some(token));
         }
@@ -194,9 +156,11 @@ mod tests {
     #[test]
     fn user_text_never_becomes_a_special_token() {
         let tokenizer = trained(4096);
-        let first_text_id = u32::try_from(SPECIAL_TOKENS.len()).unwrap();
-        for token in SPECIAL_TOKENS {
-            assert!(ids(&tokenizer, token).iter().all(|&id| id >= first_text_id), "{token}");
+        for token in CONTROL_TOKENS {
+            assert!(
+                ids(&tokenizer, token).iter().all(|&id| id >= tokenizer::FIRST_TEXT_TOKEN),
+                "{token}"
+            );
         }
     }
 

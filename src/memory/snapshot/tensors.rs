@@ -6,9 +6,7 @@ use serde::Deserialize;
 use super::{SnapshotError, Version};
 use crate::config::MemoryConfig;
 use crate::memory::{Int8Row, Slot, SlotIndex, SlotRecord, MAX_THUMBNAIL_BYTES};
-
-/// Ids below this are control tokens, which no caption holds.
-const FIRST_TEXT_TOKEN: u32 = 16;
+use crate::tokenizer::FIRST_TEXT_TOKEN;
 
 /// The tensors of a snapshot, each taken once.
 pub(super) struct Tensors<'a> {

@@ -4,13 +4,13 @@ use crate::config::Config;
 use crate::generate::{BeamSearch, Length};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
+use crate::tokenizer::read_tokenizer;
 use crate::train::ablation::Ablation;
 use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::distill::tests::examples;
 use crate::train::distill::{Lessons, Taught};
 use crate::train::teacher::TargetSizes;
-use crate::train::tokenizer::read_tokenizer;
 use crate::weights::Weights;
 
 const TOKENIZER: &[u8] = include_bytes!("../../../pkg/model/tokenizer.json");

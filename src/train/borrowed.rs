@@ -1,0 +1,197 @@
+//! Captions for photos that only have a label: people's sentences about other photos of the same thing.
+//!
+//! "A photo of a pizza" teaches a word, but no sentence to say it in. What many people wrote about photos of pizza
+//! has that word in common, and the rest is what they usually show: the loss averages over them.
+
+use std::collections::{HashMap, HashSet};
+
+use tokenizers::Tokenizer;
+
+use crate::random::Random;
+use crate::train::batch::CaptionTokens;
+use crate::train::caption_text::word_count;
+use crate::train::data::{Photo, PhotoSet};
+use crate::train::dataset::tokenized;
+use crate::train::metrics::words;
+
+/// Sentences lent to a photo.
+const LENT: usize = 3;
+/// Fewer than these are no sample of what people write: the template stays alone.
+const LEAST: usize = 12;
+/// Words of a sentence that may be lent.
+const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
+/// Among so many first words an object must stand that a sentence is about, or the person who does something.
+const SUBJECT: usize = 4;
+/// Words that say nothing of what a label is about.
+const SMALL: [&str; 12] =
+    ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
+/// Whom a sentence about an action is about, and who that is if nothing is known but the action.
+const PEOPLE: [(&str, &str); 18] = [
+    ("man", "person"),
+    ("woman", "person"),
+    ("boy", "person"),
+    ("girl", "person"),
+    ("guy", "person"),
+    ("lady", "person"),
+    ("male", "person"),
+    ("female", "person"),
+    ("person", "person"),
+    ("men", "people"),
+    ("women", "people"),
+    ("boys", "people"),
+    ("girls", "people"),
+    ("guys", "people"),
+    ("ladies", "people"),
+    ("people", "people"),
+    ("his", "their"),
+    ("her", "their"),
+];
+
+/// Texts by the words in them.
+pub struct Lender<'a> {
+    texts: &'a [CaptionTokens],
+    words: Vec<Vec<String>>,
+    by_word: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> Lender<'a> {
+    /// Lends from `texts`.
+    pub fn new(texts: &'a [CaptionTokens]) -> Self {
+        let words: Vec<Vec<String>> = texts.iter().map(|text| words(&text.text)).collect();
+        let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, words) in words.iter().enumerate() {
+            for word in words.iter().collect::<HashSet<_>>() {
+                by_word.entry(stem(word).to_owned()).or_default().push(number);
+            }
+        }
+        Self { texts, words, by_word }
+    }
+
+    /// Adds to the captions of a photo that has a label what was written about others with its words. Of actions
+    /// "a person" does them: whether that is a man or a woman the label does not say.
+    pub fn lend(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
+        let Some(template) = captions.first().filter(|_| photo.label.is_some()) else { return };
+        let is_action = photo.set == PhotoSet::Stanford40;
+        let mut found = self.about(&template.text, is_action);
+        if found.len() < LEAST {
+            return;
+        }
+        // One template is enough beside them.
+        captions.truncate(1);
+        let mut random = Random::named(1, &photo.name);
+        for _ in 0..LENT {
+            let number = found.swap_remove(random.below(found.len()));
+            let text = &self.texts[number];
+            captions.push(match is_action {
+                true => tokenized(neutral(&text.text), tokenizer),
+                false => text.clone(),
+            });
+        }
+    }
+
+    /// Numbers of the texts with every word of `template` that says something.
+    fn about(&self, template: &str, is_action: bool) -> Vec<usize> {
+        let wanted: Vec<String> = words(template)
+            .iter()
+            .filter(|word| !SMALL.contains(&word.as_str()))
+            .map(|word| stem(word).to_owned())
+            .collect();
+        let mut lists: Vec<&Vec<usize>> = Vec::new();
+        for word in &wanted {
+            match self.by_word.get(word) {
+                Some(list) => lists.push(list),
+                None => return Vec::new(),
+            }
+        }
+        lists.sort_by_key(|list| list.len());
+        let Some((rarest, others)) = lists.split_first() else { return Vec::new() };
+        let is_about = |&number: &usize| {
+            let text = &self.words[number];
+            let mut start = text.iter().take(SUBJECT).map(|word| stem(word));
+            LENGTH.contains(&word_count(&self.texts[number].text))
+                && others.iter().all(|list| list.binary_search(&number).is_ok())
+                && match is_action {
+                    true => {
+                        let mut start = text.iter().take(SUBJECT);
+                        start.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
+                            && !text.iter().any(|word| matches!(word.as_str(), "he" | "she"))
+                    }
+                    false => start.any(|word| wanted.iter().any(|wanted| wanted == word)),
+                }
+        };
+        rarest.iter().copied().filter(is_about).collect()
+    }
+}
+
+/// `text` about people of whom nothing is known.
+fn neutral(text: &str) -> String {
+    let known = |word: &str| PEOPLE.iter().find(|(name, _)| *name == word).map(|(_, plain)| *plain);
+    let words = text.split(' ').map(|word| {
+        let name = word.trim_end_matches(',');
+        known(name).map_or_else(|| word.to_owned(), |plain| word.replacen(name, plain, 1))
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word without the ending of its plural.
+fn stem(word: &str) -> &str {
+    match word.strip_suffix('s') {
+        Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
+        _ => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::data::Split;
+    use crate::train::tokenizer::train_tokenizer;
+
+    fn photo(set: PhotoSet, label: &str) -> Photo {
+        let (name, captions) = ("photo.webp".into(), Vec::new());
+        Photo { set, name, split: Split::Train, captions, label: Some(label.into()) }
+    }
+
+    #[test]
+    fn a_label_borrows_sentences_about_its_subject() {
+        let about = (0..LEAST).map(|n| format!("a pizza with {n} olives on a plate"));
+        let others = ["a man next to a table with a pizza", "pizza", "a plate on a table"];
+        let others = others.iter().map(|text| (*text).to_owned());
+        let texts: Vec<String> = about.chain(others).collect();
+        let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
+        let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
+        let lender = Lender::new(&texts);
+        let template = |text: &str| vec![tokenized(text.into(), &tokenizer)];
+        let mut captions = template("a photo of a pizza");
+        lender.lend(&photo(PhotoSet::Caltech101, "pizza"), &mut captions, &tokenizer);
+        assert_eq!(captions.len(), 1 + LENT);
+        assert!(captions[1..].iter().all(|text| text.text.starts_with("a pizza with")));
+        let lent: HashSet<&str> = captions.iter().map(|text| text.text.as_str()).collect();
+        assert_eq!(lent.len(), 1 + LENT, "none twice");
+        for label in ["plate", "trilobite"] {
+            let mut captions = template(&format!("a photo of a {label}"));
+            lender.lend(&photo(PhotoSet::Caltech101, label), &mut captions, &tokenizer);
+            assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
+        }
+    }
+
+    #[test]
+    fn of_actions_it_is_not_said_who_does_them() {
+        let texts = (0..LEAST).map(|n| format!("a woman is riding her horse {n}, a man watches"));
+        let texts: Vec<String> = texts.collect();
+        let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
+        let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
+        let mut captions = vec![
+            tokenized("a person riding a horse".into(), &tokenizer),
+            tokenized("someone is riding a horse".into(), &tokenizer),
+        ];
+        let riding = photo(PhotoSet::Stanford40, "riding_a_horse");
+        Lender::new(&texts).lend(&riding, &mut captions, &tokenizer);
+        assert_eq!(captions.len(), 1 + LENT);
+        for text in &captions[1..] {
+            assert!(text.text.starts_with("a person is riding their horse"), "{}", text.text);
+            assert!(text.text.ends_with("a person watches"), "{}", text.text);
+            assert_eq!(text.tokens, tokenized(text.text.clone(), &tokenizer).tokens);
+        }
+    }
+}
