@@ -22,7 +22,7 @@ pub const DEFAULT_BEAMS: usize = 3;
 /// Exponent of the length normalisation (Wu et al. 2016 found 0.6 to 0.7 best).
 pub const LENGTH_EXPONENT: f32 = 0.7;
 /// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see [`BeamSearch::weigh`].
-pub const AGREEMENT_WEIGHT: f32 = 4.0;
+pub const AGREEMENT_WEIGHT: f32 = 2.0;
 
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -22,7 +22,10 @@ pub fn read_curves(log: &str, names: &[String]) -> Vec<Curve> {
         let Some(step) = step else { continue };
         for pair in words[1..].windows(2) {
             if let Ok(value) = pair[1].parse() {
-                curves.entry(pair[0]).or_default().push((step, value));
+                let points = curves.entry(pair[0]).or_default();
+                // A run that was resumed takes the steps since its last checkpoint again.
+                points.retain(|&(earlier, _)| earlier < step);
+                points.push((step, value));
             }
         }
     }
@@ -96,6 +99,13 @@ mod tests {
                 ("align".to_owned(), vec![(25.0, 2.575), (50.0, 2.178)]),
             ]
         );
+    }
+
+    #[test]
+    fn steps_that_were_taken_again_count_once() {
+        let log = format!("{LOG}step 25/100 caption 6.150\nstep 50/100 caption 4.480\n");
+        let curves = read_curves(&log, &["caption".to_owned()]);
+        assert_eq!(curves[0].1, [(25.0, 6.15), (50.0, 4.48)]);
     }
 
     #[test]
