@@ -23,7 +23,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers
        bitmar-train export    --data DIR --out DIR --checkpoint FILE... --model FILE [--trained JSON]
-       bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list]
+       bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list] [--teacher ...]
        bitmar-train probe     --data DIR --out DIR [--model FILE] [--checkpoint FILE]... [--teacher dinov2:FILE]   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]

@@ -23,6 +23,7 @@ use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
+use crate::train::probe;
 use crate::train::recipe;
 use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
@@ -354,19 +355,24 @@ pub fn eval(
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
     let (subject, stem) = scored.load(places, &sha)?;
     std::fs::create_dir_all(&places.out)?;
-    let of = |split: Split| {
+    let of = |split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
         let set = (PhotoSet::Flickr8k, split);
-        load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)
+        let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
+        Ok(photos.into_iter().unzip())
     };
-    let train: Vec<Sample> = of(Split::Train)?.into_iter().map(|(_, sample)| sample).collect();
-    let (names, mut scored): (Vec<_>, Vec<_>) =
-        of(split)?.into_iter().take(photos).map(|(p, s)| (p.name, s)).unzip();
+    let ((train_photos, train), (mut dev, mut scored)) = (of(Split::Train)?, of(split)?);
+    let train_looks = probe::looks(places, &stem, &train_photos, &train)?;
+    let mut dev_looks = probe::looks(places, &stem, &dev, &scored)?;
+    dev.truncate(photos);
+    scored.truncate(photos);
+    dev_looks.truncate(photos);
     let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
     captions.for_each(|caption| caption.start = subject.ablation.start(caption));
-    let (evaluation, captioned) = evaluate(&subject, &tokenizer, &train, &scored, beams)?;
+    let looks = [&train_looks[..], &dev_looks];
+    let (evaluation, captioned) = evaluate(&subject, &tokenizer, &train, &scored, looks, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
-        for (name, captioned) in names.iter().zip(&captioned) {
+        for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
             println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
         }
     }

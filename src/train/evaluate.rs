@@ -41,7 +41,7 @@ pub struct Evaluation {
     pub model: Scores,
     /// One sentence for every photo: the commonest training caption.
     pub most_frequent: Scores,
-    /// The caption of the nearest training photo, by pooled stem features.
+    /// The caption of the training photo that looks most alike: to the stem, or to a teacher if one was named.
     pub nearest: Scores,
     /// The caption its nearest training photos agree on.
     pub consensus: Scores,
@@ -132,12 +132,14 @@ fn caption_one(
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `subject` on `dev`; `train` serves the baselines.
+/// Scores `subject` on `dev`; `train` serves the baselines, whose neighbours are those in `looks`: a vector for each
+/// photo of `train`, and of `dev`.
 pub fn evaluate(
     subject: &Subject,
     tokenizer: &Tokenizer,
     train: &[Sample],
     dev: &[Sample],
+    looks: [&[Vec<f32>]; 2],
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
@@ -147,19 +149,16 @@ pub fn evaluate(
         samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
     };
     let (references, train_texts) = (texts(dev), texts(train));
-    let pooled = |samples: &[Sample]| -> Vec<Vec<f32>> {
-        samples.iter().map(|sample| pool(sample, &subject.model)).collect()
-    };
-    let (train_features, dev_features) = (pooled(train), pooled(dev));
-    let neighbors = CaptionedPhotos { features: &train_features, captions: &train_texts };
+    let [train_looks, dev_looks] = looks;
+    let neighbors = CaptionedPhotos { features: train_looks, captions: &train_texts };
     let model_texts: Vec<String> = captioned.iter().map(|c| c.text.clone()).collect();
     let (own_photo_wins, own_loss, other_loss) = own_and_other(subject, dev)?;
     let evaluation = Evaluation {
         photos: dev.len(),
         model: score(&model_texts, &references),
         most_frequent: score(&most_frequent_caption(&train_texts, dev.len()), &references),
-        nearest: score(&nearest_caption(neighbors, &dev_features), &references),
-        consensus: score(&consensus_caption(neighbors, &dev_features, NEIGHBORS), &references),
+        nearest: score(&nearest_caption(neighbors, dev_looks), &references),
+        consensus: score(&consensus_caption(neighbors, dev_looks, NEIGHBORS), &references),
         own_photo_wins,
         own_loss,
         other_loss,
@@ -182,16 +181,6 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
         cider: fifth.iter().map(|(_, cider)| cider).sum::<f64>() / fifth.len() as f64,
     };
     pairs.chunks(pairs.len().div_ceil(5).max(1)).map(of_fifth).collect()
-}
-
-/// The mean of a photo's stem features over the grid.
-fn pool(sample: &Sample, model: &BitMar) -> Vec<f32> {
-    let channels = model.config().stem.output_channels();
-    let mut sums = vec![0.0; channels];
-    for cell in sample.views[0].chunks_exact(channels) {
-        sums.iter_mut().zip(cell).for_each(|(sum, &value)| *sum += f32::from(value));
-    }
-    sums
 }
 
 /// How often, and by how much, a caption is likelier with its own photo than with the next one.

@@ -128,12 +128,7 @@ pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
     let mut both = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
     for source in teachers {
         let teacher = Teacher::load(&source, &places.data, config.stem.input_size)?;
-        let pooled = |split: &CaptionedSplit| {
-            let width = teacher.sizes().pooled;
-            described(places, &split.photos, teacher.name(), width, |image| {
-                teacher.forward(&preprocess::to_pixels(image, teacher.size())).pooled
-            })
-        };
+        let pooled = |split: &CaptionedSplit| seen_by(&teacher, places, &split.photos);
         let of_splits = [pooled(&train)?, pooled(&dev)?];
         add(teacher.name(), None, &of_splits[0], &of_splits[1])?;
         for (both, one) in both.iter_mut().zip(of_splits) {
@@ -198,6 +193,29 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     }
     let count = (rows.len() / width) as f32;
     sums.into_iter().map(|sum| sum / count).collect()
+}
+
+/// What all photos of a split look like to the teacher of `places`, or to the stem if there is none.
+pub(crate) fn looks(
+    places: &Places,
+    stem: &Stem,
+    photos: &[Photo],
+    samples: &[Sample],
+) -> Result<Vectors, AnyError> {
+    match &places.teacher {
+        None => Ok(samples.iter().map(|sample| pooled_stem(&sample.views[0], stem)).collect()),
+        Some(source) => {
+            let teacher = Teacher::load(source, &places.data, stem.config().input_size)?;
+            seen_by(&teacher, places, photos)
+        }
+    }
+}
+
+/// The pooled vector that `teacher` has of each of `photos`.
+fn seen_by(teacher: &Teacher, places: &Places, photos: &[Photo]) -> Result<Vectors, AnyError> {
+    described(places, photos, teacher.name(), teacher.sizes().pooled, |image| {
+        teacher.forward(&preprocess::to_pixels(image, teacher.size())).pooled
+    })
 }
 
 /// A vector `width` wide of each photo, from the cache of this name or computed into it.
