@@ -18,7 +18,7 @@ use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
 use crate::train::data::{load_index, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS};
 use crate::train::dataset::{load, load_texts, write_beside, View};
-use crate::train::distill::{targets, Distillation, Lessons, Taught};
+use crate::train::distill::{lessons, Distillation, Taught};
 use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
@@ -28,7 +28,7 @@ use crate::train::recipe;
 use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
-use crate::train::teacher::{Teacher, TeacherSource};
+use crate::train::teacher::TeacherSource;
 use crate::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
@@ -56,8 +56,9 @@ const GOLD_VIEWS: [View; 16] = [
 ];
 /// Views of photos with labels, templates or machine-made captions.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
-const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
-const WEAK: [PhotoSet; 3] = [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
+pub(crate) const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
+pub(crate) const WEAK: [PhotoSet; 3] =
+    [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
 /// Share of photos that come from the weak sets.
 const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
@@ -94,7 +95,7 @@ impl Places {
         stem_cache::stem(&self.data, &self.out, &config.stem)
     }
 
-    fn samples(
+    pub(crate) fn samples(
         &self,
         stem: &Stem,
         sets: &[PhotoSet],
@@ -183,25 +184,6 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
     let model = places.out.join("model.safetensors");
     export(&places, &places.from, trained, &model)?;
     eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
-}
-
-/// Every photo of every set with what `teacher` says about it; the variables of the heads are made in `weights`.
-fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
-    let config = Config::small();
-    let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
-    let stem = places.stem(&config)?;
-    let teacher = places.teacher.clone().unwrap_or_default();
-    let teacher = Teacher::load(&teacher, &places.data, config.stem.input_size)?;
-    let mut examples = Vec::new();
-    for set in GOLD.into_iter().chain(WEAK) {
-        let split = (set, Split::Train);
-        let photos = load(&places.data, &places.out, &stem, split, &WEAK_VIEWS, &tokenizer)?;
-        let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
-        let file = places.out.join(format!("{}-{}.bin", set.file_stem(), teacher.name()));
-        let targets = targets(&teacher, &places.data, &photos, &file)?;
-        examples.extend(samples.into_iter().zip(targets));
-    }
-    Ok(Lessons::new(weights, &config, examples, stem.output_scale())?)
 }
 
 /// Distils the vision encoder from a float teacher on every photo set.

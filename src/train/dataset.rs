@@ -30,7 +30,7 @@ pub enum View {
 }
 
 impl View {
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Original => "original".into(),
             Self::Mirrored => "mirrored".into(),
@@ -42,7 +42,8 @@ impl View {
         matches!(self, Self::Mirrored) || matches!(self, Self::Jittered(n) if n % 2 == 1)
     }
 
-    fn apply(self, photo: &RgbImage, name: &str) -> RgbImage {
+    /// `photo` as it is shown; `name` is what chance depends on.
+    pub(crate) fn apply(self, photo: &RgbImage, name: &str) -> RgbImage {
         let mirrored = |photo: &RgbImage| imageops::flip_horizontal(photo);
         match self {
             Self::Original => photo.clone(),

@@ -225,6 +225,18 @@ impl CaptionVectors {
         vector.iter_mut().for_each(|value| *value /= length.max(f64::MIN_POSITIVE));
         vector
     }
+
+    /// The mean vector of a photo's captions.
+    pub fn mean(&self, captions: &[Vec<String>]) -> Vec<f32> {
+        let mut sums = vec![0.0; self.terms.len()];
+        for caption in captions {
+            let vector = self.vector(caption);
+            sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+        }
+        let count = captions.len().max(1) as f64;
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1")]
+        sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    }
 }
 
 #[cfg(test)]

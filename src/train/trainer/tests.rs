@@ -8,7 +8,7 @@ use crate::tokenizer::read_tokenizer;
 use crate::train::ablation::Ablation;
 use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
-use crate::train::distill::tests::examples;
+use crate::train::distill::lessons::tests::examples;
 use crate::train::distill::{Lessons, Taught};
 use crate::train::teacher::TargetSizes;
 use crate::weights::Weights;
@@ -75,7 +75,7 @@ fn lessons_are_learned_beside_captions() {
     let weights = Weights::fresh(1);
     let (cells, config) = (config().num_patches(), config());
     let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
-    let lessons = Lessons::new(&weights, &config, examples(&config, sizes, 4), 0.02).unwrap();
+    let lessons = Lessons::new(&weights, &config, examples(&config, sizes, 20, 4), 0.02).unwrap();
     let objective = Taught { objective: captioning(&weights, captions()), lessons };
     let mut run = Run::new(weights.variables(), options(40)).unwrap();
     let means = |run: &mut Run| {
