@@ -255,3 +255,23 @@ pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::write(&beside, bytes)?;
     std::fs::rename(beside, file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_have_their_articles() {
+        for (label, expected) in [
+            ("pizza", "a pizza"),
+            ("electric_guitar", "an electric guitar"),
+            ("euphonium", "a euphonium"),
+            ("airplanes", "an airplane"),
+            ("cougar_face", "a cougar"),
+            ("car_side", "a car"),
+            ("scissors", "scissors"),
+        ] {
+            assert_eq!(thing(label), expected);
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Views that the teacher's lessons are about.
+/// Views that the lessons are about; the mirrored one follows the one it mirrors.
 const LESSON_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
@@ -38,22 +38,20 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
     let means: HashMap<(PhotoSet, &str), Arc<[f32]>> = by_photo.zip(means).collect();
     let mut shown = Vec::new();
     for set in GOLD.into_iter().chain(WEAK) {
+        let mut said = Vec::new();
         for view in LESSON_VIEWS {
-            // What the teacher said about a photo holds for its mirrored view, too, mirrored.
-            let (asked, name) = match view {
-                View::Original | View::Mirrored => (View::Original, String::new()),
-                View::Jittered(_) => (view, format!("-{}", view.name())),
-            };
             let split = (set, Split::Train);
             let photos = load(&places.data, &places.out, &stem, split, &[view], &tokenizer)?;
             let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
-            let file = format!("{}-{}{name}.bin", set.file_stem(), teacher.name());
-            let file = places.out.join(file);
-            let targets = targets(&teacher, &places.data, &photos, asked, &file)?;
-            let each = photos.iter().zip(samples).zip(targets);
+            // What was said about a photo holds for its mirrored view, too, mirrored.
+            if view != View::Mirrored {
+                let file = format!("{}-{}-{}.bin", set.file_stem(), teacher.name(), view.name());
+                said = targets(&teacher, &places.data, &photos, view, &places.out.join(file))?;
+            }
+            let each = photos.iter().zip(samples).zip(&said);
             shown.extend(each.map(|((photo, sample), target)| Shown {
                 view: sample.views[0].clone(),
-                target,
+                target: target.clone(),
                 is_mirrored: view == View::Mirrored,
                 words: means.get(&(set, photo.name.as_str())).cloned(),
             }));
