@@ -15,16 +15,16 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|dinov2:FILE]   distils the vision encoder
+       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|lite3:FILE|dinov2:FILE]...   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
-       bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]   trains the whole model
-       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]   goes on by CIDEr of its own captions
+       bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]...   trains the whole model
+       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]...   goes on by CIDEr of its own captions
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers
        bitmar-train export    --data DIR --out DIR --checkpoint FILE... --model FILE [--trained JSON]
        bitmar-train eval      --data DIR --out DIR [--model FILE | --checkpoint FILE...] [--examples N] [--beams N] [--on-train] [--list] [--teacher ...]
-       bitmar-train probe     --data DIR --out DIR [--model FILE] [--checkpoint FILE]... [--teacher dinov2:FILE]   what can be read off each representation
+       bitmar-train probe     --data DIR --out DIR [--model FILE] [--checkpoint FILE]... [--teacher ...]...   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
@@ -77,7 +77,7 @@ impl Arguments {
                 tokenizer: "pkg/model/tokenizer.json".into(),
                 init: None,
                 from: Vec::new(),
-                teacher: None,
+                teachers: Vec::new(),
             },
             checkpoints: Vec::new(),
             model: "pkg/model/model.safetensors".into(),
@@ -160,7 +160,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("data") => a.places.data = parser.value()?.into(),
             Long("out") => a.places.out = parser.value()?.into(),
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
-            Long("teacher") => a.places.teacher = Some(parser.value()?.parse()?),
+            Long("teacher") => a.places.teachers.push(parser.value()?.parse()?),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),

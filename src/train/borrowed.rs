@@ -26,7 +26,7 @@ const SUBJECT: usize = 4;
 const SMALL: [&str; 12] =
     ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
 /// Whom a sentence about an action is about, and who that is if nothing is known but the action.
-const PEOPLE: [(&str, &str); 18] = [
+pub(crate) const PEOPLE: [(&str, &str); 18] = [
     ("man", "person"),
     ("woman", "person"),
     ("boy", "person"),

@@ -28,7 +28,7 @@ use crate::train::recipe;
 use crate::train::restore::{restored, Scored};
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
-use crate::train::teacher::TeacherSource;
+use crate::train::teacher::{Teacher, TeacherError, TeacherSource};
 use crate::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
@@ -83,12 +83,20 @@ pub struct Places {
     /// Checkpoints of earlier stages whose weights are a start, later ones over earlier ones.
     pub from: Vec<PathBuf>,
     /// Whom the vision encoder learns from: Lite2 if none is named in its own stage, nobody in others.
-    pub teacher: Option<TeacherSource>,
+    pub teachers: Vec<TeacherSource>,
 }
 
 impl Places {
     fn checkpoint(&self, stage: &str) -> PathBuf {
         self.out.join(format!("{stage}.safetensors"))
+    }
+
+    /// The teachers, Lite2 if none is named.
+    pub(crate) fn loaded_teachers(&self, config: &Config) -> Result<Vec<Teacher>, TeacherError> {
+        let lite2 = [TeacherSource::Lite2];
+        let named = if self.teachers.is_empty() { &lite2[..] } else { &self.teachers };
+        let size = config.stem.input_size;
+        named.iter().map(|source| Teacher::load(source, &self.data, size)).collect()
     }
 
     pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
@@ -166,11 +174,10 @@ pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
 /// checkpoint go on from it. With `steps`, every stage has only so many: a trial.
 pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
-    let mut places = Places {
-        tokenizer: places.out.join("tokenizer.json"),
-        teacher: Some(places.teacher.clone().unwrap_or_default()),
-        ..places.clone()
-    };
+    let mut places = Places { tokenizer: places.out.join("tokenizer.json"), ..places.clone() };
+    if places.teachers.is_empty() {
+        places.teachers = vec![TeacherSource::default()];
+    }
     if !places.tokenizer.exists() {
         tokenizer(&places.data, &places.tokenizer)?;
     }
@@ -294,7 +301,8 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
 ) -> Result<(), AnyError> {
     let weights = options.ablation.weights(options.seed);
     // Before the captions, which set every variable there is to what it starts from.
-    let lessons = places.teacher.as_ref().map(|_| lessons(places, &weights)).transpose()?;
+    let is_taught = !places.teachers.is_empty();
+    let lessons = is_taught.then(|| lessons(places, &weights)).transpose()?;
     let captioning = captioning(places, &weights, options.ablation)?;
     let variables = weights.variables();
     let objective = objective(captioning, variables.clone());

@@ -14,6 +14,7 @@ use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
 use crate::train::caption_text::{length_class, normalize_caption, word_count};
 use crate::train::data::{load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split};
+use crate::train::origin::without_origin;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -150,7 +151,7 @@ pub fn load_texts(
     let mut texts = Vec::new();
     for file in files {
         let lines = load_caption_text(data, file)?;
-        let lines = lines.iter().map(|line| normalize_caption(line));
+        let lines = lines.iter().map(|line| without_origin(&normalize_caption(line)));
         texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
     }
     Ok(texts)
@@ -171,6 +172,9 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
     if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
         texts.push(format!("a photo of {}", thing(label)));
+    }
+    if photo.split == Split::Train {
+        texts.iter_mut().for_each(|text| *text = without_origin(text));
     }
     let texts = texts.into_iter().filter(|text| !text.is_empty());
     texts.map(|text| tokenized(text, tokenizer)).collect()

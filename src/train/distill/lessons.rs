@@ -1,13 +1,14 @@
-//! What a teacher says about photos, and how far the vision encoder is from it.
+//! What teachers say about photos, and how far the vision encoder is from it.
 //!
-//! Loss: `1 - cos` to the teacher's pooled vector, to each cell of its last map and to what people wrote about the photo, if
-//! they did (the mean tf-idf vector of their captions), all centred, and the cross entropy to the teacher's ImageNet
-//! classes, if it has any (Hinton et al. 2015). The encoder answers through linear heads that are dropped afterwards.
+//! Loss: `1 - cos` to a teacher's pooled vector and to each cell of its last map, both centred, and the cross entropy
+//! to its ImageNet classes, if it has any (Hinton et al. 2015): the mean over all teachers. Beside it `1 - cos` to what
+//! people wrote about the photo, if they did (the mean tf-idf vector of their captions, centred). The encoder
+//! answers through linear heads that are dropped afterwards.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::model::{unit_rows, BitMar};
@@ -19,6 +20,7 @@ use crate::train::efficientnet::Features;
 use crate::train::losses::soft_cross_entropy;
 use crate::train::teacher::{TargetSizes, Teacher};
 use crate::train::trainer::Measures;
+use crate::vision::EncodedPhotos;
 use crate::weights::{Init, ModelError, Weights};
 
 type AnyError = Box<dyn std::error::Error>;
@@ -89,31 +91,93 @@ pub fn targets(
 pub struct Shown {
     /// Its stem features, `[patches * channels]` int8.
     pub view: Arc<[i8]>,
-    /// What the teacher says.
-    pub target: Target,
-    /// Whether the teacher said it about the photo that this view mirrors.
+    /// What each teacher says.
+    pub targets: Vec<Target>,
+    /// Whether they said it about the photo that this view mirrors.
     pub is_mirrored: bool,
     /// What people wrote: a vector of one length for all photos that have one.
     pub words: Option<Arc<[f32]>>,
 }
 
-/// Linear read-outs of the vision encoder, dropped after training.
+/// Linear read-outs of the vision encoder for one teacher, dropped after training, and what its targets are centred by.
 struct Heads {
     pooled: Tensor,
     /// Absent if the teacher has no classes.
     classes: Option<Tensor>,
-    /// Absent if nobody wrote about any photo.
-    words: Option<Tensor>,
     grid: Tensor,
+    pooled_mean: Tensor,
+    grid_mean: Tensor,
+}
+
+impl Heads {
+    /// The heads of teacher number `teacher` of `photos`.
+    fn new(
+        weights: &Weights,
+        hidden: usize,
+        photos: &[Shown],
+        teacher: usize,
+    ) -> std::result::Result<Self, ModelError> {
+        let sizes = photos[0].targets[teacher].sizes;
+        let weights = weights.pp(teacher.to_string());
+        let said = || photos.iter().map(|photo| &photo.targets[teacher]);
+        Ok(Self {
+            pooled: head(&weights, "pooled", sizes.pooled, hidden)?,
+            classes: match sizes.classes {
+                0 => None,
+                classes => Some(head(&weights, "classes", classes, hidden)?),
+            },
+            grid: head(&weights, "grid", sizes.channels, hidden)?,
+            pooled_mean: mean(said().map(Target::pooled), sizes.pooled)?,
+            grid_mean: mean(said().map(Target::grid), sizes.channels)?,
+        })
+    }
+
+    /// How far what was `seen` is from what teacher number `teacher` said in `lesson`, with its parts.
+    fn loss(
+        &self,
+        seen: &EncodedPhotos,
+        lesson: &[Shown],
+        teacher: usize,
+    ) -> Result<Vec<(&'static str, Tensor, f64)>> {
+        let said = || lesson.iter().map(|photo| (&photo.targets[teacher], photo.is_mirrored));
+        let channels = self.grid_mean.elem_count();
+        let pooled = said().flat_map(|(target, _)| target.pooled()).map(|&v| v.into());
+        let grid = said().flat_map(|(target, is_mirrored)| {
+            let map = mirrored(target.grid(), target.sizes.cells.isqrt(), channels, is_mirrored);
+            map.into_iter().map(f32::from)
+        });
+        let pooled = distance(&seen.pooled, &self.pooled, pooled, &self.pooled_mean)?;
+        let grid = distance(&seen.patches, &self.grid, grid, &self.grid_mean)?;
+        let mut parts = vec![("pooled", pooled, 1.0), ("grid", grid, 1.0)];
+        if let Some(head) = &self.classes {
+            let logits = seen.pooled.matmul(&head.t()?)?;
+            let wanted = said().flat_map(|(target, _)| target.logits());
+            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
+            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
+            parts.push(("classes", soft_cross_entropy(&logits, &wanted)?, CLASS_WEIGHT));
+        }
+        Ok(parts)
+    }
+}
+
+/// A read-out of rows `hidden` wide.
+fn head(
+    weights: &Weights,
+    name: &str,
+    outputs: usize,
+    hidden: usize,
+) -> std::result::Result<Tensor, ModelError> {
+    weights.tensor(name, &[outputs, hidden], Init::Normal((hidden as f32).sqrt().recip()))
 }
 
 /// Photos and what is said about them.
 pub struct Lessons {
-    heads: Heads,
-    photos: Vec<Shown>,
-    pooled_mean: Tensor,
-    grid_mean: Tensor,
+    /// One a teacher.
+    heads: Vec<Heads>,
+    /// Absent if nobody wrote about any photo.
+    words: Option<Tensor>,
     words_mean: Tensor,
+    photos: Vec<Shown>,
     stem_scale: f32,
 }
 
@@ -126,7 +190,8 @@ impl Lessons {
     ///
     /// # Panics
     ///
-    /// If there is no photo, or the teacher's map has other cells than the encoder has patches.
+    /// If there is no photo, not the same number of teachers for each, or a teacher's map has other cells than the
+    /// encoder has patches.
     pub fn new(
         weights: &Weights,
         config: &Config,
@@ -134,28 +199,21 @@ impl Lessons {
         stem_scale: f32,
     ) -> std::result::Result<Self, ModelError> {
         let hidden = config.vision.hidden_size;
-        let sizes = photos[0].target.sizes;
+        for target in &photos[0].targets {
+            let cells = target.sizes.cells;
+            assert_eq!(cells, config.num_patches(), "the teacher's map has other cells");
+        }
         let words: Vec<&[f32]> = photos.iter().filter_map(|photo| photo.words.as_deref()).collect();
         let terms = words.first().map_or(0, |words| words.len());
-        assert_eq!(sizes.cells, config.num_patches(), "the teacher's map has other cells");
-        let heads = weights.pp("train").pp("teacher");
-        let init = Init::Normal((hidden as f32).sqrt().recip());
-        let head = |name: &str, outputs: usize| heads.tensor(name, &[outputs, hidden], init);
+        let weights = weights.pp("train").pp("teacher");
+        let teachers = 0..photos[0].targets.len();
+        let heads = teachers.map(|teacher| Heads::new(&weights, hidden, &photos, teacher));
         Ok(Self {
-            heads: Heads {
-                pooled: head("pooled", sizes.pooled)?,
-                classes: match sizes.classes {
-                    0 => None,
-                    classes => Some(head("classes", classes)?),
-                },
-                words: match terms {
-                    0 => None,
-                    terms => Some(head("words", terms)?),
-                },
-                grid: head("grid", sizes.channels)?,
+            heads: heads.collect::<std::result::Result<_, _>>()?,
+            words: match terms {
+                0 => None,
+                terms => Some(head(&weights, "words", terms, hidden)?),
             },
-            pooled_mean: mean(photos.iter().map(|photo| photo.target.pooled()), sizes.pooled)?,
-            grid_mean: mean(photos.iter().map(|photo| photo.target.grid()), sizes.channels)?,
             words_mean: mean(words.into_iter(), terms)?,
             photos,
             stem_scale,
@@ -172,36 +230,27 @@ impl Lessons {
         Lesson(numbers.map(|number| self.photos[number].clone()).collect())
     }
 
-    /// How far what `model` sees is from what the teacher said.
+    /// How far what `model` sees is from what the teachers said.
     pub fn loss(&self, model: &BitMar, lesson: &Lesson) -> Result<(Tensor, Measures)> {
-        let config = model.config();
         let lesson = &lesson.0;
         let views: Vec<_> = lesson.iter().map(|photo| photo.view.clone()).collect();
-        let stem = features(&views, config.stem.output_channels(), self.stem_scale)?;
-        let seen = model.vision().forward(&stem)?;
-        let (side, channels) = (config.stem.output_grid(), self.grid_mean.elem_count());
-        let pooled = lesson.iter().flat_map(|photo| photo.target.pooled()).map(|&v| v.into());
-        let grid = lesson.iter().flat_map(|photo| {
-            let map = mirrored(photo.target.grid(), side, channels, photo.is_mirrored);
-            map.into_iter().map(f32::from)
-        });
-        let pooled = distance(&seen.pooled, &self.heads.pooled, pooled, &self.pooled_mean)?;
-        let grid = distance(&seen.patches, &self.heads.grid, grid, &self.grid_mean)?;
-        let mut measures =
-            Measures::from([("pooled", pooled.to_scalar()?), ("grid", grid.to_scalar()?)]);
-        let mut loss = (pooled + grid)?;
-        if let Some(head) = &self.heads.classes {
-            let logits = seen.pooled.matmul(&head.t()?)?;
-            let wanted = lesson.iter().flat_map(|photo| photo.target.logits());
-            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
-            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
-            let classes = soft_cross_entropy(&logits, &wanted)?;
-            measures.insert("classes", classes.to_scalar()?);
-            loss = (loss + (classes * CLASS_WEIGHT)?)?;
+        let channels = model.config().stem.output_channels();
+        let seen = model.vision().forward(&features(&views, channels, self.stem_scale)?)?;
+        let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        let mut measures = Measures::new();
+        let share = 1.0 / self.heads.len() as f64;
+        for (teacher, heads) in self.heads.iter().enumerate() {
+            for (name, part, weight) in heads.loss(&seen, lesson, teacher)? {
+                #[allow(clippy::cast_possible_truncation, reason = "a share")]
+                {
+                    *measures.entry(name).or_insert(0.0) += part.to_scalar::<f32>()? * share as f32;
+                }
+                loss = (loss + (part * (weight * share))?)?;
+            }
         }
         let told = (0u32..).zip(lesson).filter_map(|(row, p)| Some((row, p.words.as_deref()?)));
         let (rows, words): (Vec<u32>, Vec<&[f32]>) = told.unzip();
-        if let (Some(head), false) = (&self.heads.words, rows.is_empty()) {
+        if let (Some(head), false) = (&self.words, rows.is_empty()) {
             let rows = Tensor::new(rows, &Device::Cpu)?;
             let seen = seen.pooled.index_select(&rows, 0)?;
             let words = words.into_iter().flatten().copied();
@@ -260,10 +309,11 @@ pub(crate) mod tests {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
     }
 
-    /// Photos of noise of which noise is said; half of them have `terms` numbers of words, if any.
+    /// Photos of noise of which a teacher of each of `sizes` says noise; half of them have `terms` numbers of words,
+    /// if any.
     pub(crate) fn examples(
         config: &Config,
-        sizes: TargetSizes,
+        sizes: &[TargetSizes],
         terms: usize,
         count: u64,
     ) -> Vec<Shown> {
@@ -271,10 +321,14 @@ pub(crate) mod tests {
             let mut random = Random::new(seed);
             let len = config.num_patches() * config.stem.output_channels();
             let view: Arc<[i8]> = random_bytes(&mut random, len).into();
-            let bytes = random_bytes(&mut random, sizes.total()).into();
+            let targets = sizes.iter().map(|&sizes| {
+                let bytes = random_bytes(&mut random, sizes.total()).into();
+                Target { bytes, sizes }
+            });
+            let targets = targets.collect();
             let has_words = terms > 0 && seed % 2 == 0;
             let words = has_words.then(|| (0..terms).map(|_| random.uniform()).collect());
-            Shown { view, target: Target { bytes, sizes }, is_mirrored: false, words }
+            Shown { view, targets, is_mirrored: false, words }
         });
         each.collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lessons::{targets, Lessons, Shown};
+use super::lessons::{targets, Lessons, Shown, Target};
 use crate::config::Config;
 use crate::train::batch::Sample;
 use crate::train::commands::{read_tokenizer, Places, GOLD, WEAK};
@@ -11,7 +11,6 @@ use crate::train::data::{PhotoSet, Split};
 use crate::train::dataset::{load, View};
 use crate::train::metrics::words;
 use crate::train::probe::targets::CaptionVectors;
-use crate::train::teacher::Teacher;
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -20,14 +19,13 @@ type AnyError = Box<dyn std::error::Error>;
 const LESSON_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
-/// Every photo of every set with what the teacher of `places`, or Lite2, says about it, and the words of those
+/// Every photo of every set with what the teachers of `places`, or Lite2, say about it, and the words of those
 /// that people have written about; the variables of the heads are made in `weights`.
 pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let teacher = places.teacher.clone().unwrap_or_default();
-    let teacher = Teacher::load(&teacher, &places.data, config.stem.input_size)?;
+    let teachers = places.loaded_teachers(&config)?;
     // One vector of words a photo that people have written about.
     let gold = places.samples(&stem, &GOLD, &[View::Original], &tokenizer)?;
     let told = |sample: &Sample| sample.captions.iter().map(|c| words(&c.text)).collect();
@@ -38,20 +36,25 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
     let means: HashMap<(PhotoSet, &str), Arc<[f32]>> = by_photo.zip(means).collect();
     let mut shown = Vec::new();
     for set in GOLD.into_iter().chain(WEAK) {
-        let mut said = Vec::new();
+        let mut said: Vec<Vec<Target>> = Vec::new();
         for view in LESSON_VIEWS {
             let split = (set, Split::Train);
             let photos = load(&places.data, &places.out, &stem, split, &[view], &tokenizer)?;
             let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
             // What was said about a photo holds for its mirrored view, too, mirrored.
             if view != View::Mirrored {
-                let file = format!("{}-{}-{}.bin", set.file_stem(), teacher.name(), view.name());
-                said = targets(&teacher, &places.data, &photos, view, &places.out.join(file))?;
+                said = vec![Vec::with_capacity(teachers.len()); photos.len()];
+                for teacher in &teachers {
+                    let file = [set.file_stem(), teacher.name(), &view.name()].join("-") + ".bin";
+                    let file = places.out.join(file);
+                    let targets = targets(teacher, &places.data, &photos, view, &file)?;
+                    said.iter_mut().zip(targets).for_each(|(said, target)| said.push(target));
+                }
             }
             let each = photos.iter().zip(samples).zip(&said);
-            shown.extend(each.map(|((photo, sample), target)| Shown {
+            shown.extend(each.map(|((photo, sample), targets)| Shown {
                 view: sample.views[0].clone(),
-                target: target.clone(),
+                targets: targets.clone(),
                 is_mirrored: view == View::Mirrored,
                 words: means.get(&(set, photo.name.as_str())).cloned(),
             }));

@@ -75,7 +75,8 @@ fn lessons_are_learned_beside_captions() {
     let weights = Weights::fresh(1);
     let (cells, config) = (config().num_patches(), config());
     let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
-    let lessons = Lessons::new(&weights, &config, examples(&config, sizes, 20, 4), 0.02).unwrap();
+    let lessons =
+        Lessons::new(&weights, &config, examples(&config, &[sizes], 20, 4), 0.02).unwrap();
     let objective = Taught { objective: captioning(&weights, captions()), lessons };
     let mut run = Run::new(weights.variables(), options(40)).unwrap();
     let means = |run: &mut Run| {
