@@ -13,7 +13,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
-use bitmar::memory::{Episode, EpisodicMemory, SlotRecord, Snapshot};
+use bitmar::memory::{Episode, EpisodicMemory, Origin, SlotRecord, Snapshot};
 use bitmar::random::Random;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{resize, FilterType};
@@ -114,7 +114,7 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
         memory.write(Episode { key, value: row, record }).unwrap();
     }
     assert_eq!(memory.stats().len, slots, "photos were taken for one");
-    Snapshot::write(&memory, &info.sha256)
+    Snapshot::write(&memory, Origin { model_sha256: &info.sha256, keys_sha256: "" })
 }
 
 /// A JPEG as a camera might send it, 1024 x 768.

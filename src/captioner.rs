@@ -49,6 +49,7 @@ pub struct Captioner {
     stem: Stem,
     config: Config,
     sha256: String,
+    keys_sha256: String,
     metadata: BTreeMap<String, String>,
     tokenizer: Tokenizer,
     read_parameters: ReadParameters,
@@ -107,6 +108,7 @@ impl Captioner {
         let LoadedModel { model, stem, config, sha256, metadata } = loaded;
         Ok(Self {
             read_parameters: model.read_parameters()?,
+            keys_sha256: model.keys_sha256()?,
             memory: EpisodicMemory::new(config.memory.num_slots, config.memory.width),
             changes: memory::Changes::new(),
             model,

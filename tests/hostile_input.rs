@@ -6,7 +6,7 @@
 use bitmar::captioner::Captioner;
 use bitmar::checkpoint::{sha256, ModelFile, Provenance};
 use bitmar::config::Config;
-use bitmar::memory::{Episode, EpisodicMemory, SlotRecord, Snapshot};
+use bitmar::memory::{Episode, EpisodicMemory, Origin, SlotRecord, Snapshot};
 use bitmar::model::BitMar;
 use bitmar::random::Random;
 use bitmar::stem::{Stem, StemConfig, StemError, StemTensor};
@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 const TOKENIZER: &[u8] = include_bytes!("../pkg/model/tokenizer.json");
+const ORIGIN: Origin<'_> = Origin { model_sha256: "model", keys_sha256: "keys" };
 /// Files damaged in one place each, spread over the valid one.
 const DAMAGES: usize = 300;
 
@@ -62,7 +63,7 @@ fn snapshot() -> Vec<u8> {
         };
         full.write(Episode { key, value: vec![0.5; memory.width], record }).unwrap();
     }
-    Snapshot::write(&full, "model")
+    Snapshot::write(&full, ORIGIN)
 }
 
 fn header_length(file: &[u8]) -> usize {
@@ -79,7 +80,7 @@ fn places(file: &[u8]) -> impl Iterator<Item = usize> {
 #[test]
 fn the_undamaged_files_are_read() {
     Captioner::new(&MODEL, TOKENIZER, || 0.0).unwrap();
-    Snapshot::read(&SNAPSHOT, "model", &config()).unwrap();
+    Snapshot::read(&SNAPSHOT, ORIGIN, &config()).unwrap();
 }
 
 #[test]
@@ -152,10 +153,10 @@ fn a_damaged_snapshot_is_refused() {
     for place in 0..SNAPSHOT.len() {
         let mut damaged = SNAPSHOT.clone();
         damaged[place] ^= 1 << (place % 8);
-        assert!(Snapshot::read(&damaged, "model", &config()).is_err(), "byte {place}");
+        assert!(Snapshot::read(&damaged, ORIGIN, &config()).is_err(), "byte {place}");
         // Damage to the model's name makes it another model's.
         let _ = Snapshot::read_foreign(&damaged);
-        assert!(Snapshot::read(&SNAPSHOT[..place], "model", &config()).is_err(), "{place} bytes");
+        assert!(Snapshot::read(&SNAPSHOT[..place], ORIGIN, &config()).is_err(), "{place} bytes");
     }
 }
 
@@ -164,7 +165,7 @@ proptest! {
     fn arbitrary_bytes_are_no_model_and_no_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(ModelFile::read(&bytes).is_err());
         prop_assert!(ModelFile::latents(&bytes).is_err());
-        prop_assert!(Snapshot::read(&bytes, "model", &config()).is_err());
+        prop_assert!(Snapshot::read(&bytes, ORIGIN, &config()).is_err());
         prop_assert!(Snapshot::read_foreign(&bytes).is_err());
     }
 
@@ -174,6 +175,6 @@ proptest! {
         file.extend(json.bytes());
         file.extend(data);
         prop_assert!(ModelFile::read(&file).is_err());
-        prop_assert!(Snapshot::read(&file, "model", &config()).is_err());
+        prop_assert!(Snapshot::read(&file, ORIGIN, &config()).is_err());
     }
 }

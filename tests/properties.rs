@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use bitmar::config::{Config, MemoryConfig};
 use bitmar::generate::{BeamSearch, MAX_TOKENS};
 use bitmar::kernels::TernaryMatrix;
-use bitmar::memory::{Episode, EpisodicMemory, ReadParameters, SlotRecord, Snapshot};
+use bitmar::memory::{Episode, EpisodicMemory, Origin, ReadParameters, SlotRecord, Snapshot};
 use bitmar::random::Random;
 use bitmar::tokenizer::FIRST_TEXT_TOKEN;
 use proptest::prelude::*;
 
+const ORIGIN: Origin<'_> = Origin { model_sha256: "model", keys_sha256: "keys" };
 const NUM_SLOTS: usize = 8;
 const WIDTH: usize = 32;
 
@@ -118,10 +119,10 @@ proptest! {
     fn a_snapshot_round_trip_is_exact(calls in prop::collection::vec(call(), 0..60)) {
         let memory = after(&calls);
         let config = Config { memory: MemoryConfig { num_slots: NUM_SLOTS, width: WIDTH }, ..Config::tiny() };
-        let bytes = Snapshot::write(&memory, "model");
-        let again = Snapshot::read(&bytes, "model", &config).unwrap();
+        let bytes = Snapshot::write(&memory, ORIGIN);
+        let again = Snapshot::read(&bytes, ORIGIN, &config).unwrap();
         prop_assert_eq!(&again, &memory);
-        prop_assert_eq!(Snapshot::write(&again, "model"), bytes);
+        prop_assert_eq!(Snapshot::write(&again, ORIGIN), bytes);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use image::RgbImage;
 use super::{millis, CaptionOptions, Captioner, Generation, Seen};
 use crate::error::Error;
 use crate::memory::{
-    Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, SlotIndex, SlotRecord, Snapshot,
-    MAX_CAPTION_TOKENS,
+    Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, Origin, SlotIndex, SlotRecord,
+    Snapshot, MAX_CAPTION_TOKENS,
 };
 use crate::preprocess;
 
@@ -80,7 +80,7 @@ impl Captioner {
 
     /// The memory as bytes.
     pub fn export_memory(&self) -> Vec<u8> {
-        Snapshot::write(&self.memory, &self.sha256)
+        Snapshot::write(&self.memory, self.origin())
     }
 
     /// Puts a snapshot in the memory's place. If it is refused, the memory stays as it is.
@@ -134,8 +134,8 @@ impl Captioner {
         Ok(Snapshot::model_sha256(snapshot)? == self.sha256)
     }
 
-    /// Starts to take over a snapshot of another model: nothing is known of its photos but their thumbnails
-    /// and captions, so these are encoded anew. The memory in use stays as it is.
+    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew, for nothing else is
+    /// left of the photos but their keys: these stay if this model makes the same. The memory in use stays as it is.
     pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
         let foreign = Snapshot::read_foreign(snapshot)?;
         let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());
@@ -150,7 +150,10 @@ impl Captioner {
         }
         adoption.next += 1;
         match self.seen_anew(adoption.foreign.record(place)) {
-            Ok(episode) => adoption.memory.adopt(&adoption.foreign, place, episode)?,
+            Ok(episode) => {
+                let Adoption { foreign, memory, .. } = adoption;
+                memory.adopt(foreign, place, episode, &self.keys_sha256)?;
+            }
             Err(Error::Photo(_) | Error::Memory(_)) => adoption.left += 1,
             Err(error) => return Err(error),
         }
@@ -159,7 +162,7 @@ impl Captioner {
 
     /// What has been taken over so far, as a snapshot of this model.
     pub fn adopted_memory(&self, adoption: &Adoption) -> Vec<u8> {
-        Snapshot::write(&adoption.memory, &self.sha256)
+        Snapshot::write(&adoption.memory, self.origin())
     }
 
     pub(super) fn remember(
@@ -219,8 +222,12 @@ impl Captioner {
         Ok(Seen { key, episode })
     }
 
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin { model_sha256: &self.sha256, keys_sha256: &self.keys_sha256 }
+    }
+
     fn read_snapshot(&self, snapshot: &[u8]) -> Result<EpisodicMemory, Error> {
-        Ok(Snapshot::read(snapshot, &self.sha256, &self.config)?)
+        Ok(Snapshot::read(snapshot, self.origin(), &self.config)?)
     }
 
     /// Changes the memory in a way that can be taken back.

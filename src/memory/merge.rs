@@ -2,11 +2,14 @@
 
 use super::{Episode, EpisodicMemory, Int8Row, MemoryError, Slot, SlotIndex, SlotRecord};
 
-/// The episodes of another model's snapshot. Its keys and values mean nothing here, what was said does.
+/// The episodes of another model's snapshot. Its values mean nothing here, its keys only to a model that makes the
+/// same, what was said does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignMemory {
     pub(super) slots: Vec<(SlotIndex, Slot)>,
     pub(super) tick: u64,
+    /// What its keys were made with, if that is known.
+    pub(super) keys_sha256: Option<String>,
 }
 
 impl ForeignMemory {
@@ -41,17 +44,22 @@ impl EpisodicMemory {
     }
 
     /// Puts in the episode of `foreign` in this place, seen anew as `episode`: with the times and the usage
-    /// that it had.
+    /// that it had, and with its key if that was made with `keys_sha256`, as those of this memory are: the key is the
+    /// whole photo's, `episode` only its thumbnail's.
     pub fn adopt(
         &mut self,
         foreign: &ForeignMemory,
         place: usize,
         episode: Episode,
+        keys_sha256: &str,
     ) -> Result<(), MemoryError> {
         self.check(&episode)?;
         let (index, old) = &foreign.slots[place];
         let Episode { key, value, record } = episode;
-        let (key, value) = (Int8Row::new(&key), Int8Row::new(&value));
+        let is_same_key = foreign.keys_sha256.as_deref() == Some(keys_sha256)
+            && old.key.codes.len() == self.width;
+        let key = if is_same_key { old.key.clone() } else { Int8Row::new(&key) };
+        let value = Int8Row::new(&value);
         let slot = Slot { key, value, record, ..old.clone() };
         self.tick = self.tick.max(foreign.tick);
         let is_free = self.slots.get(*index).is_some_and(Option::is_none);
@@ -188,14 +196,19 @@ mod tests {
         let slot = old.slots[1].as_mut().unwrap();
         (slot.usage, slot.recalls, slot.last_read) = (3.5, 4, 2);
         let slots = old.occupied().map(|(i, slot)| (i, slot.clone())).collect();
-        let foreign = ForeignMemory { slots, tick: old.tick };
+        let keys_sha256 = Some("abc".into());
+        let foreign = ForeignMemory { slots, tick: old.tick, keys_sha256 };
         let mut memory = EpisodicMemory::new(4, WIDTH);
         let seen = Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
-        memory.adopt(&foreign, 1, seen).unwrap();
+        memory.adopt(&foreign, 1, seen.clone(), "def").unwrap();
         let adopted = memory.slots[1].as_ref().unwrap();
         assert_eq!((adopted.usage, adopted.recalls, adopted.last_read), (3.5, 4, 2));
         assert_eq!((adopted.record.written_at, memory.tick), (70, 2));
         assert!(adopted.key.cosine(&unit(50)) > 0.99);
+        let mut memory = EpisodicMemory::new(4, WIDTH);
+        memory.adopt(&foreign, 1, seen, "abc").unwrap();
+        let adopted = memory.slots[1].as_ref().unwrap();
+        assert_eq!(adopted.key, old.slots[1].as_ref().unwrap().key, "the same keys stay");
     }
 
     #[test]

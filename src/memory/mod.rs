@@ -19,7 +19,7 @@ pub use read::{
     ReadParameters, Recall, FORGET_FLOOR, FORGET_HALF_LIFE, MAX_RECALLED, RECALL_THRESHOLD,
     STRANGER_MARGIN,
 };
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Origin, Snapshot, SnapshotError};
 
 /// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos never.
 pub const MERGE_COSINE: f32 = 0.75;

@@ -1,7 +1,7 @@
 //! A memory as bytes: safetensors, specified in docs/model-format.md.
 //!
-//! A snapshot belongs to one model, named by the SHA-256 of its file: keys and values mean nothing to
-//! another. Every size and number is checked before the memory is built, so a damaged file is an `Err`
+//! A snapshot belongs to one model, named by the SHA-256 of its file: its values mean nothing to another, and
+//! its keys only to one that makes the same. Every size and number is checked before the memory is built, so a damaged file is an `Err`
 //! and the memory in use stays as it is. Reading and writing a snapshot gives the same bytes.
 
 mod error;
@@ -48,19 +48,36 @@ impl Version {
     }
 }
 
+/// The entries of the metadata.
+const ENTRIES: [&str; 7] =
+    ["format", "format_version", "model_sha256", "keys_sha256", "config", "tick", "sha256"];
+
+/// What the models that wrote version 3 before it said so made keys with: all that were shipped.
+const KEYS_UNTIL_SAID: &str = "37ba4b2a14f683c1302245a926d2b3482e0d4184bd053f199d759ff18d1448fb";
+
+/// Whose memory it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// SHA-256 of the model's file.
+    pub model_sha256: &'a str,
+    /// SHA-256 of what it makes keys with: [`BitMar::keys_sha256`](crate::model::BitMar::keys_sha256).
+    pub keys_sha256: &'a str,
+}
+
 /// A memory stored as bytes.
 pub struct Snapshot;
 
 impl Snapshot {
-    /// The bytes of `memory`, which belongs to the model of this SHA-256.
-    pub fn write(memory: &EpisodicMemory, model_sha256: &str) -> Vec<u8> {
+    /// The bytes of `memory`.
+    pub fn write(memory: &EpisodicMemory, origin: Origin<'_>) -> Vec<u8> {
         let slots: Vec<(usize, &Slot)> = memory.occupied().collect();
         let (rows, width) = (slots.len(), memory.width);
         let config = MemoryConfig { num_slots: memory.num_slots(), width };
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("format_version".to_owned(), Version::WRITTEN.to_owned()),
-            ("model_sha256".to_owned(), model_sha256.to_owned()),
+            ("model_sha256".to_owned(), origin.model_sha256.to_owned()),
+            ("keys_sha256".to_owned(), origin.keys_sha256.to_owned()),
             ("config".to_owned(), to_json(&config)),
             ("tick".to_owned(), memory.tick.to_string()),
         ]);
@@ -114,14 +131,14 @@ impl Snapshot {
         to_safetensors(&tensors, &metadata)
     }
 
-    /// The memory in `bytes`, if it belongs to the model of this SHA-256 and configuration.
+    /// The memory in `bytes`, if it belongs to the model of `origin` and this configuration.
     pub fn read(
         bytes: &[u8],
-        model_sha256: &str,
+        origin: Origin<'_>,
         config: &Config,
     ) -> Result<EpisodicMemory, SnapshotError> {
         let contents = Contents::new(bytes)?;
-        contents.check_model(model_sha256, &config.memory)?;
+        contents.check_model(origin, &config.memory)?;
         let MemoryConfig { num_slots, width } = config.memory;
         let mut memory = EpisodicMemory::new(num_slots, width);
         memory.tick = contents.tick;
@@ -139,8 +156,10 @@ impl Snapshot {
     /// The episodes in `bytes`, whatever model they belong to.
     pub fn read_foreign(bytes: &[u8]) -> Result<ForeignMemory, SnapshotError> {
         let contents = Contents::new(bytes)?;
-        let tick = contents.tick;
-        Ok(ForeignMemory { slots: contents.slots(None)?, tick })
+        let until_said = contents.version == Version::Three;
+        let until_said = until_said.then(|| KEYS_UNTIL_SAID.to_owned());
+        let (tick, keys_sha256) = (contents.tick, contents.said_keys.clone().or(until_said));
+        Ok(ForeignMemory { slots: contents.slots(None)?, tick, keys_sha256 })
     }
 }
 
@@ -149,6 +168,8 @@ struct Contents<'a> {
     file: SafeTensors<'a>,
     version: Version,
     model_sha256: String,
+    /// What its keys were made with, if it says so.
+    said_keys: Option<String>,
     config: MemoryConfig,
     tick: u64,
 }
@@ -176,13 +197,22 @@ impl<'a> Contents<'a> {
         if get("sha256") != checksum(&get("tick"), tensors) {
             return Err(SnapshotError::Damaged);
         }
-        Ok(Self { file, version, model_sha256: get("model_sha256"), config, tick })
+        // A name that is not known is one that was damaged.
+        if metadata.keys().any(|name| !ENTRIES.contains(&name.as_str())) {
+            return Err(SnapshotError::Damaged);
+        }
+        let said_keys = metadata.get("keys_sha256").cloned();
+        Ok(Self { file, version, model_sha256: get("model_sha256"), said_keys, config, tick })
     }
 
-    fn check_model(&self, sha256: &str, config: &MemoryConfig) -> Result<(), SnapshotError> {
-        if self.model_sha256 != sha256 {
-            let (expected, found) = (sha256.to_owned(), self.model_sha256.clone());
+    fn check_model(&self, origin: Origin<'_>, config: &MemoryConfig) -> Result<(), SnapshotError> {
+        if self.model_sha256 != origin.model_sha256 {
+            let (expected, found) = (origin.model_sha256.to_owned(), self.model_sha256.clone());
             return Err(SnapshotError::OtherModel { expected, found });
+        }
+        // The checksum leaves it out, as older versions do.
+        if self.said_keys.as_ref().is_some_and(|keys| keys != origin.keys_sha256) {
+            return Err(SnapshotError::Damaged);
         }
         if self.config != *config {
             return Err(SnapshotError::WrongSize {

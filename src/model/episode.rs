@@ -3,6 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::{row, BitMar, EncodedTexts};
+use crate::checkpoint::sha256;
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::generate::BeamSearch;
@@ -99,6 +100,18 @@ impl BitMar {
         let episode =
             projections.episode_proj.forward(&projections.fused_norm.forward(&pooled)?)?;
         projections.episode_norm.forward(&episode)
+    }
+
+    /// SHA-256 of what keys are made with. It was fitted to what one stem sees: models with the same numbers have the
+    /// same stem and understand each other's keys.
+    pub fn keys_sha256(&self) -> Result<String> {
+        let mut bytes = Vec::new();
+        for tensor in [&self.episode.key_mean, &self.episode.key_whitening] {
+            with_values(tensor, |values| {
+                bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()))
+            })?;
+        }
+        Ok(sha256(&bytes))
     }
 
     /// Memory keys of the photos whose stem features are `[photos * patches, channels]`: unit length,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::captioner::{CaptionOptions, Captioner};
 use crate::error::Error;
+use crate::memory::{Origin, Snapshot};
 use crate::preprocess;
 use crate::random::Random;
 use crate::train::caption_text::normalize_caption;
@@ -132,7 +133,11 @@ pub struct MemoryEvaluation {
     pub others: Others,
     /// As `perturbed`, mirrored photos only, after the memory was saved and loaded.
     pub reloaded: Returns,
-    /// The same without a memory.
+    /// As `perturbed`, after the memory was another model's and was taken over with its keys.
+    pub taken_over_keys: Returns,
+    /// The same if that model made other keys: nothing but thumbnails is left of the photos.
+    pub taken_over_thumbnails: Returns,
+    /// As `reloaded`, without a memory.
     pub empty: Returns,
     /// The same with every correction given to another photo's slot.
     pub shuffled: Returns,
@@ -168,11 +173,7 @@ pub fn evaluate_memory(
     let mirrored = copies(&images(&taught[..PROBES.min(taught.len())])?, Copy::Mirrored);
     let empty = returns(captioner, &mirrored, &texts)?;
     teach(captioner, taught, &texts, 0)?;
-    let mut by_copy = Vec::new();
-    for copy in Copy::ALL {
-        let copies = copies(&images(taught)?, copy);
-        by_copy.push((copy, returns(captioner, &copies, &texts)?));
-    }
+    let by_copy = by_copy_of(captioner, taught, &texts)?;
     let alone = CaptionOptions { repeat: false, ..CaptionOptions::default() };
     let all_mirrored = copies(&images(taught)?, Copy::Mirrored);
     let by_decoder = compared(&captions_with(captioner, &all_mirrored, &alone)?, &texts);
@@ -186,11 +187,16 @@ pub fn evaluate_memory(
     captioner.clear_memory();
     teach(captioner, taught, &texts, 1)?;
     let shuffled = returns(captioner, &mirrored, &texts)?;
+    let keys = captioner.origin().keys_sha256.to_owned();
+    let taken_over_keys = taken_over(captioner, taught, &texts, &keys)?;
+    let taken_over_thumbnails = taken_over(captioner, taught, &texts, "others")?;
     let by_episodes = by_episodes(captioner, photos, &texts)?;
     let thumbnails: usize = captioner.memory().iter().map(|(_, r)| r.thumbnail.len()).sum();
     Ok(MemoryEvaluation {
         corrections,
         perturbed: mean(&by_copy[1..]),
+        taken_over_keys,
+        taken_over_thumbnails,
         by_copy,
         by_decoder,
         others: Others {
@@ -204,6 +210,34 @@ pub fn evaluate_memory(
         snapshot_bytes: captioner.export_memory().len() - thumbnails,
         by_episodes,
     })
+}
+
+/// What every kind of copy of `photos` gets, whose first corrections are `texts`.
+fn by_copy_of(
+    captioner: &Captioner,
+    photos: &[Described],
+    texts: &[Correction],
+) -> Result<Vec<(Copy, Returns)>, Error> {
+    let photos = images(photos)?;
+    let each = Copy::ALL.into_iter();
+    each.map(|copy| Ok((copy, returns(captioner, &copies(&photos, copy), texts)?))).collect()
+}
+
+/// As [`by_copy_of`], after the memory of another model with keys of this origin was taken over: nothing but thumbnails,
+/// captions and keys is left of its photos.
+fn taken_over(
+    captioner: &mut Captioner,
+    photos: &[Described],
+    texts: &[Correction],
+    keys_sha256: &str,
+) -> Result<Returns, Error> {
+    captioner.clear_memory();
+    teach(captioner, photos, texts, 0)?;
+    let origin = Origin { model_sha256: "another", keys_sha256 };
+    let mut adoption = captioner.begin_adoption(&Snapshot::write(captioner.memory(), origin))?;
+    while captioner.adopt_next(&mut adoption)? {}
+    captioner.import_memory(&captioner.adopted_memory(&adoption))?;
+    Ok(mean(&by_copy_of(captioner, photos, texts)?[1..]))
 }
 
 /// The last photos of 1, 10, 100, .. written ones.

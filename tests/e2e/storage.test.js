@@ -117,10 +117,11 @@ test("another model's memory is encoded anew, and its snapshot kept", async () =
     const bitmar = await load({ onProgress: (/** @type {any} */ { phase }) => phases.push(phase) });
     const [now] = await bitmar.memory.list();
     const aside = (await bitmar.memory.listAside()).length;
+    const { text } = await bitmar.caption(photos[0], { remember: false });
     await bitmar.memory.clear();
     await bitmar.memory.import(exported, { mode: 'merge' });
-    return { old, now, phases: phases.slice(-3), notices, aside, imported: await texts(bitmar), again: (await texts(await load())).length };
+    return { old, now, phases: phases.slice(-3), notices, aside, text, imported: await texts(bitmar), again: (await texts(await load())).length };
   });
-  assert.deepEqual(result, { phases: ['start', 'adopt', 'ready'], notices: ['memory-adopted'], aside: 1, imported: ['Rex'], again: 1 });
+  assert.deepEqual(result, { phases: ['start', 'adopt', 'ready'], notices: ['memory-adopted'], aside: 1, text: 'Rex', imported: ['Rex'], again: 1 });
   assert.deepEqual(now, old, 'caption, time and thumbnail stay');
 });

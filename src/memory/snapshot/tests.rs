@@ -2,6 +2,8 @@ use super::*;
 use crate::memory::{Episode, SlotRecord};
 use crate::random::Random;
 
+const ORIGIN: Origin<'_> = Origin { model_sha256: "abc", keys_sha256: "keys" };
+
 fn config() -> Config {
     Config { memory: MemoryConfig { num_slots: 8, width: 32 }, ..Config::tiny() }
 }
@@ -29,23 +31,24 @@ fn memory() -> EpisodicMemory {
 
 #[test]
 fn reading_gives_the_memory_that_was_written() {
-    let bytes = Snapshot::write(&memory(), "abc");
-    assert_eq!(Snapshot::read(&bytes, "abc", &config()).unwrap(), memory());
+    let bytes = Snapshot::write(&memory(), ORIGIN);
+    assert_eq!(Snapshot::read(&bytes, ORIGIN, &config()).unwrap(), memory());
 }
 
 #[test]
 fn reading_and_writing_gives_the_same_bytes() {
     for memory in [memory(), EpisodicMemory::new(8, 32)] {
-        let bytes = Snapshot::write(&memory, "abc");
-        let again = Snapshot::write(&Snapshot::read(&bytes, "abc", &config()).unwrap(), "abc");
+        let bytes = Snapshot::write(&memory, ORIGIN);
+        let again = Snapshot::write(&Snapshot::read(&bytes, ORIGIN, &config()).unwrap(), ORIGIN);
         assert_eq!(bytes, again);
     }
 }
 
 #[test]
 fn another_models_snapshot_is_refused_but_its_records_can_be_read() {
-    let bytes = Snapshot::write(&memory(), "abc");
-    let error = Snapshot::read(&bytes, "def", &config()).unwrap_err();
+    let bytes = Snapshot::write(&memory(), ORIGIN);
+    let other = Origin { model_sha256: "def", ..ORIGIN };
+    let error = Snapshot::read(&bytes, other, &config()).unwrap_err();
     assert!(matches!(error, SnapshotError::OtherModel { .. }), "{error}");
     let foreign = Snapshot::read_foreign(&bytes).unwrap();
     let records: Vec<_> = (0..foreign.len()).map(|place| foreign.record(place)).collect();
@@ -57,51 +60,62 @@ fn version_1_is_read_with_no_recalls_counted() {
     let bytes = include_bytes!("../../../tests/fixtures/memory-v1.safetensors");
     let mut expected = memory();
     expected.slots.iter_mut().flatten().for_each(|slot| slot.recalls = 0);
-    assert_eq!(Snapshot::read(bytes, "abc", &config()).unwrap(), expected);
+    assert_eq!(Snapshot::read(bytes, ORIGIN, &config()).unwrap(), expected);
 }
 
 #[test]
 fn version_2_is_read() {
     let bytes = include_bytes!("../../../tests/fixtures/memory-v2.safetensors");
-    assert_eq!(Snapshot::read(bytes, "abc", &config()).unwrap(), memory());
+    assert_eq!(Snapshot::read(bytes, ORIGIN, &config()).unwrap(), memory());
 }
 
 #[test]
 fn version_3_is_written_as_ever() {
-    let bytes = include_bytes!("../../../tests/fixtures/memory-v3.safetensors");
-    assert!(Snapshot::write(&memory(), "abc") == *bytes, "specified in docs/model-format.md");
-    assert_eq!(Snapshot::read(bytes, "abc", &config()).unwrap(), memory());
+    let bytes = include_bytes!("../../../tests/fixtures/memory-v3-keys.safetensors");
+    assert!(Snapshot::write(&memory(), ORIGIN) == *bytes, "specified in docs/model-format.md");
+    assert_eq!(Snapshot::read(bytes, ORIGIN, &config()).unwrap(), memory());
+    let keys = |bytes: &[u8]| Snapshot::read_foreign(bytes).unwrap().keys_sha256;
+    assert_eq!(keys(bytes).as_deref(), Some("keys"));
+    let other = Origin { keys_sha256: "other", ..ORIGIN };
+    let error = Snapshot::read(bytes, other, &config()).unwrap_err();
+    assert!(matches!(error, SnapshotError::Damaged), "{error}");
+    // Before it told what its keys were made with, only shipped models wrote it.
+    let before = include_bytes!("../../../tests/fixtures/memory-v3.safetensors");
+    assert_eq!(Snapshot::read(before, ORIGIN, &config()).unwrap(), memory());
+    assert_eq!(keys(before).as_deref(), Some(KEYS_UNTIL_SAID));
+    let first = include_bytes!("../../../tests/fixtures/memory-v2.safetensors");
+    assert_eq!(keys(first), None);
 }
 
 #[test]
 fn a_memory_of_another_size_is_refused() {
-    let bytes = Snapshot::write(&EpisodicMemory::new(9, 32), "abc");
-    let error = Snapshot::read(&bytes, "abc", &config()).unwrap_err();
+    let bytes = Snapshot::write(&EpisodicMemory::new(9, 32), ORIGIN);
+    let error = Snapshot::read(&bytes, ORIGIN, &config()).unwrap_err();
     assert!(matches!(error, SnapshotError::WrongSize { num_slots: 9, .. }), "{error}");
 }
 
 #[test]
 fn tokens_beyond_the_vocabulary_are_refused() {
-    let bytes = Snapshot::write(&memory(), "abc");
+    let bytes = Snapshot::write(&memory(), ORIGIN);
     let small = Config { vocab_size: 21, ..config() };
-    let error = Snapshot::read(&bytes, "abc", &small).unwrap_err();
+    let error = Snapshot::read(&bytes, ORIGIN, &small).unwrap_err();
     assert!(matches!(error, SnapshotError::InvalidNumber { name: "tokens", .. }), "{error}");
 }
 
 #[test]
 fn every_truncation_is_refused() {
-    let bytes = Snapshot::write(&memory(), "abc");
+    let bytes = Snapshot::write(&memory(), ORIGIN);
     for length in 0..bytes.len() {
-        assert!(Snapshot::read(&bytes[..length], "abc", &config()).is_err(), "{length} bytes");
+        assert!(Snapshot::read(&bytes[..length], ORIGIN, &config()).is_err(), "{length} bytes");
     }
 }
 
 #[test]
 fn every_flipped_bit_is_refused() {
-    let bytes = Snapshot::write(&memory(), "abc");
+    let bytes = Snapshot::write(&memory(), ORIGIN);
     for bit in 0..8 * bytes.len() {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(Snapshot::read(&damaged, "abc", &config()).is_err(), "bit {bit}");
+        assert!(Snapshot::read(&damaged, ORIGIN, &config()).is_err(), "bit {bit}");
     }
 }
