@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const CAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos/cat.jpg");
 const COFFEE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos/coffee.jpg");
@@ -156,4 +156,33 @@ fn what_needs_a_memory_says_so() {
     let output = output.unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("--memory"));
+}
+
+#[test]
+fn several_command_lines_at_once_lose_nothing_of_what_the_others_learn() {
+    let folder = Folder::new("at-once");
+    let memory = folder.memory();
+    let photos = [(CAT, "my cat"), (COFFEE, "my cup")];
+    let lock = memory.with_file_name("memory.safetensors.lock");
+    // Who is gone holds nobody up.
+    let mut gone = Command::new(env!("CARGO_BIN_EXE_bitmar"));
+    let mut gone = gone.arg("help").stdout(Stdio::null()).spawn().unwrap();
+    gone.wait().unwrap();
+    std::fs::write(&lock, gone.id().to_string()).unwrap();
+    let at_once = |arguments: &(dyn Fn(usize) -> Vec<&'static str> + Sync)| {
+        std::thread::scope(|scope| {
+            let run = |i| run(&memory, &arguments(i));
+            let runs: Vec<_> = (0..4).map(|i| scope.spawn(move || run(i))).collect();
+            for run in runs {
+                succeeded(&run.join().unwrap());
+            }
+        });
+    };
+    at_once(&|i| vec!["correct", photos[i % 2].0, photos[i % 2].1]);
+    at_once(&|i| vec!["caption", photos[i % 2].0]);
+    let list = list(&memory);
+    for (_, text) in photos {
+        assert!(list.contains(&format!("corrected\trecalled 2\t{text}\n")), "{list}");
+    }
+    assert_eq!(folder.files(), ["memory.safetensors"], "nothing is left beside it");
 }

@@ -2,6 +2,7 @@
 /** What the command line does, by name. */
 import { readFile } from 'node:fs/promises';
 import { BitMar } from '../index.js';
+import { locked } from './lock.js';
 import { replace, restore, store } from './memory.js';
 
 /**
@@ -11,7 +12,7 @@ import { replace, restore, store } from './memory.js';
 
 /** @type {Record<string, (settings: Settings, ...words: string[]) => Promise<void>>} */
 export const commands = {
-  caption: (settings, ...photos) => using(settings, (bitmar) => captionAll(bitmar, settings, photos)),
+  caption: (settings, ...photos) => captionAll(settings, photos),
   correct: (settings, photo, text) =>
     changing(settings, async (bitmar) => bitmar.correct(await readFile(photo), text)),
   'memory list': (settings) => inMemory(settings, async (bitmar) => {
@@ -30,47 +31,60 @@ export const commands = {
     changing(settings, async (bitmar) => bitmar.memory.import(await readFile(file)), false),
   // The file is not read: what cannot be read can still be cleared.
   'memory clear': (settings) =>
-    inMemory(settings, async (bitmar) => replace(/** @type {string} */ (settings.memory), await bitmar.memory.export()), false),
+    inMemory(settings, (bitmar, file) => locked(file, async () => replace(file, await bitmar.memory.export())), false),
 };
 
-/** @param {Settings} settings @param {(bitmar: BitMar) => Promise<void>} run @param {boolean} [isRead] whether the memory's file is */
-async function using({ memory }, run, isRead = true) {
+/** @param {(bitmar: BitMar) => Promise<void>} run */
+async function using(run) {
   const bitmar = await BitMar.load();
   try {
-    if (memory && isRead) await restore(bitmar, memory);
     await run(bitmar);
   } finally {
     bitmar.close();
   }
 }
 
-/** @type {typeof using} */
-async function inMemory(settings, run, isRead) {
-  if (!settings.memory) throw new Error("name the memory's file with --memory");
-  await using(settings, run, isRead);
+/** @param {Settings} settings @param {(bitmar: BitMar, file: string) => Promise<void>} run @param {boolean} [isRead] whether the memory's file is */
+async function inMemory({ memory }, run, isRead = true) {
+  if (!memory) throw new Error("name the memory's file with --memory");
+  await using(async (bitmar) => {
+    if (isRead) await restore(bitmar, memory);
+    await run(bitmar, memory);
+  });
 }
 
 /** @param {Settings} settings @param {(bitmar: BitMar) => Promise<unknown>} change @param {boolean} [isRead] */
-const changing = (settings, change, isRead) =>
-  inMemory(settings, async (bitmar) => {
+const changing = (settings, change, isRead = true) =>
+  inMemory(settings, (bitmar, file) => locked(file, async () => {
+    if (isRead) await restore(bitmar, file);
     await change(bitmar);
-    await store(bitmar, /** @type {string} */ (settings.memory));
-  }, isRead);
+    await store(bitmar, file);
+  }), false);
 
-/** @param {BitMar} bitmar @param {Settings} settings @param {string[]} photos */
-async function captionAll(bitmar, { memory, json, remember, options }, photos) {
-  for (const photo of photos) {
+/** @param {Settings} settings @param {string[]} photos */
+const captionAll = ({ memory, json, remember, options }, photos) => using(async (bitmar) => {
+  /** What the file holds, as far as we know. @type {Uint8Array | undefined} */ let known;
+  /** @param {string} photo */
+  const caption = async (photo) => {
     try {
       // Without a memory's file each is alone: none leans on those before it.
       const caption = await bitmar.caption(await readFile(photo), { ...options, remember, countRecalls: remember });
       const { text, tokens, confidence, timings: ms } = caption;
       console.log(json ? JSON.stringify({ photo, text, tokens, confidence, ms }) : `${photo}: ${text}`);
+      return true;
     } catch (/** @type {any} */ { code, message }) {
       process.exitCode = 1;
       console.error(`${photo}: ${message}`);
       if (json) console.log(JSON.stringify({ photo, error: { code, message } }));
-      continue;
+      return false;
     }
-    if (memory && remember) await store(bitmar, memory);
+  };
+  if (memory && !remember) await restore(bitmar, memory);
+  for (const photo of photos) {
+    if (!memory || !remember) await caption(photo);
+    else await locked(memory, async () => {
+      await restore(bitmar, memory, known);
+      if (await caption(photo)) known = await store(bitmar, memory);
+    });
   }
-}
+});

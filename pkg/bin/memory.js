@@ -5,10 +5,11 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 
 /** @typedef {import('../index.js').BitMar} BitMar */
 
-/** Fills the memory from a file, if there is one. Another model's is encoded anew. @param {BitMar} bitmar @param {string} path */
-export async function restore(bitmar, path) {
+/** Fills the memory from a file, if there is one and it does not hold `known`. Another model's is encoded anew.
+ * @param {BitMar} bitmar @param {string} path @param {Uint8Array} [known] */
+export async function restore(bitmar, path, known) {
   const snapshot = await contents(path);
-  if (!snapshot) return;
+  if (!snapshot || (known && snapshot.equals(known))) return;
   const left = await bitmar.memory.import(snapshot).catch(({ message }) => {
     throw new Error(`${path}: ${message}`);
   });
@@ -17,13 +18,16 @@ export async function restore(bitmar, path) {
   console.error(`bitmar: the memory is another model's: ${used} of ${used + left} photos taken over`);
 }
 
-/** Writes the memory to its file. One of another model that is there is kept beside it. @param {BitMar} bitmar @param {string} path */
+/** Writes the memory to its file, and returns what it wrote. One of another model that is there is kept beside it.
+ * @param {BitMar} bitmar @param {string} path */
 export async function store(bitmar, path) {
   const old = await contents(path);
   if (old && !isOwn(bitmar, old)) {
     await replace(`${path}.${createHash('sha256').update(old).digest('hex').slice(0, 12)}.old`, old);
   }
-  await replace(path, await bitmar.memory.export());
+  const snapshot = await bitmar.memory.export();
+  await replace(path, snapshot);
+  return snapshot;
 }
 
 /** @param {string} path */

@@ -1,11 +1,13 @@
 // @ts-check
 /** The packed package in Node: the import, the same interface without a worker, and the command. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { installed, run } from './packed.js';
 import { launch, photo } from './support.js';
@@ -194,6 +196,26 @@ test('npx bitmar keeps corrections in a file, recalls them, and lists, deletes, 
   await other.does('memory', 'clear');
   assert.equal(await other.list(), '');
   assert.deepEqual((await readdir(its.folder)).filter((name) => name.includes('.tmp')), []);
+});
+
+test('several npx bitmar at once lose nothing of what the others learn', async () => {
+  const { memory, list, does } = withMemory('shared');
+  const lock = `${memory}.lock`;
+  const names = ['cat', 'coffee', 'rocket', 'astronaut'];
+  // Who is gone holds nobody up.
+  await writeFile(lock, String(spawnSync(process.execPath, ['--version']).pid));
+  await Promise.all(names.map((name) => does('correct', photo(name), `my ${name}`)));
+  for (const name of names) assert.match(await list(), new RegExp(`corrected\trecalled 0\tmy ${name}\n`));
+  // Who is not, does.
+  await writeFile(lock, String(process.pid));
+  const before = await readFile(memory);
+  const recalling = Promise.all(names.map((name) => does(photo(name))));
+  await sleep(1500);
+  assert.deepEqual(await readFile(memory), before);
+  await rm(lock);
+  assert.deepEqual(await recalling, names.map((name) => `${photo(name)}: my ${name}\n`));
+  for (const name of names) assert.match(await list(), new RegExp(`corrected\trecalled 1\tmy ${name}\n`));
+  assert.deepEqual((await readdir(its.folder)).filter((name) => name.includes('.lock')), []);
 });
 
 test('npx bitmar refuses a damaged memory, takes over another model\'s, and says when it needs one', async () => {

@@ -1,16 +1,19 @@
 //! `bitmar`: captions photos, and shows and teaches the memory, on the command line.
 
 use std::error::Error as StdError;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
-use bitmar::checkpoint::sha256;
 use bitmar::memory::SlotRecord;
 use lexopt::prelude::*;
 use serde::Serialize;
+
+mod memory_file;
+
+use memory_file::{replace, restore, store, Lock};
 
 const USAGE: &str = "\
 bitmar caption [OPTIONS] PHOTO...          say what photos show
@@ -135,19 +138,30 @@ fn parse() -> Result<Arguments, Failure> {
 /// Captions every photo; one that fails is reported and the others go on.
 fn caption(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut captioner = load(arguments)?;
+    let changed = arguments.memory.as_deref().filter(|_| arguments.options.remember);
+    if let (Some(memory), None) = (&arguments.memory, changed) {
+        restore(&mut captioner, memory, None)?;
+    }
+    // What the memory's file holds, as far as we know.
+    let mut known: Option<Vec<u8>> = None;
     let mut code = ExitCode::SUCCESS;
     for path in arguments.words[1..].iter().map(Path::new) {
         let photo = path.to_string_lossy();
+        let lock = changed.map(Lock::take).transpose()?;
+        if let Some(memory) = changed {
+            restore(&mut captioner, memory, known.as_deref())?;
+        }
         let caption = read_photo(path).and_then(|bytes| {
             captioner
                 .caption(&bytes, &arguments.options)
                 .map_err(|error| CodeAndMessage { code: error.code(), message: error.to_string() })
         });
-        match (&caption, &arguments.memory) {
-            (Ok(_), Some(memory)) if arguments.options.remember => store(&captioner, memory)?,
-            (Ok(_), _) => {}
+        match (&caption, changed) {
+            (Ok(_), Some(memory)) => known = Some(store(&captioner, memory)?),
+            (Ok(_), None) => {}
             (Err(_), _) => code = ExitCode::FAILURE,
         }
+        drop(lock);
         match (&caption, arguments.json) {
             (Ok(caption), true) => print_line(&line(&photo, caption))?,
             (Ok(caption), false) => println!("{photo}: {}", caption.text),
@@ -162,18 +176,35 @@ fn caption(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn correct(arguments: &Arguments, text: &str) -> Result<ExitCode, Failure> {
-    let memory = memory_file(arguments)?;
-    let mut captioner = load(arguments)?;
     let photo = Path::new(&arguments.words[1]);
     let bytes = read_photo(photo).map_err(|error| error.message)?;
-    captioner.teach(&bytes, text)?;
+    change(arguments, |captioner| Ok(captioner.teach(&bytes, text).map(|_| ())?))
+}
+
+/// Changes the memory in its file.
+fn change(
+    arguments: &Arguments,
+    change: impl FnOnce(&mut Captioner) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let memory = memory_file(arguments)?;
+    let mut captioner = load(arguments)?;
+    let _lock = Lock::take(memory)?;
+    restore(&mut captioner, memory, None)?;
+    change(&mut captioner)?;
     store(&captioner, memory)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The captioner with the memory of its file.
+fn remembering(arguments: &Arguments) -> Result<Captioner, Failure> {
+    let memory = memory_file(arguments)?;
+    let mut captioner = load(arguments)?;
+    restore(&mut captioner, memory, None)?;
+    Ok(captioner)
+}
+
 fn list_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    memory_file(arguments)?;
-    let captioner = load(arguments)?;
+    let captioner = remembering(arguments)?;
     for (slot, record) in captioner.memory().iter() {
         let recalls = captioner.memory().recalls(slot);
         let SlotRecord { caption, corrected, written_at, .. } = record;
@@ -189,26 +220,25 @@ fn list_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn export_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    memory_file(arguments)?;
-    let snapshot = load(arguments)?.export_memory();
+    let snapshot = remembering(arguments)?.export_memory();
     std::io::Write::write_all(&mut std::io::stdout().lock(), &snapshot)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn delete_memory(arguments: &Arguments, slot: &str) -> Result<ExitCode, Failure> {
-    let memory = memory_file(arguments)?;
     let slot = slot.parse().map_err(|_| format!("expected a slot's number, found {slot:?}"))?;
-    let mut captioner = load(arguments)?;
-    captioner.delete_memory(slot)?;
-    store(&captioner, memory)?;
-    Ok(ExitCode::SUCCESS)
+    change(arguments, |captioner| Ok(captioner.delete_memory(slot)?))
 }
 
 /// Replaces the file without reading it; one of another model is taken over.
 fn import_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let memory = memory_file(arguments)?;
     let imported = Path::new(&arguments.words[2]);
-    let captioner = load_with(arguments, Some(imported))?;
+    // A file that is not there is no empty memory.
+    std::fs::metadata(imported).map_err(|error| at(imported, &error))?;
+    let mut captioner = load(arguments)?;
+    restore(&mut captioner, imported, None)?;
+    let _lock = Lock::take(memory)?;
     replace(memory, &captioner.export_memory())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -216,53 +246,17 @@ fn import_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Replaces the file without reading it: what cannot be read can still be cleared.
 fn clear_memory(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let memory = memory_file(arguments)?;
-    replace(memory, &load_with(arguments, None)?.export_memory())?;
+    let empty = load(arguments)?.export_memory();
+    let _lock = Lock::take(memory)?;
+    replace(memory, &empty)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The captioner with the memory of the file, empty if there is no file yet.
+/// The captioner with an empty memory.
 fn load(arguments: &Arguments) -> Result<Captioner, Failure> {
-    load_with(arguments, arguments.memory.as_deref().filter(|path| path.exists()))
-}
-
-/// The captioner with the memory of this file, or with an empty one.
-fn load_with(arguments: &Arguments, memory: Option<&Path>) -> Result<Captioner, Failure> {
     let model = asset(arguments.model.as_deref(), "model.safetensors")?;
     let tokenizer = asset(arguments.tokenizer.as_deref(), "tokenizer.json")?;
-    let mut captioner = Captioner::new(&model, &tokenizer, now)?;
-    if let Some(path) = memory {
-        let snapshot = std::fs::read(path).map_err(|error| at(path, &error))?;
-        restore(&mut captioner, &snapshot).map_err(|error| at(path, &*error))?;
-    }
-    Ok(captioner)
-}
-
-/// Fills the memory from the bytes of a file. Another model's is encoded anew.
-fn restore(captioner: &mut Captioner, snapshot: &[u8]) -> Result<(), Failure> {
-    if captioner.is_own_memory(snapshot)? {
-        return Ok(captioner.reload_memory(snapshot)?);
-    }
-    let mut adoption = captioner.begin_adoption(snapshot)?;
-    while captioner.adopt_next(&mut adoption)? {}
-    captioner.reload_memory(&captioner.adopted_memory(&adoption))?;
-    let (total, left) = (adoption.total(), adoption.left());
-    eprintln!(
-        "bitmar: the memory is another model's: {} of {total} photos taken over",
-        total - left
-    );
-    Ok(())
-}
-
-/// Writes the memory to its file. One of another model that is there is kept beside it.
-fn store(captioner: &Captioner, path: &Path) -> Result<(), Failure> {
-    if let Ok(old) = std::fs::read(path) {
-        if !captioner.is_own_memory(&old)? {
-            let mut name = file_name(path)?.to_owned();
-            name.push(format!(".{}.old", &sha256(&old)[..12]));
-            replace(&path.with_file_name(name), &old)?;
-        }
-    }
-    replace(path, &captioner.export_memory())
+    Ok(Captioner::new(&model, &tokenizer, now)?)
 }
 
 fn asset(given: Option<&Path>, name: &str) -> Result<Vec<u8>, Failure> {
@@ -287,23 +281,6 @@ fn read_photo(path: &Path) -> Result<Vec<u8>, CodeAndMessage> {
 
 fn memory_file(arguments: &Arguments) -> Result<&Path, Failure> {
     arguments.memory.as_deref().ok_or_else(|| "name the memory's file with --memory".into())
-}
-
-/// Writes beside, then renames: the old file stays whole until the new one is.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = file_name(path)?.to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|error| {
-        // Nothing is lost if it is not there.
-        let _ = std::fs::remove_file(&beside);
-        at(path, &error)
-    })
-}
-
-fn file_name(path: &Path) -> Result<&OsStr, Failure> {
-    path.file_name().ok_or_else(|| "the memory needs a file name".into())
 }
 
 fn at(path: &Path, error: &dyn StdError) -> Failure {

@@ -1,0 +1,58 @@
+// @ts-check
+/** One command line at a time works on a memory's file: what two read and write at once, one of them would lose. */
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+
+/** How long to wait for another one, and how often to look, in milliseconds. */
+const PATIENCE = 30_000;
+const PAUSE = 20;
+
+/** Runs `body` while `FILE.lock` names this process. @template T @param {string} path @param {() => Promise<T>} body @returns {Promise<T>} */
+export async function locked(path, body) {
+  const lock = `${path}.lock`;
+  const until = Date.now() + PATIENCE;
+  while (!(await isTaken(lock))) {
+    if (Date.now() > until) throw new Error(`${lock}: another command line works on this memory; if none does, delete this file`);
+    await setTimeout(PAUSE);
+  }
+  try {
+    return await body();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+/** Takes the lock if nobody has it, or whoever had it is gone. @param {string} lock */
+async function isTaken(lock) {
+  const isMine = await writeFile(lock, String(process.pid), { flag: 'wx' }).then(() => true, (error) => {
+    if (error.code !== 'EEXIST') throw error;
+    return false;
+  });
+  if (!isMine) await removeIfAbandoned(lock);
+  return isMine;
+}
+
+/** @param {string} lock */
+async function removeIfAbandoned(lock) {
+  const owner = await ownerOf(lock);
+  if (!owner || isAlive(owner)) return;
+  // Two may see this at once. Only one can move it, and a lock that was taken meanwhile is put back.
+  const aside = `${lock}.${process.pid}`;
+  if (!(await rename(lock, aside).then(() => true, () => false))) return;
+  if ((await ownerOf(aside)) !== owner) await link(aside, lock).catch(() => {});
+  await rm(aside, { force: true });
+}
+
+/** The process in a lock, 0 if there is none or it is not written yet. @param {string} lock */
+const ownerOf = async (lock) => Number(await readFile(lock, 'utf8').catch(() => '')) || 0;
+
+/** @param {number} owner */
+function isAlive(owner) {
+  try {
+    process.kill(owner, 0);
+    return true;
+  } catch (/** @type {any} */ { code }) {
+    // Another user's process may not be signalled, but is there.
+    return code !== 'ESRCH';
+  }
+}
