@@ -24,9 +24,11 @@ export async function locked(path, body) {
 
 /** Takes the lock if nobody has it, or whoever had it is gone. @param {string} lock */
 async function isTaken(lock) {
-  const isMine = await writeFile(lock, String(process.pid), { flag: 'wx' }).then(() => true, (error) => {
-    if (error.code !== 'EEXIST') throw error;
-    return false;
+  const isMine = await writeFile(lock, String(process.pid), { flag: 'wx' }).then(() => true, async (error) => {
+    if (error.code === 'EEXIST') return false;
+    // Made, but not written: a full disk.
+    await rm(lock, { force: true });
+    throw error;
   });
   if (!isMine) await removeIfAbandoned(lock);
   return isMine;

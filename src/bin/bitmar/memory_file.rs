@@ -30,8 +30,11 @@ impl Lock {
         loop {
             match fs::File::create_new(&path) {
                 Ok(mut file) => {
-                    write!(file, "{}", std::process::id())?;
-                    return Ok(Self { path });
+                    // Made first: what cannot be written is removed again.
+                    let lock = Self { path };
+                    let written = write!(file, "{}", std::process::id());
+                    written.map_err(|error| at(&lock.path, &error))?;
+                    return Ok(lock);
                 }
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(at(&path, &error));
