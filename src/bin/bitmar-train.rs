@@ -15,10 +15,10 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: bitmar-train tokenizer --data DIR --out FILE
-       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|lite3:FILE|dinov2:FILE]...   distils the vision encoder
+       bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|lite3:FILE|dinov2:FILE]... [--sentences FOLDER]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
-       bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]...   trains the whole model
-       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]...   goes on by CIDEr of its own captions
+       bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   trains the whole model
+       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   goes on by CIDEr of its own captions
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers
@@ -78,6 +78,7 @@ impl Arguments {
                 init: None,
                 from: Vec::new(),
                 teachers: Vec::new(),
+                sentences: None,
             },
             checkpoints: Vec::new(),
             model: "pkg/model/model.safetensors".into(),
@@ -160,6 +161,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("data") => a.places.data = parser.value()?.into(),
             Long("out") => a.places.out = parser.value()?.into(),
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
+            Long("sentences") => a.places.sentences = Some(parser.value()?.into()),
             Long("teacher") => a.places.teachers.push(parser.value()?.parse()?),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),

@@ -38,6 +38,8 @@ pub struct Sample {
     pub captions: Vec<CaptionTokens>,
     /// Weight of its captions in the loss.
     pub weight: f32,
+    /// The words that name what its label is about; none if it has no label.
+    pub subject: Vec<String>,
 }
 
 /// One core's share of a step.

@@ -91,11 +91,7 @@ impl<'a> Lender<'a> {
 
     /// Numbers of the texts with every word of `template` that says something.
     fn about(&self, template: &str, is_action: bool) -> Vec<usize> {
-        let wanted: Vec<String> = words(template)
-            .iter()
-            .filter(|word| !SMALL.contains(&word.as_str()))
-            .map(|word| stem(word).to_owned())
-            .collect();
+        let wanted = subject(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in &wanted {
             match self.by_word.get(word) {
@@ -121,6 +117,18 @@ impl<'a> Lender<'a> {
         };
         rarest.iter().copied().filter(is_about).collect()
     }
+}
+
+/// The words of a label's `template` that say something, without the endings of plurals.
+pub fn subject(template: &str) -> Vec<String> {
+    let words = words(template).into_iter().filter(|word| !SMALL.contains(&word.as_str()));
+    words.map(|word| stem(&word).to_owned()).collect()
+}
+
+/// The share of the words of a [`subject`] that are among the `words` of a caption.
+pub fn named(subject: &[String], words: &[String]) -> f32 {
+    let is_said = |&wanted: &&String| words.iter().any(|word| stem(word) == wanted);
+    subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
 }
 
 /// `text` about people of whom nothing is known.
@@ -173,6 +181,15 @@ mod tests {
             lender.lend(&photo(PhotoSet::Caltech101, label), &mut captions, &tokenizer);
             assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
         }
+    }
+
+    #[test]
+    fn a_caption_names_what_a_label_is_about() {
+        let named = |template, caption| named(&subject(template), &words(caption));
+        assert_eq!(named("a photo of an electric guitar", "two electric guitars on a wall"), 1.0);
+        assert_eq!(named("a photo of an electric guitar", "a man with a guitar"), 0.5);
+        assert_eq!(named("a person riding a horse", "a man rides a cow"), 0.0);
+        assert_eq!(named("a photo of a person", "a person"), 0.0, "nothing to name");
     }
 
     #[test]

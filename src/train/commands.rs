@@ -84,6 +84,8 @@ pub struct Places {
     pub from: Vec<PathBuf>,
     /// Whom the vision encoder learns from: Lite2 if none is named in its own stage, nobody in others.
     pub teachers: Vec<TeacherSource>,
+    /// A sentence encoder's files: the vision encoder then also learns what captions mean.
+    pub sentences: Option<PathBuf>,
 }
 
 impl Places {
@@ -345,12 +347,17 @@ pub fn eval(
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
     let (subject, stem) = scored.load(places, &sha)?;
     std::fs::create_dir_all(&places.out)?;
-    let of = |split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
-        let set = (PhotoSet::Flickr8k, split);
+    let of = |set: PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
+        let set = (set, split);
         let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
         Ok(photos.into_iter().unzip())
     };
-    let ((train_photos, train), (mut dev, mut scored)) = (of(Split::Train)?, of(split)?);
+    let gold = PhotoSet::Flickr8k;
+    let ((train_photos, train), (mut dev, mut scored)) =
+        (of(gold, Split::Train)?, of(gold, split)?);
+    let labelled = [PhotoSet::Caltech101, PhotoSet::Stanford40]
+        .map(|set| of(set, Split::Dev).map(|(_, samples)| (set.file_stem(), samples)));
+    let labelled = labelled.into_iter().collect::<Result<Vec<_>, _>>()?;
     let train_looks = probe::looks(places, &stem, &train_photos, &train)?;
     let mut dev_looks = probe::looks(places, &stem, &dev, &scored)?;
     dev.truncate(photos);
@@ -359,7 +366,8 @@ pub fn eval(
     let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
     captions.for_each(|caption| caption.start = subject.ablation.start(caption));
     let looks = [&train_looks[..], &dev_looks];
-    let (evaluation, captioned) = evaluate(&subject, &tokenizer, &train, &scored, looks, beams)?;
+    let (evaluation, captioned) =
+        evaluate(&subject, &tokenizer, &train, &scored, looks, &labelled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
         for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {

@@ -78,6 +78,9 @@ pub enum Split {
     Dev,
 }
 
+/// Of photos with labels, every so manieth is held back to see whether what is on them gets its name.
+const HELD_BACK: usize = 20;
+
 /// One line of an index. Captions are as the set has them: a training target goes through
 /// [`normalize_caption`] first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +108,8 @@ struct IndexLine {
     label: Option<String>,
 }
 
-/// Reads the index of `set` in the data folder `dir`, in the order of the file.
+/// Reads the index of `set` in the data folder `dir`, in the order of the file. Of a set with labels every twentieth
+/// photo is dev's.
 pub fn load_index(dir: &Path, set: PhotoSet) -> Result<Vec<Photo>, DataError> {
     let path = dir.join(set.file_stem()).with_extension("jsonl");
     let file = File::open(&path).map_err(at(&path))?;
@@ -119,6 +123,8 @@ pub fn load_index(dir: &Path, set: PhotoSet) -> Result<Vec<Photo>, DataError> {
             .map_err(|source| DataError::Index { path: path.clone(), line: number, source })?;
         photos.push(Photo { set, name: image, split, captions, label });
     }
+    let labelled = photos.iter_mut().filter(|photo| photo.label.is_some());
+    labelled.skip(HELD_BACK - 1).step_by(HELD_BACK).for_each(|photo| photo.split = Split::Dev);
     Ok(photos)
 }
 
@@ -260,6 +266,17 @@ mod tests {
             (photos[1].name.as_str(), photos[1].label.as_deref()),
             ("b/c.webp", Some("cup"))
         );
+    }
+
+    #[test]
+    fn of_photos_with_labels_some_are_held_back() {
+        let folder = Folder::new("held-back");
+        let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
+        let lines: Vec<String> = (0..45).map(line).collect();
+        folder.write("caltech101.jsonl", lines.join("\n").as_bytes());
+        let photos = load_index(&folder.0, PhotoSet::Caltech101).unwrap();
+        let dev = photos.iter().filter(|photo| photo.split == Split::Dev);
+        assert_eq!(dev.map(|photo| photo.name.as_str()).collect::<Vec<_>>(), ["19", "39"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::preprocess;
 use crate::random::Random;
 use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
+use crate::train::borrowed::subject;
 use crate::train::caption_text::{length_class, normalize_caption, word_count};
 use crate::train::data::{load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split};
 use crate::train::origin::without_origin;
@@ -101,11 +102,16 @@ pub fn load(
         load_index(data, set)?.into_iter().filter(|photo| photo.split == split).collect();
     let mut samples: Vec<Sample> = photos
         .iter()
-        .map(|photo| Sample {
-            views: Vec::new(),
-            mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
-            captions: captions(photo, tokenizer),
-            weight: weight(set),
+        .map(|photo| {
+            let captions = captions(photo, tokenizer);
+            let template = captions.first().filter(|_| photo.label.is_some());
+            Sample {
+                views: Vec::new(),
+                mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
+                subject: template.map_or_else(Vec::new, |template| subject(&template.text)),
+                captions,
+                weight: weight(set),
+            }
         })
         .collect();
     // Features belong to one stem: another one's must not be taken for them.
@@ -134,11 +140,11 @@ fn fingerprint(stem: &Stem) -> String {
     sha256(&bytes)
 }
 
-/// Weak captions teach words, not style.
+/// Machine-made captions teach words, not style; people's sentences count whole, lent ones, too.
 fn weight(set: PhotoSet) -> f32 {
     match set {
-        PhotoSet::Flickr8k | PhotoSet::CocoMiniTrain => 1.0,
-        PhotoSet::Stanford40 | PhotoSet::Landscapes | PhotoSet::Caltech101 => 0.3,
+        PhotoSet::Landscapes => 0.3,
+        _ => 1.0,
     }
 }
 

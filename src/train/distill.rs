@@ -3,6 +3,7 @@
 
 pub(crate) mod lessons;
 mod plan;
+mod written;
 
 use candle_core::{Result, Tensor};
 
@@ -15,6 +16,7 @@ use crate::weights::{ModelError, Weights};
 
 pub use lessons::{targets, Lesson, Lessons, Shown, Target};
 pub(crate) use plan::lessons;
+pub use written::{Written, KINDS};
 
 /// Weight of lessons beside another objective.
 const TAUGHT_WEIGHT: f64 = 0.5;
@@ -100,7 +102,7 @@ mod tests {
         for (sizes, terms, measures) in [
             (&[lite2][..], 0, &["classes", "grid", "pooled"][..]),
             (&[dinov2], 0, &["grid", "pooled"]),
-            (&[lite2, dinov2], 50, &["classes", "grid", "pooled", "words"]),
+            (&[lite2, dinov2], 50, &["classes", "grid", "pooled", "sentences", "words"]),
         ] {
             learns(&config, sizes, terms, measures);
         }
@@ -140,6 +142,8 @@ mod tests {
         std::fs::remove_file(&file).expect("the run was saved");
         let (after, measured) = measured(&objective);
         assert!(after < 0.7 * before, "{before} to {after}");
-        assert!(measured.get("words").is_none_or(|&words| words < 0.7), "{measured:?}");
+        for written in ["words", "sentences"] {
+            assert!(measured.get(written).is_none_or(|&distance| distance < 0.7), "{measured:?}");
+        }
     }
 }

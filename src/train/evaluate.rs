@@ -1,5 +1,6 @@
 //! Scores of a model file on held-back photos, as it would run: packed weights, beam search, empty memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,9 +14,10 @@ use crate::train::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
 use crate::train::batch::Sample;
+use crate::train::borrowed::named;
 use crate::train::captions::{features, Targets};
 use crate::train::losses::caption_loss;
-use crate::train::metrics::{cider_of_each, score, Scores};
+use crate::train::metrics::{cider_of_each, score, words, Scores};
 use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -55,6 +57,9 @@ pub struct Evaluation {
     pub text_perplexity: f32,
     /// What the confidence is worth: fifths of the photos by rising confidence.
     pub calibration: Vec<Calibration>,
+    /// Of photos with labels that were held back, the share whose caption has every word that names the label's thing
+    /// or action: the mean over all labels of each set.
+    pub named: BTreeMap<&'static str, f32>,
     /// Captions a second on two cores.
     pub captions_per_second: f32,
 }
@@ -140,6 +145,7 @@ pub fn evaluate(
     train: &[Sample],
     dev: &[Sample],
     looks: [&[Vec<f32>]; 2],
+    labelled: &[(&'static str, Vec<Sample>)],
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
@@ -164,9 +170,32 @@ pub fn evaluate(
         other_loss,
         text_perplexity: text_perplexity(subject, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
+        named: named_share(subject, tokenizer, labelled, beams)?,
         captions_per_second,
     };
     Ok((evaluation, captioned))
+}
+
+/// Of each set of photos with labels the share whose captions have all words that name the label, its mean over labels.
+fn named_share(
+    subject: &Subject,
+    tokenizer: &Tokenizer,
+    sets: &[(&'static str, Vec<Sample>)],
+    beams: usize,
+) -> Result<BTreeMap<&'static str, f32>, AnyError> {
+    let mut shares = BTreeMap::new();
+    for (set, samples) in sets {
+        let captioned = caption_samples(subject, tokenizer, samples, beams)?;
+        let mut by_label: BTreeMap<&[String], Vec<f32>> = BTreeMap::new();
+        for (sample, caption) in samples.iter().zip(&captioned) {
+            let is_named = named(&sample.subject, &words(&caption.text)) >= 1.0;
+            by_label.entry(&sample.subject).or_default().push(f32::from(u8::from(is_named)));
+        }
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
+        let of_labels: Vec<f32> = by_label.values().map(|values| mean(values)).collect();
+        shares.insert(*set, mean(&of_labels));
+    }
+    Ok(shares)
 }
 
 /// Fifths of the captions by rising confidence, with what CIDEr-D says of each.

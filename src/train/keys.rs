@@ -83,7 +83,13 @@ mod tests {
                 let (a, b) = (byte(), byte());
                 let view = [a, a / 2 + byte() / 2, b, byte() / 8, b / 3, byte()];
                 let captions = Vec::new();
-                Sample { views: vec![view.into()], mirrored: vec![false], captions, weight: 1.0 }
+                Sample {
+                    views: vec![view.into()],
+                    mirrored: vec![false],
+                    captions,
+                    weight: 1.0,
+                    subject: vec![],
+                }
             })
             .collect();
         let var = |shape: &[usize]| {

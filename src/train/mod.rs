@@ -31,6 +31,7 @@ pub mod probe;
 pub mod recipe;
 pub mod restore;
 pub mod self_critical;
+pub mod sentences;
 pub mod stem_builder;
 pub mod stem_cache;
 pub mod teacher;

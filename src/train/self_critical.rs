@@ -1,10 +1,12 @@
-//! Self-critical training (Rennie et al. 2017): the model writes captions at random, and those that
-//! CIDEr-D likes better than their siblings become likelier.
+//! Self-critical training (Rennie et al. 2017): the model writes captions at random, and those that are rewarded more than
+//! their siblings become likelier. The reward of a photo with a label is the share of the label's words that are said,
+//! of every other photo CIDEr-D.
 //!
 //! The baseline of a caption is the mean of the others written for the same photo (Luo 2020). A part of
 //! the photos goes on learning from people, so that lengths, hints and the memory are not forgotten.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var};
 
@@ -15,6 +17,7 @@ use crate::nn::dropout::without_dropout;
 use crate::random::Random;
 use crate::tokenizer::EOS;
 use crate::train::batch::{Sample, Shard};
+use crate::train::borrowed::named;
 use crate::train::captions::{Captioning, Targets};
 use crate::train::losses::policy_loss;
 use crate::train::metrics::{words, CaptionVector, Cider};
@@ -35,32 +38,48 @@ pub struct SelfCritical {
     captioning: Captioning,
     variables: BTreeMap<String, Var>,
     cider: Cider,
-    /// References of each photo of the first pool.
-    references: Vec<Vec<CaptionVector>>,
+    /// References of each photo of each pool.
+    references: Vec<Vec<Vec<CaptionVector>>>,
 }
 
-/// Some photos of the first pool in one view each.
+/// Some photos in one view each.
 pub struct SelfCriticalShard {
-    photos: Vec<(usize, usize)>,
+    photos: Vec<PhotoView>,
     human: Shard,
     seed: u64,
 }
 
+/// A view of a photo.
+#[derive(Clone, Copy)]
+struct PhotoView {
+    pool: usize,
+    photo: usize,
+    view: usize,
+}
+
 impl SelfCritical {
-    /// The objective of the first pool of `captioning`, whose model has these `variables`.
+    /// The objective of `captioning`, whose model has these `variables`. What is frequent in captions is counted in the
+    /// first pool.
     pub fn new(captioning: Captioning, variables: BTreeMap<String, Var>) -> Self {
-        let documents: Vec<Vec<Vec<String>>> =
-            captioning.pools[0].0.iter().map(references).collect();
-        let cider = Cider::new(&documents);
-        let vectors = |photo: &Vec<Vec<String>>| photo.iter().map(|w| cider.vector(w)).collect();
-        Self { references: documents.iter().map(vectors).collect(), captioning, variables, cider }
+        let documents = |samples: &[Sample]| samples.iter().map(references).collect::<Vec<_>>();
+        let cider = Cider::new(&documents(&captioning.pools[0].0));
+        let vectors = |photo: Vec<Vec<String>>| photo.iter().map(|w| cider.vector(w)).collect();
+        let of_pool = |(samples, _): &(Vec<Sample>, f32)| {
+            documents(samples).into_iter().map(vectors).collect::<Vec<_>>()
+        };
+        let references = captioning.pools.iter().map(of_pool).collect();
+        Self { references, captioning, variables, cider }
     }
 
-    /// CIDEr-D of a caption's tokens for a photo of the first pool.
-    fn reward(&self, photo: usize, tokens: &[u32]) -> f32 {
+    /// What a caption's tokens are worth for a photo of a pool.
+    pub(crate) fn reward(&self, (pool, photo): (usize, usize), tokens: &[u32]) -> f32 {
         let text = self.captioning.tokenizer.decode(tokens, true).unwrap_or_default();
+        let subject = &self.captioning.pools[pool].0[photo].subject;
+        if !subject.is_empty() {
+            return named(subject, &words(&text));
+        }
         let candidate = self.cider.vector(&words(&text));
-        let references = &self.references[photo];
+        let references = &self.references[pool][photo];
         let sum: f64 = references.iter().map(|r| candidate.similarity(r)).sum();
         #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
         {
@@ -68,8 +87,12 @@ impl SelfCritical {
         }
     }
 
-    fn view(&self, (photo, view): (usize, usize)) -> &std::sync::Arc<[i8]> {
-        &self.captioning.pools[0].0[photo].views[view]
+    fn sample(&self, shown: PhotoView) -> &Sample {
+        &self.captioning.pools[shown.pool].0[shown.photo]
+    }
+
+    fn view(&self, shown: PhotoView) -> &Arc<[i8]> {
+        &self.sample(shown).views[shown.view]
     }
 
     /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the packed model.
@@ -79,9 +102,9 @@ impl SelfCritical {
         let context = model.read_parameters()?.null_value;
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
-        for &place in &shard.photos {
+        for &shown in &shard.photos {
             let features: Vec<f32> = self
-                .view(place)
+                .view(shown)
                 .iter()
                 .map(|&v| f32::from(v) * self.captioning.stem_scale)
                 .collect();
@@ -150,14 +173,16 @@ impl Objective for SelfCritical {
     type Shard = SelfCriticalShard;
 
     fn pools(&self) -> Vec<(usize, f32)> {
-        vec![(self.captioning.pools[0].0.len(), 1.0)]
+        self.captioning.pools()
     }
 
     fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> SelfCriticalShard {
         let human = &examples[..examples.len().div_ceil(HUMAN_EVERY)];
         let human = self.captioning.shard(human, random);
-        let samples = &self.captioning.pools[0].0;
-        let photos = examples.iter().map(|&(_, n)| (n, random.below(samples[n].views.len())));
+        let photos = examples.iter().map(|&(pool, photo)| {
+            let views = self.captioning.pools[pool].0[photo].views.len();
+            PhotoView { pool, photo, view: random.below(views) }
+        });
         SelfCriticalShard { photos: photos.collect(), human, seed: random.next_u64() }
     }
 
@@ -165,11 +190,14 @@ impl Objective for SelfCritical {
         // What is scored are captions as they would be written.
         let captions = without_dropout(|| self.write(shard))?;
         let mut targets = Targets::default();
-        let mut reward_sum = 0.0;
-        for (place, (&(photo, _), captions)) in shard.photos.iter().zip(&captions).enumerate() {
-            let rewards: Vec<f32> = captions.iter().map(|c| self.reward(photo, c)).collect();
+        let mut rewarded: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
+        for (place, (&shown, captions)) in shard.photos.iter().zip(&captions).enumerate() {
+            let rewards: Vec<f32> =
+                captions.iter().map(|c| self.reward((shown.pool, shown.photo), c)).collect();
             let sum: f32 = rewards.iter().sum();
-            reward_sum += sum / SAMPLES as f32;
+            let has_label = !self.sample(shown).subject.is_empty();
+            let measure = if has_label { "named" } else { "reward" };
+            rewarded.entry(measure).or_default().extend(&rewards);
             for (caption, reward) in captions.iter().zip(rewards) {
                 let others = (sum - reward) / (SAMPLES - 1) as f32;
                 let start = Length::default().start_token();
@@ -178,14 +206,16 @@ impl Objective for SelfCritical {
         }
         let model = &self.captioning.trained.model;
         let table = model.table()?;
-        let views: Vec<_> = shard.photos.iter().map(|&place| self.view(place).clone()).collect();
+        let views: Vec<_> = shard.photos.iter().map(|&shown| self.view(shown).clone()).collect();
         let photos = model.vision().forward(&self.captioning.features(&views)?)?;
         let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); views.len()])?;
         let context = model.null_context(views.len())?;
         let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
         let policy = policy_loss(&logits, targets.tokens, targets.weights)?;
         let (human, mut measures) = self.captioning.loss(&shard.human, stage)?;
-        measures.insert("reward", reward_sum / shard.photos.len() as f32);
+        measures.extend(rewarded.into_iter().map(|(measure, rewards)| {
+            (measure, rewards.iter().sum::<f32>() / rewards.len() as f32)
+        }));
         Ok(((policy + (human * HUMAN_WEIGHT)?)?, measures))
     }
 }

@@ -1,15 +1,16 @@
 //! What teachers say about photos, and how far the vision encoder is from it.
 //!
 //! Loss: `1 - cos` to a teacher's pooled vector and to each cell of its last map, both centred, and the cross entropy
-//! to its ImageNet classes, if it has any (Hinton et al. 2015): the mean over all teachers. Beside it `1 - cos` to what
-//! people wrote about the photo, if they did (the mean tf-idf vector of their captions, centred). The encoder
-//! answers through linear heads that are dropped afterwards.
+//! to its ImageNet classes, if it has any (Hinton et al. 2015): the mean over all teachers. Beside it `1 - cos` to each
+//! vector of what people wrote about the photo, centred, if they did. The encoder answers through linear heads that are
+//! dropped afterwards.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::written::{Readout, Written, KINDS};
 use crate::config::Config;
 use crate::model::{unit_rows, BitMar};
 use crate::preprocess;
@@ -29,8 +30,8 @@ type AnyError = Box<dyn std::error::Error>;
 const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the cosines.
 const CLASS_WEIGHT: f64 = 0.2;
-/// Weight of the captions beside the teacher.
-const WORDS_WEIGHT: f64 = 0.5;
+/// Weight of each kind of what people wrote beside the teachers.
+const WRITTEN_WEIGHT: f64 = 0.5;
 
 /// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
 /// scaled to fill them.
@@ -95,8 +96,8 @@ pub struct Shown {
     pub targets: Vec<Target>,
     /// Whether they said it about the photo that this view mirrors.
     pub is_mirrored: bool,
-    /// What people wrote: a vector of one length for all photos that have one.
-    pub words: Option<Arc<[f32]>>,
+    /// What people wrote: vectors of one length for all photos that have one of their kind.
+    pub written: Written,
 }
 
 /// Linear read-outs of the vision encoder for one teacher, dropped after training, and what its targets are centred by.
@@ -161,7 +162,7 @@ impl Heads {
 }
 
 /// A read-out of rows `hidden` wide.
-fn head(
+pub(super) fn head(
     weights: &Weights,
     name: &str,
     outputs: usize,
@@ -174,9 +175,8 @@ fn head(
 pub struct Lessons {
     /// One a teacher.
     heads: Vec<Heads>,
-    /// Absent if nobody wrote about any photo.
-    words: Option<Tensor>,
-    words_mean: Tensor,
+    /// One a kind of what was written about any photo.
+    readouts: Vec<Readout>,
     photos: Vec<Shown>,
     stem_scale: f32,
 }
@@ -203,18 +203,14 @@ impl Lessons {
             let cells = target.sizes.cells;
             assert_eq!(cells, config.num_patches(), "the teacher's map has other cells");
         }
-        let words: Vec<&[f32]> = photos.iter().filter_map(|photo| photo.words.as_deref()).collect();
-        let terms = words.first().map_or(0, |words| words.len());
         let weights = weights.pp("train").pp("teacher");
         let teachers = 0..photos[0].targets.len();
         let heads = teachers.map(|teacher| Heads::new(&weights, hidden, &photos, teacher));
+        let readouts = (0..KINDS.len()).map(|kind| Readout::new(&weights, hidden, &photos, kind));
+        let readouts = readouts.collect::<std::result::Result<Vec<_>, _>>()?.into_iter();
         Ok(Self {
             heads: heads.collect::<std::result::Result<_, _>>()?,
-            words: match terms {
-                0 => None,
-                terms => Some(head(&weights, "words", terms, hidden)?),
-            },
-            words_mean: mean(words.into_iter(), terms)?,
+            readouts: readouts.flatten().collect(),
             photos,
             stem_scale,
         })
@@ -248,22 +244,18 @@ impl Lessons {
                 loss = (loss + (part * (weight * share))?)?;
             }
         }
-        let told = (0u32..).zip(lesson).filter_map(|(row, p)| Some((row, p.words.as_deref()?)));
-        let (rows, words): (Vec<u32>, Vec<&[f32]>) = told.unzip();
-        if let (Some(head), false) = (&self.words, rows.is_empty()) {
-            let rows = Tensor::new(rows, &Device::Cpu)?;
-            let seen = seen.pooled.index_select(&rows, 0)?;
-            let words = words.into_iter().flatten().copied();
-            let words = distance(&seen, head, words, &self.words_mean)?;
-            measures.insert("words", words.to_scalar()?);
-            loss = (loss + (words * WORDS_WEIGHT)?)?;
+        for readout in &self.readouts {
+            if let Some(part) = readout.loss(&seen.pooled, lesson)? {
+                measures.insert(readout.name(), part.to_scalar()?);
+                loss = (loss + (part * WRITTEN_WEIGHT)?)?;
+            }
         }
         Ok((loss, measures))
     }
 }
 
 /// The mean of rows `width` wide, `[width]`.
-fn mean<'a, T: Copy + Into<f64> + 'a>(
+pub(super) fn mean<'a, T: Copy + Into<f64> + 'a>(
     rows: impl Iterator<Item = &'a [T]>,
     width: usize,
 ) -> Result<Tensor> {
@@ -278,7 +270,7 @@ fn mean<'a, T: Copy + Into<f64> + 'a>(
 }
 
 /// `mean(1 - cos(rows . head^T, target - mean))`.
-fn distance(
+pub(super) fn distance(
     rows: &Tensor,
     head: &Tensor,
     target: impl Iterator<Item = f32>,
@@ -309,8 +301,8 @@ pub(crate) mod tests {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
     }
 
-    /// Photos of noise of which a teacher of each of `sizes` says noise; half of them have `terms` numbers of words,
-    /// if any.
+    /// Photos of noise of which a teacher of each of `sizes` says noise; every second one has `terms` numbers of
+    /// words, if any, and all but every fourth twice as many of sentences.
     pub(crate) fn examples(
         config: &Config,
         sizes: &[TargetSizes],
@@ -326,9 +318,12 @@ pub(crate) mod tests {
                 Target { bytes, sizes }
             });
             let targets = targets.collect();
-            let has_words = terms > 0 && seed % 2 == 0;
-            let words = has_words.then(|| (0..terms).map(|_| random.uniform()).collect());
-            Shown { view, targets, is_mirrored: false, words }
+            let mut written = |is_there: bool, count: usize| {
+                let is_there = is_there && count > 0;
+                is_there.then(|| (0..count).map(|_| random.uniform()).collect())
+            };
+            let written = [written(seed % 2 == 0, terms), written(seed % 4 != 3, 2 * terms)];
+            Shown { view, targets, is_mirrored: false, written }
         });
         each.collect()
     }

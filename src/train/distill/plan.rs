@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lessons::{targets, Lessons, Shown, Target};
+use super::written::{sentence_vectors, word_vectors};
 use crate::config::Config;
 use crate::train::batch::Sample;
 use crate::train::commands::{read_tokenizer, Places, GOLD, WEAK};
 use crate::train::data::{PhotoSet, Split};
 use crate::train::dataset::{load, View};
-use crate::train::metrics::words;
-use crate::train::probe::targets::CaptionVectors;
+use crate::train::sentences::SentenceEncoder;
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -19,24 +19,24 @@ type AnyError = Box<dyn std::error::Error>;
 const LESSON_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
-/// Every photo of every set with what the teachers of `places`, or Lite2, say about it, and the words of those
-/// that people have written about; the variables of the heads are made in `weights`.
+/// Every photo of every set with what the teachers of `places`, or Lite2, say about it, the words of those that people
+/// have written about, and, if there is a sentence encoder, what the captions of all mean; the variables of the heads are made in `weights`.
 pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
     let teachers = places.loaded_teachers(&config)?;
-    // One vector of words a photo that people have written about.
+    let sentences = places.sentences.as_deref().map(SentenceEncoder::load).transpose()?;
+    // Only what is said in whole sentences of their own has words that count.
     let gold = places.samples(&stem, &GOLD, &[View::Original], &tokenizer)?;
-    let told = |sample: &Sample| sample.captions.iter().map(|c| words(&c.text)).collect();
-    let told: Vec<Vec<Vec<String>>> = gold.iter().map(|(_, sample)| told(sample)).collect();
-    let vectors = CaptionVectors::new(&told);
-    let means = told.iter().map(|captions| vectors.mean(captions).into());
+    let samples: Vec<&Sample> = gold.iter().map(|(_, sample)| sample).collect();
     let by_photo = gold.iter().map(|(photo, _)| (photo.set, photo.name.as_str()));
-    let means: HashMap<(PhotoSet, &str), Arc<[f32]>> = by_photo.zip(means).collect();
+    let words: HashMap<(PhotoSet, &str), Arc<[f32]>> =
+        by_photo.zip(word_vectors(&samples)).collect();
     let mut shown = Vec::new();
     for set in GOLD.into_iter().chain(WEAK) {
         let mut said: Vec<Vec<Target>> = Vec::new();
+        let mut meant = None;
         for view in LESSON_VIEWS {
             let split = (set, Split::Train);
             let photos = load(&places.data, &places.out, &stem, split, &[view], &tokenizer)?;
@@ -51,12 +51,19 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
                     said.iter_mut().zip(targets).for_each(|(said, target)| said.push(target));
                 }
             }
+            if let (None, Some(encoder)) = (&meant, &sentences) {
+                let set = set.file_stem();
+                meant = Some(sentence_vectors(encoder, &samples, &places.out, set)?);
+            }
             let each = photos.iter().zip(samples).zip(&said);
-            shown.extend(each.map(|((photo, sample), targets)| Shown {
+            shown.extend(each.enumerate().map(|(number, ((photo, sample), targets))| Shown {
                 view: sample.views[0].clone(),
                 targets: targets.clone(),
                 is_mirrored: view == View::Mirrored,
-                words: means.get(&(set, photo.name.as_str())).cloned(),
+                written: [
+                    words.get(&(set, photo.name.as_str())).cloned(),
+                    meant.as_ref().and_then(|meant| meant[number].clone()),
+                ],
             }));
         }
     }

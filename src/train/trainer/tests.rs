@@ -6,10 +6,11 @@ use crate::model::BitMar;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::tokenizer::read_tokenizer;
 use crate::train::ablation::Ablation;
-use crate::train::batch::{CaptionTokens, Sample, ShardOptions};
+use crate::train::batch::{encode, CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::distill::lessons::tests::examples;
 use crate::train::distill::{Lessons, Taught};
+use crate::train::self_critical::SelfCritical;
 use crate::train::teacher::TargetSizes;
 use crate::weights::Weights;
 
@@ -32,6 +33,7 @@ fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
         mirrored: vec![false],
         captions: vec![caption.clone(), caption],
         weight: 1.0,
+        subject: vec![],
     }
 }
 
@@ -68,6 +70,25 @@ fn captions() -> Vec<Sample> {
 
 fn latents(variables: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
     variables.values().map(|v| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+#[test]
+fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
+    let weights = Weights::fresh(1);
+    let mut gold = captions();
+    gold[1..].iter_mut().flat_map(|s| &mut s.captions).for_each(|c| c.text = "a cat".into());
+    let mut captioning = captioning(&weights, gold);
+    let labelled = Sample { subject: vec!["cat".into()], ..sample(9, vec![500]) };
+    captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (vec![labelled], 0.2)];
+    let [dog, cats] = ["a dog", "two cats"].map(|text| encode(&captioning.tokenizer, text));
+    let objective = SelfCritical::new(captioning, weights.variables());
+    assert!(objective.reward((0, 0), &dog) > objective.reward((0, 0), &cats));
+    // The label counts, not what its captions say.
+    assert_eq!([&dog, &cats].map(|tokens| objective.reward((1, 0), tokens)), [0.0, 1.0]);
+    let shard = objective.shard(&[(0, 0), (1, 0)], &mut Random::new(1));
+    let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
+    let (_, measured) = objective.loss(&shard, stage).unwrap();
+    assert!(measured.contains_key("reward") && measured.contains_key("named"), "{measured:?}");
 }
 
 #[test]
