@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::vector::{exp, largest, sum};
+use crate::nn::vector::{exp, largest, ln, sum};
 use crate::tokenizer::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 
 mod sampler;
@@ -103,12 +103,13 @@ pub struct Hypothesis {
 impl Hypothesis {
     /// Geometric mean of the tokens' probabilities, the end's included, 0 to 1.
     pub fn confidence(&self) -> f32 {
-        (self.log_probability / self.num_choices() as f32).exp().clamp(0.0, 1.0)
+        exp(self.log_probability / self.num_choices() as f32).clamp(0.0, 1.0)
     }
 
     /// What hypotheses of different lengths are compared by.
     fn score(&self) -> f32 {
-        let normalized = self.log_probability / (self.num_choices() as f32).powf(LENGTH_EXPONENT);
+        let length = exp(LENGTH_EXPONENT * ln(self.num_choices() as f32));
+        let normalized = self.log_probability / length;
         normalized + AGREEMENT_WEIGHT * self.agreement
     }
 
@@ -147,7 +148,7 @@ impl<S: Clone> BeamSearch<S> {
     pub fn repeating(mut self, repeated: Vec<Repeated>) -> Self {
         let rest = 1.0 - repeated.iter().map(|caption| caption.weight).sum::<f32>();
         for hypothesis in &mut self.running {
-            hypothesis.written = rest.max(f32::MIN_POSITIVE).ln();
+            hypothesis.written = ln(rest.max(f32::MIN_POSITIVE));
         }
         self.repeated = repeated;
         self
@@ -222,7 +223,7 @@ impl<S: Clone> BeamSearch<S> {
             let log_sum = log_sum_exp(logits);
             for (token, weight) in self.repeats(&hypothesis.tokens) {
                 let written = hypothesis.written + logits[token as usize] - log_sum;
-                let log_probability = ln_of_sum(written, weight.ln());
+                let log_probability = ln_of_sum(written, ln(weight));
                 best.insert(Choice { beam, token, log_probability, written });
             }
             for (token, &logit) in (0..).zip(logits) {
@@ -344,14 +345,14 @@ fn ln_of_sum(a: f32, b: f32) -> f32 {
     if a.is_nan() || less == f32::NEG_INFINITY {
         return b.max(a);
     }
-    more + exp(less - more).ln_1p()
+    more + ln(1.0 + exp(less - more))
 }
 
 /// `ln(sum of e^logit)`.
 fn log_sum_exp(logits: &[f32]) -> f32 {
     let largest = largest(logits);
     let exponentials: Vec<f32> = logits.iter().map(|logit| exp(logit - largest)).collect();
-    largest + sum(&exponentials).ln()
+    largest + ln(sum(&exponentials))
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ impl Rotations {
         let frequencies = frequencies(dim);
         let angles = positions
             .iter()
-            .flat_map(|&position| frequencies.iter().map(move |f| position as f32 * f));
-        let (sines, cosines) = angles.map(f32::sin_cos).unzip();
+            .flat_map(|&position| frequencies.iter().map(move |f| f64::from(position) * f));
+        #[allow(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
+        let turns = angles.map(f64::sin_cos).map(|(sine, cosine)| (sine as f32, cosine as f32));
+        let (sines, cosines) = turns.unzip();
         Self { cosines, sines }
     }
 
@@ -41,8 +43,9 @@ impl Rotations {
     }
 }
 
-/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position.
-fn frequencies(dim: usize) -> Vec<f32> {
-    const BASE: f32 = 10_000.0;
-    (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f32 / dim as f32)).collect()
+/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position. In double precision, as the sines and cosines:
+/// what systems compute differs in the last place, and rounded to single precision it is the same everywhere.
+fn frequencies(dim: usize) -> Vec<f64> {
+    const BASE: f64 = 10_000.0;
+    (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f64 / dim as f64)).collect()
 }

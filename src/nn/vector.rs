@@ -36,6 +36,14 @@ pub(crate) fn exp(x: f32) -> f32 {
     value * scale
 }
 
+/// The natural logarithm, rounded from double precision: what systems compute differs in the last place, and so rounded it is
+/// the same everywhere.
+pub(crate) fn ln(x: f32) -> f32 {
+    #[allow(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
+    let rounded = f64::from(x).ln() as f32;
+    rounded
+}
+
 /// The largest number among the values; not by `f32::max`, for which WebAssembly calls a function.
 pub(crate) fn largest(values: &[f32]) -> f32 {
     values.iter().fold(f32::NEG_INFINITY, |largest, &v| if v > largest { v } else { largest })

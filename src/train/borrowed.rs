@@ -1,6 +1,6 @@
 //! Captions for photos that only have a label: people's sentences about other photos of the same thing.
 //!
-//! "A photo of a pizza" teaches a word, but no sentence to say it in. What many people wrote about photos of pizza
+//! "A pizza" teaches a word, but no sentence to say it in. What many people wrote about photos of pizza
 //! has that word in common, and the rest is what they usually show: the loss averages over them.
 
 use std::collections::{HashMap, HashSet};
@@ -170,14 +170,14 @@ mod tests {
         let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
         let lender = Lender::new(&texts);
         let template = |text: &str| vec![tokenized(text.into(), &tokenizer)];
-        let mut captions = template("a photo of a pizza");
+        let mut captions = template("a pizza");
         lender.lend(&photo(PhotoSet::Caltech101, "pizza"), &mut captions, &tokenizer);
         assert_eq!(captions.len(), 1 + LENT);
         assert!(captions[1..].iter().all(|text| text.text.starts_with("a pizza with")));
         let lent: HashSet<&str> = captions.iter().map(|text| text.text.as_str()).collect();
         assert_eq!(lent.len(), 1 + LENT, "none twice");
         for label in ["plate", "trilobite"] {
-            let mut captions = template(&format!("a photo of a {label}"));
+            let mut captions = template(&format!("a {label}"));
             lender.lend(&photo(PhotoSet::Caltech101, label), &mut captions, &tokenizer);
             assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
         }
@@ -186,10 +186,10 @@ mod tests {
     #[test]
     fn a_caption_names_what_a_label_is_about() {
         let named = |template, caption| named(&subject(template), &words(caption));
-        assert_eq!(named("a photo of an electric guitar", "two electric guitars on a wall"), 1.0);
-        assert_eq!(named("a photo of an electric guitar", "a man with a guitar"), 0.5);
+        assert_eq!(named("an electric guitar", "two electric guitars on a wall"), 1.0);
+        assert_eq!(named("an electric guitar", "a man with a guitar"), 0.5);
         assert_eq!(named("a person riding a horse", "a man rides a cow"), 0.0);
-        assert_eq!(named("a photo of a person", "a person"), 0.0, "nothing to name");
+        assert_eq!(named("a person", "a person"), 0.0, "nothing to name");
     }
 
     #[test]

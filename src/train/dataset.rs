@@ -177,7 +177,7 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
     if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
-        texts.push(format!("a photo of {}", thing(label)));
+        texts.push(thing(label));
     }
     if photo.split == Split::Train {
         texts.iter_mut().for_each(|text| *text = without_origin(text));

@@ -1,6 +1,6 @@
 //! Self-critical training (Rennie et al. 2017): the model writes captions at random, and those that are rewarded more than
-//! their siblings become likelier. The reward of a photo with a label is the share of the label's words that are said,
-//! of every other photo CIDEr-D.
+//! their siblings become likelier. The reward is CIDEr-D; for a photo with a label, whose references are about others of its
+//! kind, it is the share of the label's words that are said, once more as much if it is said as people say it.
 //!
 //! The baseline of a caption is the mean of the others written for the same photo (Luo 2020). A part of
 //! the photos goes on learning from people, so that lengths, hints and the memory are not forgotten.
@@ -74,16 +74,15 @@ impl SelfCritical {
     /// What a caption's tokens are worth for a photo of a pool.
     pub(crate) fn reward(&self, (pool, photo): (usize, usize), tokens: &[u32]) -> f32 {
         let text = self.captioning.tokenizer.decode(tokens, true).unwrap_or_default();
-        let subject = &self.captioning.pools[pool].0[photo].subject;
-        if !subject.is_empty() {
-            return named(subject, &words(&text));
-        }
         let candidate = self.cider.vector(&words(&text));
         let references = &self.references[pool][photo];
         let sum: f64 = references.iter().map(|r| candidate.similarity(r)).sum();
         #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
-        {
-            (sum / references.len() as f64) as f32
+        let cider = (sum / references.len() as f64) as f32;
+        let subject = &self.captioning.pools[pool].0[photo].subject;
+        match subject.is_empty() {
+            true => cider,
+            false => named(subject, &words(&text)) * (1.0 + cider.min(1.0)),
         }
     }
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** Both wasm builds caption the test photos, from the same bytes, as the native command line does. */
+/** Both wasm builds caption the test photos, from the same bytes, as the native command line does, and as surely to the last bit. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile, readdir } from 'node:fs/promises';
@@ -12,14 +12,14 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const file = async (/** @type {string} */ path) => new Uint8Array(await readFile(path));
 
 /** @type {string[]} */ let photos;
-/** @type {Record<string, string>} what the native build says, by file name */ let native;
+/** @type {Record<string, [string, number]>} what the native build says and how sure it is, by file name */ let native;
 
 before(async () => {
   photos = (await readdir(PHOTOS)).filter((name) => name.endsWith('.jpg')).map((name) => `${PHOTOS}/${name}`);
   const lines = execFileSync(`${root}/target/release/bitmar`, ['caption', '--json', '--no-write', ...photos], { cwd: root, encoding: 'utf8' });
   native = Object.fromEntries(lines.trim().split('\n').map((line) => {
-    const { photo, caption } = JSON.parse(line);
-    return [photo, caption];
+    const { photo, caption, confidence } = JSON.parse(line);
+    return [photo, [caption, Math.fround(confidence)]];
   }));
 });
 
@@ -29,7 +29,8 @@ function captionAll(/** @type {any} */ glue, /** @type {any} */ model, /** @type
   return files.map((bytes) => {
     const generation = captioner.begin(bytes, { remember: false });
     while (generation.step());
-    return captioner.finish(generation).text;
+    const { text, confidence } = captioner.finish(generation);
+    return [text, confidence];
   });
 }
 
@@ -38,8 +39,8 @@ test('simd128 in node', async () => {
   await glue.default({ module_or_path: await file(`${root}/pkg/wasm/simd128/bitmar_bg.wasm`) });
   const model = await file(`${root}/pkg/model/model.safetensors`);
   const tokenizer = await file(`${root}/pkg/model/tokenizer.json`);
-  const texts = captionAll(glue, model, tokenizer, await Promise.all(photos.map(file)));
-  assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, texts[i]])), native);
+  const captions = captionAll(glue, model, tokenizer, await Promise.all(photos.map(file)));
+  assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, captions[i]])), native);
 });
 
 for (const build of ['simd128', 'relaxed']) {
@@ -51,7 +52,7 @@ for (const build of ['simd128', 'relaxed']) {
     const page = await browser.newPage();
     await page.goto(`${server.url}manifest.webmanifest`);
     const contents = await Promise.all(photos.map(async (name) => [...(await file(name))]));
-    const texts = await page.evaluate(
+    const captions = await page.evaluate(
       async ({ build, contents, captionAll }) => {
         const fetched = async (/** @type {string} */ path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
         const glue = await import(`/pkg/wasm/${build}/bitmar.js`);
@@ -62,6 +63,6 @@ for (const build of ['simd128', 'relaxed']) {
       },
       { build, contents, captionAll: String(captionAll) },
     );
-    assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, texts[i]])), native);
+    assert.deepEqual(Object.fromEntries(photos.map((name, i) => [name, captions[i]])), native);
   });
 }

@@ -78,13 +78,15 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let mut gold = captions();
     gold[1..].iter_mut().flat_map(|s| &mut s.captions).for_each(|c| c.text = "a cat".into());
     let mut captioning = captioning(&weights, gold);
-    let labelled = Sample { subject: vec!["cat".into()], ..sample(9, vec![500]) };
+    let mut labelled = Sample { subject: vec!["cat".into()], ..sample(9, vec![500]) };
+    labelled.captions.iter_mut().for_each(|c| c.text = "two cats sleep".into());
     captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (vec![labelled], 0.2)];
-    let [dog, cats] = ["a dog", "two cats"].map(|text| encode(&captioning.tokenizer, text));
+    let [dog, cat, cats] =
+        ["a dog", "the cat", "two cats sleep"].map(|text| encode(&captioning.tokenizer, text));
     let objective = SelfCritical::new(captioning, weights.variables());
     assert!(objective.reward((0, 0), &dog) > objective.reward((0, 0), &cats));
-    // The label counts, not what its captions say.
-    assert_eq!([&dog, &cats].map(|tokens| objective.reward((1, 0), tokens)), [0.0, 1.0]);
+    // The label counts, and more if it is said as in a caption.
+    assert_eq!([&dog, &cat, &cats].map(|tokens| objective.reward((1, 0), tokens)), [0.0, 1.0, 2.0]);
     let shard = objective.shard(&[(0, 0), (1, 0)], &mut Random::new(1));
     let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
     let (_, measured) = objective.loss(&shard, stage).unwrap();
