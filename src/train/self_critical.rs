@@ -37,7 +37,8 @@ const HUMAN_WEIGHT: f64 = 0.3;
 pub struct SelfCritical {
     captioning: Captioning,
     variables: BTreeMap<String, Var>,
-    cider: Cider,
+    /// What is frequent in the captions of each pool.
+    ciders: Vec<Cider>,
     /// References of each photo of each pool.
     references: Vec<Vec<Vec<CaptionVector>>>,
 }
@@ -58,23 +59,25 @@ struct PhotoView {
 }
 
 impl SelfCritical {
-    /// The objective of `captioning`, whose model has these `variables`. What is frequent in captions is counted in the
-    /// first pool.
+    /// The objective of `captioning`, whose model has these `variables`.
     pub fn new(captioning: Captioning, variables: BTreeMap<String, Var>) -> Self {
-        let documents = |samples: &[Sample]| samples.iter().map(references).collect::<Vec<_>>();
-        let cider = Cider::new(&documents(&captioning.pools[0].0));
-        let vectors = |photo: Vec<Vec<String>>| photo.iter().map(|w| cider.vector(w)).collect();
-        let of_pool = |(samples, _): &(Vec<Sample>, f32)| {
-            documents(samples).into_iter().map(vectors).collect::<Vec<_>>()
-        };
-        let references = captioning.pools.iter().map(of_pool).collect();
-        Self { references, captioning, variables, cider }
+        let (mut ciders, mut all) = (Vec::new(), Vec::new());
+        for (samples, _) in &captioning.pools {
+            let documents: Vec<Vec<Vec<String>>> = samples.iter().map(references).collect();
+            let cider = Cider::new(&documents);
+            let vectors = |photo: &Vec<Vec<String>>| {
+                photo.iter().map(|words| cider.vector(words)).collect::<Vec<_>>()
+            };
+            all.push(documents.iter().map(vectors).collect());
+            ciders.push(cider);
+        }
+        Self { references: all, ciders, captioning, variables }
     }
 
     /// What a caption's tokens are worth for a photo of a pool.
     pub(crate) fn reward(&self, (pool, photo): (usize, usize), tokens: &[u32]) -> f32 {
         let text = self.captioning.tokenizer.decode(tokens, true).unwrap_or_default();
-        let candidate = self.cider.vector(&words(&text));
+        let candidate = self.ciders[pool].vector(&words(&text));
         let references = &self.references[pool][photo];
         let sum: f64 = references.iter().map(|r| candidate.similarity(r)).sum();
         #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]

@@ -80,7 +80,8 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let mut captioning = captioning(&weights, gold);
     let mut labelled = Sample { subject: vec!["cat".into()], ..sample(9, vec![500]) };
     labelled.captions.iter_mut().for_each(|c| c.text = "two cats sleep".into());
-    captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (vec![labelled], 0.2)];
+    let labelled = vec![labelled, sample(10, vec![501])];
+    captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (labelled, 0.2)];
     let [dog, cat, cats] =
         ["a dog", "the cat", "two cats sleep"].map(|text| encode(&captioning.tokenizer, text));
     let objective = SelfCritical::new(captioning, weights.variables());
