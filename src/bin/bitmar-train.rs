@@ -18,7 +18,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train vision    --data DIR --out DIR [training] [--teacher lite0|lite2|lite3:FILE|dinov2:FILE]... [--sentences FOLDER]   distils the vision encoder
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   trains the whole model
-       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   goes on by CIDEr of its own captions
+       bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   goes on by what its own captions are worth
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers

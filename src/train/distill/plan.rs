@@ -20,7 +20,8 @@ const LESSON_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
 /// Every photo of every set with what the teachers of `places`, or Lite2, say about it, the words of those that people
-/// have written about, and, if there is a sentence encoder, what the captions of all mean; the variables of the heads are made in `weights`.
+/// have written about, and, if there is a sentence encoder, what the captions of all mean; the variables of the heads
+/// are made in `weights`.
 pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
