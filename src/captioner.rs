@@ -10,6 +10,7 @@
 mod attention;
 mod caption;
 mod memory;
+mod wording;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
@@ -33,6 +34,7 @@ use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Adoption;
+use wording::Capitals;
 
 /// Weight from which on a corrected caption is repeated: the photo is rather the same than another one.
 const REPEAT_WEIGHT: f32 = 0.5;
@@ -83,6 +85,8 @@ pub struct Generation {
     recall: Recall,
     recalled: Vec<(Recalled, Vec<u32>)>,
     thumbnail: Vec<u8>,
+    /// How the user spells the words of the hint.
+    capitals: Capitals,
     observer: Option<attention::Observer>,
     remember: bool,
     count_recalls: bool,
@@ -162,7 +166,7 @@ impl Captioner {
         let own = generation.recalled.iter().find(|(r, own)| r.corrected && own == tokens);
         match own {
             Some((recalled, _)) => Ok(recalled.text.clone()),
-            None => Ok(capitalized(self.decoded(tokens)?.trim())),
+            None => Ok(generation.capitals.spell(self.decoded(tokens)?.trim())),
         }
     }
 
@@ -275,6 +279,7 @@ impl Captioner {
             recall,
             recalled,
             thumbnail,
+            capitals: Capitals::of(&options.hint),
             remember: options.remember,
             count_recalls: options.count_recalls,
             ms: Timings {
@@ -358,14 +363,6 @@ fn repeated(recalled: &[(Recalled, Vec<u32>)]) -> Vec<Repeated> {
 
 fn lent((recalled, tokens): &(Recalled, Vec<u32>)) -> RecalledCaption {
     RecalledCaption { tokens: tokens.clone(), corrected: recalled.corrected }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut rest = text.chars();
-    match rest.next() {
-        Some(first) => first.to_uppercase().chain(rest).collect(),
-        None => String::new(),
-    }
 }
 
 /// The clock in whole milliseconds.

@@ -27,6 +27,11 @@ impl CrossModalFusion {
         })
     }
 
+    /// What rows are behind the fusion if there is no photo to attend to.
+    pub fn without_photo(&self, rows: &Tensor) -> Result<Tensor> {
+        self.norm.forward(rows)
+    }
+
     /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows and the
     /// normalised patches.
     pub fn forward(

@@ -20,7 +20,7 @@ use crate::memory::RecalledCaption;
 use crate::nn::fused::with_values;
 use crate::nn::{AttentionLayout, Segment, TokenEmbedding};
 use crate::text::{consecutive, TextEncoder};
-use crate::tokenizer::{CORRECTED, HINT, RECALLED};
+use crate::tokenizer::{hint_prompt, CORRECTED, RECALLED};
 use crate::vision::{EncodedPhotos, VisionEncoder};
 use crate::weights::{Init, ModelError, Weights};
 
@@ -206,22 +206,41 @@ impl BitMar {
     }
 
     /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees the sinks
-    /// and the recalled captions of its place, and the context of an empty memory.
+    /// and the recalled captions of its place, and the context of an empty memory. `hints` are those of the first places.
     pub fn decode_texts(
         &self,
         table: &QuantizedTable,
+        hints: &[Vec<u32>],
         recalled: &[PlacedText],
         texts: &[PlacedText],
     ) -> Result<Tensor> {
+        let places = texts.iter().map(|text| text.photo + 1).max().unwrap_or(0);
+        let told = self.fuse_nothing(table, hints, places)?;
+        self.decode_captions(table, &told, recalled, texts, &self.null_context(places)?)
+    }
+
+    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their hints.
+    fn fuse_nothing(
+        &self,
+        table: &QuantizedTable,
+        hints: &[Vec<u32>],
+        places: usize,
+    ) -> Result<FusedPhotos> {
         let (hidden, width) = (self.config.hidden_size, self.config.memory.width);
         let zeros = |width: usize| Tensor::zeros((0, width), DType::F32, &Device::Cpu);
-        let places = texts.iter().map(|text| text.photo + 1).max().unwrap_or(0);
-        let nothing = FusedPhotos {
-            rows: zeros(hidden)?,
-            ranges: vec![[0..0, 0..0, 0..0, 0..0]; places],
-            episodes: zeros(width)?,
-        };
-        self.decode_captions(table, &nothing, recalled, texts, &self.null_context(places)?)
+        let mut ranges = vec![[0..0, 0..0, 0..0, 0..0]; places];
+        let mut rows = zeros(hidden)?;
+        if hints.iter().any(|hint| !hint.is_empty()) {
+            let (prompts, prompt_of_place) = self.encode_prompts(table, hints)?;
+            let words = |prompt: &Range<usize>| prompt.start + self.config.num_queries..prompt.end;
+            let gather: Vec<usize> = prompt_of_place.iter().flat_map(words).collect();
+            let rows_of_hints = consecutive(0, hints.iter().map(Vec::len));
+            for (ranges, of_hint) in ranges.iter_mut().zip(rows_of_hints) {
+                ranges[1] = of_hint;
+            }
+            rows = self.fusion.without_photo(&prompts.index_select(&indices(&gather)?, 0)?)?;
+        }
+        Ok(FusedPhotos { rows, ranges, episodes: zeros(width)? })
     }
 
     /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the captions.
@@ -275,12 +294,7 @@ impl BitMar {
 
     /// Fuses one photo with the tokens of a hint, maybe none.
     pub fn fuse(&self, photo: &EncodedPhotos, hint: &[u32]) -> Result<FusedPhoto> {
-        let mut prompt = Vec::new();
-        if !hint.is_empty() {
-            prompt.push(HINT);
-            prompt.extend_from_slice(hint);
-        }
-        let fused = self.fuse_photos(&self.table()?, photo, &[prompt])?;
+        let fused = self.fuse_photos(&self.table()?, photo, &[hint_prompt(hint)])?;
         let episode = with_values(&fused.episodes, <[f32]>::to_vec)?;
         Ok(FusedPhoto { fused, episode })
     }

@@ -45,6 +45,12 @@ pub const CONTROL_TOKENS: [&str; FIRST_TEXT_TOKEN as usize] = [
     "<reserved15>",
 ];
 
+/// The tokens of a hint as the model is given them: none, or the marker and its words.
+pub fn hint_prompt(words: &[u32]) -> Vec<u32> {
+    let marker = (!words.is_empty()).then_some(HINT);
+    marker.into_iter().chain(words.iter().copied()).collect()
+}
+
 /// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.
 ///
 /// Use this and not `Tokenizer::from_bytes`: the file cannot say that `<eos>` written by a user is

@@ -8,9 +8,9 @@ use tokenizers::Tokenizer;
 use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::random::Random;
-use crate::tokenizer::HINT;
 use crate::train::caption_text::{length_class, word_count};
 use crate::train::captions::Targets;
+use crate::train::hints::Hint;
 use crate::train::language::TextShard;
 use crate::train::names::personalize;
 
@@ -81,7 +81,7 @@ pub struct ShardOptions {
     pub corrected: f32,
     /// Weight of a caption that is to be repeated: it has one photo's caption against five.
     pub corrected_weight: f32,
-    /// Share of photos with a hint.
+    /// Share of photos with a hint, which are captioned as those people did it who used its words.
     pub hinted: f32,
     /// Share of a caption's tokens that the decoder is given wrong.
     pub corrupted: f32,
@@ -91,6 +91,8 @@ pub struct ShardOptions {
     pub texts: usize,
     /// Share of them that is to be repeated.
     pub copied_texts: f32,
+    /// Share of the others that has a hint.
+    pub hinted_texts: f32,
 }
 
 impl Default for ShardOptions {
@@ -99,11 +101,12 @@ impl Default for ShardOptions {
             empty_memory: 0.5,
             corrected: 0.3,
             corrected_weight: 2.0,
-            hinted: 0.08,
+            hinted: 0.2,
             corrupted: 0.1,
             max_tokens: 30,
             texts: 16,
             copied_texts: 0.2,
+            hinted_texts: 0.25,
         }
     }
 }
@@ -138,7 +141,8 @@ impl Shard {
         let chosen: Vec<&CaptionTokens> = (0..options.texts.min(texts.len()))
             .map(|_| &texts[random.below(texts.len())])
             .collect();
-        shard.texts = TextShard::new(chosen.into_iter(), options.copied_texts, tokenizer, random);
+        let (copied, hinted) = (options.copied_texts, options.hinted_texts);
+        shard.texts = TextShard::new(chosen.into_iter(), copied, hinted, tokenizer, random);
         shard
     }
 
@@ -189,14 +193,17 @@ impl Shard {
         let targets: Vec<&CaptionTokens> =
             others.map(|(_, c)| c).filter(|c| !(is_mirrored && names_a_side(&c.text))).collect();
         let has_hint = !targets.is_empty() && random.uniform() < options.hinted;
-        let hint = has_hint
-            .then(|| content_word(&targets[random.below(targets.len())].text, random))
-            .flatten();
-        self.hints.push(hint.map_or_else(Vec::new, |word| {
-            std::iter::once(HINT).chain(encode(tokenizer, &word)).collect()
-        }));
-        for caption in targets {
-            let body = &caption.tokens[..caption.tokens.len().min(options.max_tokens)];
+        let drawn = if has_hint { random.below(targets.len()) } else { 0 };
+        let hint = has_hint.then(|| Hint::draw(&targets[drawn].text, random)).flatten();
+        self.hints.push(hint.as_ref().map_or_else(Vec::new, |hint| hint.prompt(tokenizer)));
+        for (number, caption) in targets.iter().enumerate() {
+            // Captions without its words would teach that a hint may be left aside.
+            let told = match &hint {
+                Some(hint) if number == drawn => encode(tokenizer, &hint.caption),
+                Some(hint) if !hint.is_taken_up(&caption.text) => continue,
+                _ => caption.tokens.clone(),
+            };
+            let body = &told[..told.len().min(options.max_tokens)];
             self.captions.push(photo, caption.start, body, sample.weight * caption.weight);
             self.captions.corrupt(options.corrupted, texts, random);
         }
@@ -231,15 +238,4 @@ pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 
 fn names_a_side(text: &str) -> bool {
     text.split_whitespace().any(|word| matches!(word.trim_end_matches(','), "left" | "right"))
-}
-
-/// A word that says what is in the photo: longer than the common small words.
-fn content_word(text: &str, random: &mut Random) -> Option<String> {
-    const SMALL: [&str; 12] = [
-        "with", "that", "from", "their", "while", "into", "near", "over", "through", "next",
-        "some", "front",
-    ];
-    let words: Vec<&str> =
-        text.split_whitespace().filter(|w| w.len() > 3 && !SMALL.contains(w)).collect();
-    (!words.is_empty()).then(|| words[random.below(words.len())].trim_end_matches(',').to_owned())
 }

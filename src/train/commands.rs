@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
 use crate::train::ablation::Ablation;
-use crate::train::batch::Sample;
+use crate::train::batch::{Sample, ShardOptions};
 use crate::train::borrowed::Lender;
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
@@ -224,7 +224,8 @@ pub fn text(
     let weights = options.ablation.weights(options.seed);
     let trained = TrainedModel::new(&weights, &Config::small())?;
     let texts = load_texts(&places.data, &CAPTION_TEXTS, &tokenizer)?;
-    let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS };
+    let hinted = ShardOptions::default().hinted_texts;
+    let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS, hinted };
     let variables = weights.variables();
     places.start(&variables)?;
     places.train(stage, variables, &objective, options, is_resumed)

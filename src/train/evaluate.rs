@@ -9,13 +9,15 @@ use tokenizers::Tokenizer;
 
 use crate::generate::{BeamSearch, Length};
 use crate::model::BitMar;
+use crate::random::Random;
 use crate::train::ablation::Ablation;
 use crate::train::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
-use crate::train::batch::Sample;
+use crate::train::batch::{encode, Sample};
 use crate::train::borrowed::named;
 use crate::train::captions::{features, Targets};
+use crate::train::hints::Hint;
 use crate::train::losses::caption_loss;
 use crate::train::metrics::{cider_of_each, score, words, Scores};
 use crate::vision::EncodedPhotos;
@@ -60,6 +62,11 @@ pub struct Evaluation {
     /// Of photos with labels that were held back, the share whose caption has every word that names the label's thing
     /// or action: the mean over all labels of each set.
     pub named: BTreeMap<&'static str, f32>,
+    /// The same if the model is told the label beforehand.
+    pub named_if_told: BTreeMap<&'static str, f32>,
+    /// Of dev photos that are told a word or two of a human caption that theirs lacks, or a name, the share whose caption
+    /// then has them.
+    pub hints_taken_up: f32,
     /// Captions a second on two cores.
     pub captions_per_second: f32,
 }
@@ -95,17 +102,19 @@ impl Subject {
     }
 }
 
-/// Captions every sample from its first view.
+/// Captions every photo, which is told the words beside it.
 fn caption_samples(
     subject: &Subject,
     tokenizer: &Tokenizer,
-    samples: &[Sample],
+    samples: &[(&Sample, &str)],
     beams: usize,
 ) -> Result<Vec<Captioned>, AnyError> {
-    let work = |samples: &[Sample]| -> Result<Vec<Captioned>, String> {
+    let work = |samples: &[(&Sample, &str)]| -> Result<Vec<Captioned>, String> {
         samples
             .iter()
-            .map(|s| caption_one(subject, tokenizer, s, beams).map_err(|e| e.to_string()))
+            .map(|(s, hint)| {
+                caption_one(subject, tokenizer, s, hint, beams).map_err(|e| e.to_string())
+            })
             .collect()
     };
     let parts = std::thread::scope(|scope| {
@@ -123,10 +132,12 @@ fn caption_one(
     subject: &Subject,
     tokenizer: &Tokenizer,
     sample: &Sample,
+    hint: &str,
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &subject.model;
-    let fused = model.fuse(&subject.encode(&sample.views[0])?, &[])?;
+    let hint = encode(tokenizer, hint);
+    let fused = model.fuse(&subject.encode(&sample.views[0])?, &hint)?;
     let context = model.read_parameters()?.null_value;
     let state = model.prefill(&fused, &[], &context)?;
     let mut search = BeamSearch::new(state, Length::default().start_token(), beams);
@@ -149,7 +160,8 @@ pub fn evaluate(
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
-    let captioned = caption_samples(subject, tokenizer, dev, beams)?;
+    let untold: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
+    let captioned = caption_samples(subject, tokenizer, &untold, beams)?;
     let captions_per_second = dev.len() as f32 / started.elapsed().as_secs_f32();
     let texts = |samples: &[Sample]| -> Vec<Vec<String>> {
         samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
@@ -170,22 +182,31 @@ pub fn evaluate(
         other_loss,
         text_perplexity: text_perplexity(subject, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
-        named: named_share(subject, tokenizer, labelled, beams)?,
+        named: named_share(subject, tokenizer, labelled, false, beams)?,
+        named_if_told: named_share(subject, tokenizer, labelled, true, beams)?,
+        hints_taken_up: taken_up_share(subject, tokenizer, dev, &model_texts, beams)?,
         captions_per_second,
     };
     Ok((evaluation, captioned))
 }
 
-/// Of each set of photos with labels the share whose captions have all words that name the label, its mean over labels.
+/// Of each set of photos with labels the share whose captions have all words that name the label, its mean over labels;
+/// the label may be told beforehand.
 fn named_share(
     subject: &Subject,
     tokenizer: &Tokenizer,
     sets: &[(&'static str, Vec<Sample>)],
+    is_told: bool,
     beams: usize,
 ) -> Result<BTreeMap<&'static str, f32>, AnyError> {
     let mut shares = BTreeMap::new();
     for (set, samples) in sets {
-        let captioned = caption_samples(subject, tokenizer, samples, beams)?;
+        let label =
+            |sample: &Sample| if is_told { sample.subject.join(" ") } else { String::new() };
+        let hints: Vec<String> = samples.iter().map(label).collect();
+        let told: Vec<(&Sample, &str)> =
+            samples.iter().zip(&hints).map(|(sample, hint)| (sample, hint.as_str())).collect();
+        let captioned = caption_samples(subject, tokenizer, &told, beams)?;
         let mut by_label: BTreeMap<&[String], Vec<f32>> = BTreeMap::new();
         for (sample, caption) in samples.iter().zip(&captioned) {
             let is_named = named(&sample.subject, &words(&caption.text)) >= 1.0;
@@ -196,6 +217,30 @@ fn named_share(
         shares.insert(*set, mean(&of_labels));
     }
     Ok(shares)
+}
+
+/// The share of hints taken up, of photos whose captions `untold` lack the hint's words.
+fn taken_up_share(
+    subject: &Subject,
+    tokenizer: &Tokenizer,
+    dev: &[Sample],
+    untold: &[String],
+    beams: usize,
+) -> Result<f32, AnyError> {
+    let mut random = Random::new(1);
+    let (mut photos, mut hints) = (Vec::new(), Vec::new());
+    for (sample, caption) in dev.iter().zip(untold) {
+        let hint = Hint::draw(&sample.captions[0].text, &mut random);
+        if let Some(hint) = hint.filter(|hint| !hint.is_taken_up(caption)) {
+            photos.push(sample);
+            hints.push(hint);
+        }
+    }
+    let told: Vec<(&Sample, &str)> =
+        photos.into_iter().zip(hints.iter().map(|hint| hint.text.as_str())).collect();
+    let captioned = caption_samples(subject, tokenizer, &told, beams)?;
+    let taken_up = hints.iter().zip(&captioned).filter(|(hint, c)| hint.is_taken_up(&c.text));
+    Ok(taken_up.count() as f32 / hints.len().max(1) as f32)
 }
 
 /// Fifths of the captions by rising confidence, with what CIDEr-D says of each.
@@ -245,7 +290,7 @@ fn text_perplexity(subject: &Subject, dev: &[Sample]) -> Result<f32, AnyError> {
     for sample in dev {
         let targets = first_caption(sample);
         let (count, logits) =
-            (targets.tokens.len(), model.decode_texts(&table, &[], &targets.inputs)?);
+            (targets.tokens.len(), model.decode_texts(&table, &[], &[], &targets.inputs)?);
         let loss = caption_loss(&logits, targets.tokens, targets.weights, 0.0)?;
         sum += loss.to_scalar::<f32>()? * count as f32;
         tokens += count;

@@ -1,5 +1,5 @@
 //! Training on text alone, without a photo: the decoder learns the language of captions, and to repeat
-//! what the text encoder hands it of a corrected caption.
+//! what the text encoder hands it of a corrected caption, and to take up the words of a hint.
 
 use candle_core::{Result, Tensor};
 use tokenizers::Tokenizer;
@@ -10,6 +10,7 @@ use crate::random::Random;
 use crate::tokenizer::CORRECTED;
 use crate::train::batch::{encode, CaptionTokens};
 use crate::train::captions::{Targets, TrainedModel};
+use crate::train::hints::Hint;
 use crate::train::names::personalize;
 use crate::train::trainer::{Measures, Objective, Stage};
 
@@ -21,6 +22,10 @@ const MAX_TOKENS: usize = 30;
 pub struct TextShard {
     /// Texts by themselves.
     free: Targets,
+    /// Texts that take up a hint.
+    hinted: Targets,
+    /// What the first places are told beforehand; the place 0 nothing.
+    hints: Vec<Vec<u32>>,
     /// Texts that repeat a recalled caption.
     repeated: Targets,
     /// The captions they repeat.
@@ -28,19 +33,31 @@ pub struct TextShard {
 }
 
 impl TextShard {
-    /// Takes `chosen` texts; a `copied` share of them is to be repeated from a recalled caption.
+    /// Takes `chosen` texts; a `copied` share of them is to be repeated from a recalled caption, a `hinted` share of the
+    /// others has a hint.
     pub fn new<'a>(
         chosen: impl Iterator<Item = &'a CaptionTokens>,
         copied: f32,
+        hinted: f32,
         tokenizer: &Tokenizer,
         random: &mut Random,
     ) -> Self {
-        let mut shard = Self::default();
-        // Texts without a recalled caption share the place 0.
+        let mut shard = Self { hints: vec![Vec::new()], ..Self::default() };
+        // Texts by themselves share the place 0.
         let mut place = 0;
         for CaptionTokens { text, tokens, start, .. } in chosen {
             if random.uniform() >= copied {
-                shard.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                let has_hint = random.uniform() < hinted;
+                if let Some(hint) = has_hint.then(|| Hint::draw(text, random)).flatten() {
+                    place += 1;
+                    let mut caption = encode(tokenizer, &hint.caption);
+                    caption.truncate(MAX_TOKENS);
+                    shard.hinted.push(place, *start, &caption, 1.0);
+                    shard.hints.resize(place, Vec::new());
+                    shard.hints.push(hint.prompt(tokenizer));
+                } else {
+                    shard.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                }
                 continue;
             }
             place += 1;
@@ -62,12 +79,12 @@ impl TextShard {
         model: &BitMar,
         table: &QuantizedTable,
     ) -> Result<Option<(Tensor, Measures)>> {
-        let kinds = [("text", &self.free), ("repeat", &self.repeated)];
+        let kinds = [("text", &self.free), ("hinted", &self.hinted), ("repeat", &self.repeated)];
         let inputs = kinds.map(|(_, targets)| targets.inputs.as_slice()).concat();
         if inputs.is_empty() {
             return Ok(None);
         }
-        let logits = model.decode_texts(table, &self.recalled, &inputs)?;
+        let logits = model.decode_texts(table, &self.hints, &self.recalled, &inputs)?;
         let (mut losses, mut measures, mut start) = (Vec::new(), Measures::new(), 0);
         for (name, targets) in kinds {
             let rows = targets.tokens.len();
@@ -93,6 +110,8 @@ pub struct Language {
     pub tokenizer: Tokenizer,
     /// Share of texts that are to be repeated.
     pub copied: f32,
+    /// Share of the other texts that have a hint.
+    pub hinted: f32,
 }
 
 impl Objective for Language {
@@ -104,7 +123,7 @@ impl Objective for Language {
 
     fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> TextShard {
         let chosen = examples.iter().map(|&(_, number)| &self.texts[number]);
-        TextShard::new(chosen, self.copied, &self.tokenizer, random)
+        TextShard::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
     }
 
     fn loss(&self, shard: &TextShard, _: Stage) -> Result<(Tensor, Measures)> {

@@ -19,6 +19,7 @@ pub mod distill;
 pub mod efficientnet;
 pub mod evaluate;
 pub mod evaluate_memory;
+pub mod hints;
 pub mod keys;
 pub mod language;
 pub mod losses;

@@ -53,11 +53,25 @@ const NOUNS: [&str; 16] = [
     "baby", "toddler", "horse", "bird",
 ];
 
+/// A caption with a name in it.
+pub struct Introduced<'a> {
+    /// The caption.
+    pub caption: String,
+    /// The name.
+    pub name: String,
+    /// What is called so: a dog, a man, ..
+    pub noun: &'a str,
+}
+
 /// `caption` with its first "a .. dog" (or man, girl, ..) replaced by a name; without one, unchanged.
 pub fn personalize(caption: &str, random: &mut Random) -> String {
+    introduce(caption, random).map_or_else(|| caption.to_owned(), |introduced| introduced.caption)
+}
+
+/// `caption` with its first "a .. dog" (or man, girl, ..) replaced by a name; `None` without one.
+pub fn introduce<'a>(caption: &'a str, random: &mut Random) -> Option<Introduced<'a>> {
     let words: Vec<&str> = caption.split_whitespace().collect();
-    let noun = words.iter().position(|word| NOUNS.contains(&word.trim_end_matches(',')));
-    let Some(noun) = noun else { return caption.to_owned() };
+    let noun = words.iter().position(|word| NOUNS.contains(&word.trim_end_matches(',')))?;
     let article =
         words[..noun].iter().rposition(|word| matches!(*word, "a" | "the" | "an" | "one"));
     let start = article.filter(|&start| noun - start <= 4).unwrap_or(noun);
@@ -66,14 +80,8 @@ pub fn personalize(caption: &str, random: &mut Random) -> String {
     } else {
         invented(random)
     };
-    let (before, after) = (&words[..start], &words[noun + 1..]);
-    before
-        .iter()
-        .copied()
-        .chain([name.as_str()])
-        .chain(after.iter().copied())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let caption = [&words[..start], &[name.as_str()], &words[noun + 1..]].concat().join(" ");
+    Some(Introduced { caption, name, noun: words[noun].trim_end_matches(',') })
 }
 
 fn invented(random: &mut Random) -> String {

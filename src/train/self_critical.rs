@@ -1,6 +1,7 @@
 //! Self-critical training (Rennie et al. 2017): the model writes captions at random, and those that are rewarded more than
 //! their siblings become likelier. The reward is CIDEr-D; for a photo with a label, whose references are about others of its
-//! kind, it is the share of the label's words that are said, once more as much if it is said as people say it.
+//! kind, it is the share of the label's words that are said, once more as much if it is said as people say it. So it is for
+//! a photo with a hint, of the hint's words.
 //!
 //! The baseline of a caption is the mean of the others written for the same photo (Luo 2020). A part of
 //! the photos goes on learning from people, so that lengths, hints and the memory are not forgotten.
@@ -15,10 +16,11 @@ use crate::generate::{Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::random::Random;
-use crate::tokenizer::EOS;
-use crate::train::batch::{Sample, Shard};
+use crate::tokenizer::{hint_prompt, EOS};
+use crate::train::batch::{encode, Sample, Shard};
 use crate::train::borrowed::named;
 use crate::train::captions::{Captioning, Targets};
+use crate::train::hints::Hint;
 use crate::train::losses::policy_loss;
 use crate::train::metrics::{words, CaptionVector, Cider};
 use crate::train::trainer::{Measures, Objective, Stage};
@@ -30,6 +32,8 @@ const SAMPLES: usize = 5;
 const TEMPERATURE: f32 = 0.6;
 /// One photo in this many also learns from its human captions.
 const HUMAN_EVERY: usize = 3;
+/// Share of photos with a hint.
+const HINTED: f32 = 0.15;
 /// Weight of the human captions' losses.
 const HUMAN_WEIGHT: f64 = 0.3;
 
@@ -51,11 +55,14 @@ pub struct SelfCriticalShard {
 }
 
 /// A view of a photo.
-#[derive(Clone, Copy)]
 struct PhotoView {
     pool: usize,
     photo: usize,
     view: usize,
+    /// The tokens of a hint, mostly none.
+    hint: Vec<u32>,
+    /// What is to be said: the words of the hint, or of the photo's label.
+    wanted: Vec<String>,
 }
 
 impl SelfCritical {
@@ -74,27 +81,48 @@ impl SelfCritical {
         Self { references: all, ciders, captioning, variables }
     }
 
-    /// What a caption's tokens are worth for a photo of a pool.
-    pub(crate) fn reward(&self, (pool, photo): (usize, usize), tokens: &[u32]) -> f32 {
+    /// What a caption's tokens are worth for a photo of a pool, if these words are to be said.
+    pub(crate) fn reward(
+        &self,
+        (pool, photo): (usize, usize),
+        wanted: &[String],
+        tokens: &[u32],
+    ) -> f32 {
         let text = self.captioning.tokenizer.decode(tokens, true).unwrap_or_default();
         let candidate = self.ciders[pool].vector(&words(&text));
         let references = &self.references[pool][photo];
         let sum: f64 = references.iter().map(|r| candidate.similarity(r)).sum();
         #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
         let cider = (sum / references.len() as f64) as f32;
-        let subject = &self.captioning.pools[pool].0[photo].subject;
-        match subject.is_empty() {
+        match wanted.is_empty() {
             true => cider,
-            false => named(subject, &words(&text)) * (1.0 + cider.min(1.0)),
+            false => named(wanted, &words(&text)) * (1.0 + cider.min(1.0)),
         }
     }
 
-    fn sample(&self, shown: PhotoView) -> &Sample {
-        &self.captioning.pools[shown.pool].0[shown.photo]
+    /// Draws a view of a photo, sometimes with a hint: its label, or words that someone wrote about it.
+    fn draw(&self, (pool, photo): (usize, usize), random: &mut Random) -> PhotoView {
+        let sample = &self.captioning.pools[pool].0[photo];
+        let view = random.below(sample.views.len());
+        let mut shown =
+            PhotoView { pool, photo, view, hint: Vec::new(), wanted: sample.subject.clone() };
+        if random.uniform() < HINTED {
+            let label = sample.subject.join(" ");
+            let caption = &sample.captions[random.below(sample.captions.len())].text;
+            let hint = match label.is_empty() {
+                true => Hint::draw(caption, random),
+                false => Some(Hint { text: label.clone(), caption: label }),
+            };
+            if let Some(hint) = hint {
+                shown.hint = encode(&self.captioning.tokenizer, &hint.text);
+                shown.wanted = hint.wanted();
+            }
+        }
+        shown
     }
 
-    fn view(&self, shown: PhotoView) -> &Arc<[i8]> {
-        &self.sample(shown).views[shown.view]
+    fn view(&self, shown: &PhotoView) -> &Arc<[i8]> {
+        &self.captioning.pools[shown.pool].0[shown.photo].views[shown.view]
     }
 
     /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the packed model.
@@ -104,13 +132,13 @@ impl SelfCritical {
         let context = model.read_parameters()?.null_value;
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
-        for &shown in &shard.photos {
+        for shown in &shard.photos {
             let features: Vec<f32> = self
                 .view(shown)
                 .iter()
                 .map(|&v| f32::from(v) * self.captioning.stem_scale)
                 .collect();
-            let fused = model.fuse(&model.encode_photo(&features)?, &[])?;
+            let fused = model.fuse(&model.encode_photo(&features)?, &shown.hint)?;
             let state = model.prefill(&fused, &[], &context)?;
             for _ in 0..SAMPLES {
                 let seed = shard.seed.wrapping_add(samplers.len() as u64);
@@ -181,11 +209,8 @@ impl Objective for SelfCritical {
     fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> SelfCriticalShard {
         let human = &examples[..examples.len().div_ceil(HUMAN_EVERY)];
         let human = self.captioning.shard(human, random);
-        let photos = examples.iter().map(|&(pool, photo)| {
-            let views = self.captioning.pools[pool].0[photo].views.len();
-            PhotoView { pool, photo, view: random.below(views) }
-        });
-        SelfCriticalShard { photos: photos.collect(), human, seed: random.next_u64() }
+        let photos = examples.iter().map(|&example| self.draw(example, random)).collect();
+        SelfCriticalShard { photos, human, seed: random.next_u64() }
     }
 
     fn loss(&self, shard: &SelfCriticalShard, stage: Stage) -> Result<(Tensor, Measures)> {
@@ -193,12 +218,15 @@ impl Objective for SelfCritical {
         let captions = without_dropout(|| self.write(shard))?;
         let mut targets = Targets::default();
         let mut rewarded: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
-        for (place, (&shown, captions)) in shard.photos.iter().zip(&captions).enumerate() {
-            let rewards: Vec<f32> =
-                captions.iter().map(|c| self.reward((shown.pool, shown.photo), c)).collect();
+        for (place, (shown, captions)) in shard.photos.iter().zip(&captions).enumerate() {
+            let worth = |c: &Vec<u32>| self.reward((shown.pool, shown.photo), &shown.wanted, c);
+            let rewards: Vec<f32> = captions.iter().map(worth).collect();
             let sum: f32 = rewards.iter().sum();
-            let has_label = !self.sample(shown).subject.is_empty();
-            let measure = if has_label { "named" } else { "reward" };
+            let measure = match (shown.hint.is_empty(), shown.wanted.is_empty()) {
+                (false, _) => "hinted",
+                (true, false) => "named",
+                (true, true) => "reward",
+            };
             rewarded.entry(measure).or_default().extend(&rewards);
             for (caption, reward) in captions.iter().zip(rewards) {
                 let others = (sum - reward) / (SAMPLES - 1) as f32;
@@ -208,9 +236,10 @@ impl Objective for SelfCritical {
         }
         let model = &self.captioning.trained.model;
         let table = model.table()?;
-        let views: Vec<_> = shard.photos.iter().map(|&shown| self.view(shown).clone()).collect();
+        let views: Vec<_> = shard.photos.iter().map(|shown| self.view(shown).clone()).collect();
+        let hints: Vec<_> = shard.photos.iter().map(|shown| hint_prompt(&shown.hint)).collect();
         let photos = model.vision().forward(&self.captioning.features(&views)?)?;
-        let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); views.len()])?;
+        let fused = model.fuse_photos(&table, &photos, &hints)?;
         let context = model.null_context(views.len())?;
         let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
         let policy = policy_loss(&logits, targets.tokens, targets.weights)?;

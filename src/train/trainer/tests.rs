@@ -2,14 +2,15 @@ use super::*;
 use crate::checkpoint::{sha256, ModelFile, Provenance};
 use crate::config::Config;
 use crate::generate::{BeamSearch, Length};
-use crate::model::BitMar;
+use crate::model::{BitMar, PlacedText};
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
-use crate::tokenizer::read_tokenizer;
+use crate::tokenizer::{hint_prompt, read_tokenizer, MEDIUM};
 use crate::train::ablation::Ablation;
 use crate::train::batch::{encode, CaptionTokens, Sample, ShardOptions};
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::distill::lessons::tests::examples;
 use crate::train::distill::{Lessons, Taught};
+use crate::train::language::Language;
 use crate::train::self_critical::SelfCritical;
 use crate::train::teacher::TargetSizes;
 use crate::weights::Weights;
@@ -85,13 +86,16 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let [dog, cat, cats] =
         ["a dog", "the cat", "two cats sleep"].map(|text| encode(&captioning.tokenizer, text));
     let objective = SelfCritical::new(captioning, weights.variables());
-    assert!(objective.reward((0, 0), &dog) > objective.reward((0, 0), &cats));
+    assert!(objective.reward((0, 0), &[], &dog) > objective.reward((0, 0), &[], &cats));
     // The label counts, and more if it is said as in a caption.
-    assert_eq!([&dog, &cat, &cats].map(|tokens| objective.reward((1, 0), tokens)), [0.0, 1.0, 2.0]);
-    let shard = objective.shard(&[(0, 0), (1, 0)], &mut Random::new(1));
+    let wanted = ["cat".to_owned()];
+    let worth = [&dog, &cat, &cats].map(|tokens| objective.reward((1, 0), &wanted, tokens));
+    assert_eq!(worth, [0.0, 1.0, 2.0]);
+    let shard = objective.shard(&[(0, 0), (1, 0)].repeat(8), &mut Random::new(1));
     let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
     let (_, measured) = objective.loss(&shard, stage).unwrap();
-    assert!(measured.contains_key("reward") && measured.contains_key("named"), "{measured:?}");
+    let kinds = ["reward", "named", "hinted"];
+    assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
 }
 
 #[test]
@@ -253,4 +257,31 @@ fn random_captions_are_not_predicted_better_than_by_chance() {
     // Eight random tokens and a certain end; the smoothed loss lies above the plain one.
     let chance = (TOKENS as f32).ln() * 8.0 / 9.0;
     assert!(measures["caption"] > chance - 0.02, "{measures:?}, chance {chance}");
+}
+
+#[test]
+fn texts_learn_to_take_up_a_hint() {
+    let weights = Weights::fresh(1);
+    let Captioning { trained, texts, tokenizer, .. } = captioning(&weights, captions());
+    let texts = texts.into_iter().zip(["a dog runs", "two cats sleep", "the boat sails"]);
+    let texts = texts.map(|(caption, text)| {
+        let tokens = encode(&tokenizer, text);
+        CaptionTokens { text: text.into(), tokens, ..caption }
+    });
+    let objective =
+        Language { trained, texts: texts.collect(), tokenizer, copied: 0.3, hinted: 0.5 };
+    let shard = objective.shard(&[(0, 0), (0, 1), (0, 2)].repeat(6), &mut Random::new(1));
+    let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
+    let (_, measured) = objective.loss(&shard, stage).unwrap();
+    let kinds = ["text", "hinted", "repeat"];
+    assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
+    // What is told beforehand changes what is written.
+    let model = &objective.trained.model;
+    let table = model.table().unwrap();
+    let text = [PlacedText { photo: 0, tokens: vec![MEDIUM, 300, 301] }];
+    let logits = [vec![], vec![hint_prompt(&[400])], vec![hint_prompt(&[500])]].map(|hints| {
+        let logits = model.decode_texts(&table, &hints, &[], &text).unwrap();
+        logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    });
+    assert!(logits[0] != logits[1] && logits[1] != logits[2]);
 }
