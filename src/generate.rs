@@ -10,8 +10,10 @@ use crate::nn::vector::{exp, largest, ln, sum};
 use crate::tokenizer::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 
 mod sampler;
+mod told;
 
 pub use sampler::Sampler;
+pub use told::Told;
 
 /// Most tokens of a caption.
 pub const MAX_TOKENS: usize = 40;
@@ -83,6 +85,7 @@ pub struct BeamSearch<S> {
     running: Vec<Hypothesis>,
     finished: Vec<Hypothesis>,
     repeated: Vec<Repeated>,
+    told: Told,
 }
 
 /// A caption so far.
@@ -96,6 +99,8 @@ pub struct Hypothesis {
     pub has_ended: bool,
     /// The model's part of `log_probability`.
     written: f32,
+    /// What it gains by saying what was told.
+    gain: f32,
     /// How well it agrees with the photo, 0 until that is known.
     agreement: f32,
 }
@@ -109,7 +114,7 @@ impl Hypothesis {
     /// What hypotheses of different lengths are compared by.
     fn score(&self) -> f32 {
         let length = exp(LENGTH_EXPONENT * ln(self.num_choices() as f32));
-        let normalized = self.log_probability / length;
+        let normalized = (self.log_probability + self.gain) / length;
         normalized + AGREEMENT_WEIGHT * self.agreement
     }
 
@@ -131,6 +136,7 @@ impl<S: Clone> BeamSearch<S> {
             log_probability: 0.0,
             has_ended: false,
             written: 0.0,
+            gain: 0.0,
             agreement: 0.0,
         };
         Self {
@@ -140,6 +146,7 @@ impl<S: Clone> BeamSearch<S> {
             running: vec![empty],
             finished: Vec::new(),
             repeated: Vec::new(),
+            told: Told::default(),
         }
     }
 
@@ -151,6 +158,13 @@ impl<S: Clone> BeamSearch<S> {
             hypothesis.written = ln(rest.max(f32::MIN_POSITIVE));
         }
         self.repeated = repeated;
+        self
+    }
+
+    /// The search that prefers captions with the words that were told.
+    #[must_use]
+    pub fn telling(mut self, told: Told) -> Self {
+        self.told = told;
         self
     }
 
@@ -221,15 +235,24 @@ impl<S: Clone> BeamSearch<S> {
         let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
+            // Other tokens than those leave a word that is begun unsaid.
+            let next = self.told.next(&hypothesis.tokens);
+            let so_far = self.told.gain_of_words(&hypothesis.tokens);
+            let gain = |token: u32| {
+                next.iter().find(|(next, _)| *next == token).map_or(so_far, |(_, gain)| *gain)
+            };
             for (token, weight) in self.repeats(&hypothesis.tokens) {
                 let written = hypothesis.written + logits[token as usize] - log_sum;
                 let log_probability = ln_of_sum(written, ln(weight));
-                best.insert(Choice { beam, token, log_probability, written });
+                best.insert(Choice { beam, token, log_probability, written, gain: gain(token) });
             }
             for (token, &logit) in (0..).zip(logits) {
                 let log_probability = hypothesis.written + logit - log_sum;
                 // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
-                if log_probability <= best.threshold || !is_allowed(&hypothesis.tokens, token) {
+                let gain = gain(token);
+                if log_probability + gain <= best.threshold
+                    || !is_allowed(&hypothesis.tokens, token)
+                {
                     continue;
                 }
                 if self.repeats(&hypothesis.tokens).any(|(repeat, _)| repeat == token) {
@@ -239,7 +262,7 @@ impl<S: Clone> BeamSearch<S> {
                 let is_number = !log_probability.is_nan();
                 let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
                 let written = log_probability;
-                best.insert(Choice { beam, token, log_probability, written });
+                best.insert(Choice { beam, token, log_probability, written, gain });
             }
         }
         best.choices
@@ -264,8 +287,8 @@ impl<S: Clone> BeamSearch<S> {
         let mut parents = Vec::with_capacity(self.num_beams);
         for (rank, choice) in choices.iter().enumerate() {
             let mut hypothesis = self.running[choice.beam].clone();
-            (hypothesis.log_probability, hypothesis.written) =
-                (choice.log_probability, choice.written);
+            (hypothesis.log_probability, hypothesis.written, hypothesis.gain) =
+                (choice.log_probability, choice.written, choice.gain);
             if choice.token == EOS {
                 // An end that is not among the best continuations is no good end.
                 if rank < self.num_beams {
@@ -304,6 +327,14 @@ struct Choice {
     token: u32,
     log_probability: f32,
     written: f32,
+    gain: f32,
+}
+
+impl Choice {
+    /// What choices are compared by.
+    fn worth(&self) -> f32 {
+        self.log_probability + self.gain
+    }
 }
 
 /// The best of the choices seen, best first; of equals those seen first.
@@ -320,12 +351,12 @@ impl Best {
     }
 
     fn insert(&mut self, choice: Choice) {
-        let is_as_good = |other: &Choice| other.log_probability >= choice.log_probability;
+        let is_as_good = |other: &Choice| other.worth() >= choice.worth();
         let rank = self.choices.partition_point(is_as_good);
         self.choices.insert(rank, choice);
         self.choices.truncate(self.wanted);
         if self.choices.len() == self.wanted {
-            self.threshold = self.choices[self.wanted - 1].log_probability;
+            self.threshold = self.choices[self.wanted - 1].worth();
         }
     }
 }

@@ -51,6 +51,27 @@ pub fn hint_prompt(words: &[u32]) -> Vec<u32> {
     marker.into_iter().chain(words.iter().copied()).collect()
 }
 
+/// Words that a hint is made of and that a caption need not repeat.
+const SMALL_WORDS: [&str; 28] = [
+    "a", "an", "the", "my", "our", "your", "his", "her", "their", "its", "this", "that", "these",
+    "those", "it", "is", "are", "was", "of", "in", "on", "at", "by", "to", "and", "with", "for",
+    "from",
+];
+
+/// The tokens of each word of a hint in lower case that says something.
+///
+/// # Errors
+///
+/// [`Error::Tokenizer`] if the tokenizer refuses a word.
+pub fn telling_words(tokenizer: &Tokenizer, hint: &str) -> Result<Vec<Vec<u32>>, Error> {
+    let words =
+        hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
+    let tokens =
+        |word| Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec());
+    telling.map(tokens).collect()
+}
+
 /// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.
 ///
 /// Use this and not `Tokenizer::from_bytes`: the file cannot say that `<eos>` written by a user is

@@ -185,7 +185,13 @@ fn the_best_choices_are_those_of_a_sorted_list() {
             if log_probability <= best.threshold {
                 continue;
             }
-            best.insert(Choice { beam: 0, token, log_probability, written: log_probability });
+            best.insert(Choice {
+                beam: 0,
+                token,
+                log_probability,
+                written: log_probability,
+                gain: 0.0,
+            });
         }
         let mut sorted: Vec<(u32, f32)> = (0..).zip(values).collect();
         sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -244,4 +250,48 @@ fn a_narrow_nucleus_is_greedy() {
     let mut sampler = Sampler::new(1, 1.0, 0.0);
     let logits: Vec<f32> = (0..VOCAB).map(|i| i as f32 / 8.0).collect();
     assert!((0..50).all(|_| sampler.next(&[], &logits) == Some(31)));
+}
+
+/// After the start "a" (20), then a dog (21) or, rarely, a lion (22, 23), then the end.
+fn zoo(tokens: &[u32]) -> Vec<(u32, f32)> {
+    match tokens {
+        [] => vec![(20, 0.99)],
+        [20] => vec![(21, 0.9), (22, 0.05)],
+        [.., 22] => vec![(23, 0.9), (24, 0.1)],
+        _ => vec![(EOS, 0.9), (25, 0.05)],
+    }
+}
+
+fn told(words: &[&[u32]]) -> Hypothesis {
+    let told = Told::new(words.iter().map(|word| word.to_vec()).collect());
+    let mut search =
+        BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), 3).telling(told);
+    let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
+        let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
+            seen.push(token);
+            let mut row = vec![-30.0; VOCAB];
+            zoo(&seen[1..]).iter().for_each(|(token, p)| row[*token as usize] = p.ln());
+            row
+        });
+        Ok::<_, Infallible>(rows.collect())
+    };
+    while search.step(&mut advance).unwrap() {}
+    search.best().clone()
+}
+
+#[test]
+fn a_word_that_was_told_is_said_where_it_may_stand() {
+    assert_eq!(told(&[]).tokens, [20, 21]);
+    let lion = told(&[&[22, 23]]);
+    assert_eq!(lion.tokens, [20, 22, 23]);
+    // What was told makes it no surer of it.
+    let probability = 0.99f32 * 0.05 * 0.9 * 0.9;
+    assert!((lion.confidence() - probability.powf(0.25)).abs() < 0.02, "{lion:?}");
+}
+
+#[test]
+fn a_word_that_fits_nowhere_is_left_out() {
+    assert_eq!(told(&[&[30, 31]]).tokens, [20, 21]);
+    // Half a word gains nothing in the end.
+    assert_eq!(told(&[&[22, 31]]).tokens, [20, 21]);
 }

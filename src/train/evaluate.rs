@@ -7,9 +7,10 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length};
+use crate::generate::{BeamSearch, Length, Told};
 use crate::model::BitMar;
 use crate::random::Random;
+use crate::tokenizer::telling_words;
 use crate::train::ablation::Ablation;
 use crate::train::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
@@ -136,11 +137,13 @@ fn caption_one(
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &subject.model;
-    let hint = encode(tokenizer, hint);
+    let told = Told::new(telling_words(tokenizer, hint)?);
+    let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&subject.encode(&sample.views[0])?, &hint)?;
     let context = model.read_parameters()?.null_value;
     let state = model.prefill(&fused, &[], &context)?;
-    let mut search = BeamSearch::new(state, Length::default().start_token(), beams);
+    let start = Length::default().start_token();
+    let mut search = BeamSearch::new(state, start, beams).telling(told);
     while search.step(|states, tokens| model.step(states, tokens))? {}
     model.weigh(&mut search, &fused.episode)?;
     let best = search.best();

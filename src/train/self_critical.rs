@@ -33,7 +33,7 @@ const TEMPERATURE: f32 = 0.6;
 /// One photo in this many also learns from its human captions.
 const HUMAN_EVERY: usize = 3;
 /// Share of photos with a hint.
-const HINTED: f32 = 0.15;
+const HINTED: f32 = 0.25;
 /// Weight of the human captions' losses.
 const HUMAN_WEIGHT: f64 = 0.3;
 
