@@ -22,14 +22,14 @@ use crate::checkpoint::{sha256, LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, Repeated, Told, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, Repeated, MAX_BEAMS};
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
 use crate::model::BitMar;
 use crate::preprocess;
 use crate::stem::Stem;
-use crate::tokenizer::{check_vocab, read_tokenizer, telling_words, tokenizer_error};
+use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error, told};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
@@ -266,7 +266,7 @@ impl Captioner {
         let prefilled = (self.now)();
         let start_token = options.length.start_token();
         let repeated = if options.repeat { repeated(&recalled) } else { Vec::new() };
-        let told = Told::new(telling_words(&self.tokenizer, &options.hint.to_lowercase())?);
+        let told = told(&self.tokenizer, &options.hint)?;
         let seen = Seen { key, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,

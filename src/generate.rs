@@ -235,21 +235,18 @@ impl<S: Clone> BeamSearch<S> {
         let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
-            // Other tokens than those leave a word that is begun unsaid.
             let next = self.told.next(&hypothesis.tokens);
-            let so_far = self.told.gain_of_words(&hypothesis.tokens);
-            let gain = |token: u32| {
-                next.iter().find(|(next, _)| *next == token).map_or(so_far, |(_, gain)| *gain)
-            };
             for (token, weight) in self.repeats(&hypothesis.tokens) {
                 let written = hypothesis.written + logits[token as usize] - log_sum;
                 let log_probability = ln_of_sum(written, ln(weight));
-                best.insert(Choice { beam, token, log_probability, written, gain: gain(token) });
+                let gain = hypothesis.gain;
+                best.insert(Choice { beam, token, log_probability, written, gain });
             }
             for (token, &logit) in (0..).zip(logits) {
                 let log_probability = hypothesis.written + logit - log_sum;
                 // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
-                let gain = gain(token);
+                let Some(gained) = self.told.gain(&next, token, logit - log_sum) else { continue };
+                let gain = hypothesis.gain + gained;
                 if log_probability + gain <= best.threshold
                     || !is_allowed(&hypothesis.tokens, token)
                 {

@@ -4,6 +4,7 @@
 //! space stood before it, so "dog" has the same token at the start of a caption as inside one; decoding gives
 //! that space back in front, and the reader drops it.
 
+use crate::generate::Told;
 use tokenizers::Tokenizer;
 
 use crate::error::Error;
@@ -58,18 +59,30 @@ const SMALL_WORDS: [&str; 28] = [
     "from",
 ];
 
-/// The tokens of each word of a hint in lower case that says something.
+/// The words of a hint that say something, for the search to prefer captions that have them.
 ///
 /// # Errors
 ///
 /// [`Error::Tokenizer`] if the tokenizer refuses a word.
-pub fn telling_words(tokenizer: &Tokenizer, hint: &str) -> Result<Vec<Vec<u32>>, Error> {
+pub fn told(tokenizer: &Tokenizer, hint: &str) -> Result<Told, Error> {
+    let hint = hint.to_lowercase();
     let words =
         hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
     let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
-    let tokens =
-        |word| Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec());
-    telling.map(tokens).collect()
+    let tokens = |word: &str| -> Result<Vec<u32>, Error> {
+        Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec())
+    };
+    let words = telling.map(tokens).collect::<Result<Vec<_>, _>>()?;
+    if words.is_empty() {
+        return Ok(Told::default());
+    }
+    // A token that starts a word starts with a space.
+    let joins = |token| {
+        let text = tokenizer.id_to_token(token);
+        text.is_some_and(|text| text.starts_with(|c: char| c.is_alphanumeric() && c != '\u{120}'))
+    };
+    let vocab_size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
+    Ok(Told::new(words, (0..vocab_size).map(joins).collect()))
 }
 
 /// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.

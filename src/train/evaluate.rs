@@ -7,10 +7,10 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length, Told};
+use crate::generate::{BeamSearch, Length};
 use crate::model::BitMar;
 use crate::random::Random;
-use crate::tokenizer::telling_words;
+use crate::tokenizer::told;
 use crate::train::ablation::Ablation;
 use crate::train::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
@@ -137,7 +137,7 @@ fn caption_one(
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &subject.model;
-    let told = Told::new(telling_words(tokenizer, hint)?);
+    let told = told(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&subject.encode(&sample.views[0])?, &hint)?;
     let context = model.read_parameters()?.null_value;

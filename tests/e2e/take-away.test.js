@@ -110,18 +110,19 @@ test('a hint given with the keyboard is told to the model and said beside the ca
   await page.getByLabel('What do you know about it?').press('Escape');
   assert.equal(await page.evaluate(() => /** @type {any} */ (document.activeElement).dataset.do), 'hint');
   await page.keyboard.press('Enter');
-  await page.keyboard.type('a dog on a snowy street');
+  await page.keyboard.type('my cat Chelsea');
   await shot(page, 'hint');
   assert.deepEqual(await accessibilityFaults(page), []);
   await page.keyboard.press('Enter');
-  await page.getByText('told “a dog on a snowy street”').waitFor({ timeout: PATIENCE });
+  await page.getByText('told “my cat Chelsea”').waitFor({ timeout: PATIENCE });
   const [after] = await captions(page);
   const direct = await page.evaluate(async (bytes) => {
     const { BitMar } = await import(/** @type {any} */ ('/pkg/index.js'));
     const bitmar = await BitMar.load();
-    const { text } = await bitmar.caption(new Uint8Array(bytes), { hint: 'a dog on a snowy street' });
+    const { text } = await bitmar.caption(new Uint8Array(bytes), { hint: 'my cat Chelsea' });
     bitmar.close();
     return text;
   }, [...(await readFile(photo('cat')))]);
-  assert.equal(after, direct, `without the hint: "${before}"`);
+  assert.equal(after, direct);
+  assert.match(after, /\bChelsea\b/, `without the hint: "${before}"`);
 });
