@@ -70,7 +70,7 @@ export interface LoadOptions {
 export interface CaptionOptions {
   /** How much to say; `medium` if not given. */
   length?: 'short' | 'medium' | 'long';
-  /** What the photo is known to show, such as "my dog Rex". */
+  /** What the photo is known to show, such as "my dog Rex": captions with these words are preferred. */
   hint?: string;
   /** How many candidates the search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
