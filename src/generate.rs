@@ -13,6 +13,7 @@ mod sampler;
 mod told;
 
 pub use sampler::Sampler;
+use told::Next;
 pub use told::Told;
 
 /// Most tokens of a caption.
@@ -236,6 +237,7 @@ impl<S: Clone> BeamSearch<S> {
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
             let next = self.told.next(&hypothesis.tokens);
+            let most = hypothesis.gain + next.most();
             for (token, weight) in self.repeats(&hypothesis.tokens) {
                 let written = hypothesis.written + logits[token as usize] - log_sum;
                 let log_probability = ln_of_sum(written, ln(weight));
@@ -245,11 +247,13 @@ impl<S: Clone> BeamSearch<S> {
             for (token, &logit) in (0..).zip(logits) {
                 let log_probability = hypothesis.written + logit - log_sum;
                 // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
+                if log_probability + most <= best.threshold {
+                    continue;
+                }
                 let Some(gained) = self.told.gain(&next, token, logit - log_sum) else { continue };
                 let gain = hypothesis.gain + gained;
-                if log_probability + gain <= best.threshold
-                    || !is_allowed(&hypothesis.tokens, token)
-                {
+                // A word is spelt as it was told, whatever comes twice in it.
+                if !matches!(next, Next::Spelt(_)) && !is_allowed(&hypothesis.tokens, token) {
                     continue;
                 }
                 if self.repeats(&hypothesis.tokens).any(|(repeat, _)| repeat == token) {

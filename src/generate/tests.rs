@@ -295,3 +295,8 @@ fn a_word_that_fits_nowhere_is_left_out() {
     // How it is spelt is the user's to say.
     assert_eq!(told(&[&[22, 31]]).tokens, [20, 22, 31]);
 }
+
+#[test]
+fn a_word_that_says_the_same_thrice_is_spelt_to_its_end() {
+    assert_eq!(told(&[&[22, 23, 22, 23, 22, 23, 22, 23]]).tokens[1..], [22, 23].repeat(4));
+}

@@ -26,6 +26,17 @@ pub(super) enum Next {
     Spelt(Vec<u32>),
 }
 
+impl Next {
+    /// The most that a token gains.
+    pub(super) fn most(&self) -> f32 {
+        match self {
+            Self::Any { gaining, .. } if gaining.is_empty() => 0.0,
+            Self::Any { .. } => WEIGHT,
+            Self::Spelt(_) => f32::INFINITY,
+        }
+    }
+}
+
 impl Told {
     /// Words by their tokens; `joins` says of each token of the vocabulary whether it goes on with the word before it.
     pub fn new(mut words: Vec<Vec<u32>>, joins: Vec<bool>) -> Self {
@@ -55,7 +66,10 @@ impl Told {
                 let joins = *is_word && self.joins.get(token as usize).copied().unwrap_or(false);
                 (!joins).then(|| if gaining.contains(&token) { WEIGHT } else { 0.0 })
             }
-            Next::Spelt(spelt) => spelt.contains(&token).then_some(-log_probability),
+            Next::Spelt(spelt) => {
+                let cost = if log_probability.is_finite() { log_probability } else { 0.0 };
+                spelt.contains(&token).then_some(-cost)
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ pub struct Evaluation {
     pub named: BTreeMap<&'static str, f32>,
     /// The same if the model is told the label beforehand.
     pub named_if_told: BTreeMap<&'static str, f32>,
-    /// Of dev photos that are told a word or two of a human caption that theirs lacks, or a name, the share whose caption
+    /// Of dev photos that are told a word or a phrase of a human caption that theirs lacks, or a name, the share whose caption
     /// then has them.
     pub hints_taken_up: f32,
     /// Captions a second on two cores.
