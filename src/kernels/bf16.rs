@@ -20,6 +20,8 @@ use std::arch::x86_64::{
 const TILE_ROWS: usize = 12;
 /// Columns of a tile: panels of the second factor are this wide, two registers.
 pub(super) const TILE_COLS: usize = 32;
+/// Panels are filled up with zeros to a multiple of so many pairs of terms, as `amx` wants them.
+const PAIRS_MULTIPLE: usize = 16;
 /// Pairs of terms summed at a stretch: a panel of the second factor is then 16 kB and stays in L1.
 const PAIRS: usize = 128;
 
@@ -39,8 +41,23 @@ pub(super) struct Panels {
 
 impl Panels {
     fn new(width: usize, columns: usize, terms: usize) -> Self {
-        let pairs = terms.div_ceil(2);
+        let pairs = terms.div_ceil(2).next_multiple_of(PAIRS_MULTIPLE);
         Self { width, columns, pairs, data: vec![0; columns.div_ceil(width) * pairs * width] }
+    }
+
+    /// Columns of the factor.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Pairs of terms.
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// Each panel, `[pairs, width]`.
+    pub(super) fn panels(&self) -> impl Iterator<Item = &[u32]> {
+        self.data.chunks_exact(self.pairs * self.width)
     }
 
     /// The first factor `[rows, terms]`, each term times its scale.
@@ -107,7 +124,7 @@ impl Panels {
 
 /// Two numbers rounded to bfloat16, ties to even, the first in the low half. Finite numbers only.
 #[inline(always)]
-fn bf16_pair(first: f32, second: f32) -> u32 {
+pub(super) fn bf16_pair(first: f32, second: f32) -> u32 {
     let rounded = |x: f32| {
         let bits = x.to_bits();
         bits.wrapping_add(0x7fff + (bits >> 16 & 1))

@@ -2,7 +2,7 @@
 //! activations, one scale a row), and of two matrices of floats.
 
 #[cfg(target_arch = "x86_64")]
-use super::bf16;
+use super::{amx, bf16};
 
 /// Integers `[rows, cols]` with one scale a row.
 pub struct ScaledIntegers<'a> {
@@ -28,9 +28,9 @@ impl ScaledIntegers<'_> {
         let (terms, cols) = (self.scales.len(), self.cols());
         assert!(gradient.len().is_multiple_of(terms), "a gradient row is {terms} wide");
         #[cfg(target_arch = "x86_64")]
-        if bf16::is_available() && cols.is_multiple_of(bf16::TILE_COLS) {
-            let gradient = bf16::Panels::of_rows(gradient, self.scales);
-            return bf16::product(&gradient, &bf16::Panels::of_integers(self.values, cols));
+        if has_bf16(cols) {
+            let integers = bf16::Panels::of_integers(self.values, cols);
+            return product(&Left::Rows(gradient), self.scales, &integers);
         }
         let mut out = vec![0.0; gradient.len() / terms * cols];
         for (out, row) in out.chunks_exact_mut(cols).zip(gradient.chunks_exact(terms)) {
@@ -51,9 +51,9 @@ impl ScaledIntegers<'_> {
         assert!(gradient.len().is_multiple_of(terms), "a gradient has {terms} rows");
         let rows = gradient.len() / terms;
         #[cfg(target_arch = "x86_64")]
-        if bf16::is_available() && cols.is_multiple_of(bf16::TILE_COLS) {
-            let gradient = bf16::Panels::of_transposed(gradient, rows, self.scales);
-            return bf16::product(&gradient, &bf16::Panels::of_integers(self.values, cols));
+        if has_bf16(cols) {
+            let integers = bf16::Panels::of_integers(self.values, cols);
+            return product(&Left::Transposed(gradient, rows), self.scales, &integers);
         }
         let mut out = vec![0.0; rows * cols];
         let terms = gradient.chunks_exact(rows).zip(self.scales);
@@ -76,9 +76,9 @@ pub fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
     let columns = b.len() / terms;
     #[cfg(target_arch = "x86_64")]
-    if bf16::is_available() && columns.is_multiple_of(bf16::TILE_COLS) {
-        let a = bf16::Panels::of_rows(a, &vec![1.0; terms]);
-        return bf16::product(&a, &bf16::Panels::of_floats(b, columns));
+    if has_bf16(columns) {
+        let b = bf16::Panels::of_floats(b, columns);
+        return product(&Left::Rows(a), &vec![1.0; terms], &b);
     }
     let mut out = vec![0.0; a.len() / terms * columns];
     for (out, a) in out.chunks_exact_mut(columns).zip(a.chunks_exact(terms)) {
@@ -87,6 +87,77 @@ pub fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
         }
     }
     out
+}
+
+/// The transpose of `a` `[terms, rows]` by `b` `[terms, columns]`, as [`rounded_product`].
+///
+/// # Panics
+///
+/// If a factor has no whole number of rows.
+pub fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
+    assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
+    let (rows, columns) = (a.len() / terms, b.len() / terms);
+    #[cfg(target_arch = "x86_64")]
+    if has_bf16(columns) {
+        let b = bf16::Panels::of_floats(b, columns);
+        return product(&Left::Transposed(a, rows), &vec![1.0; terms], &b);
+    }
+    let mut out = vec![0.0; rows * columns];
+    for (a, b) in a.chunks_exact(rows).zip(b.chunks_exact(columns)) {
+        for (out, a) in out.chunks_exact_mut(columns).zip(a) {
+            out.iter_mut().zip(b).for_each(|(out, b)| *out += a * b);
+        }
+    }
+    out
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+pub fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    /// Numbers of a cache line: rows and columns of what is turned at once.
+    const BLOCK: usize = 16;
+    let rows = matrix.len() / columns;
+    let mut out = vec![0.0; matrix.len()];
+    for (first_row, matrix) in matrix.chunks(BLOCK * columns).enumerate() {
+        for first in (0..columns).step_by(BLOCK) {
+            for (column, out) in out[first * rows..].chunks_mut(rows).take(BLOCK).enumerate() {
+                let out = &mut out[first_row * BLOCK..];
+                for (out, row) in out.iter_mut().zip(matrix.chunks_exact(columns)) {
+                    *out = row[first + column];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The first factor of a product.
+#[cfg(target_arch = "x86_64")]
+enum Left<'a> {
+    /// `[rows, terms]`.
+    Rows(&'a [f32]),
+    /// `[terms, rows]`, and how many rows.
+    Transposed(&'a [f32], usize),
+}
+
+/// `left`, each term times its scale, by `right`, by the fastest instructions there are.
+#[cfg(target_arch = "x86_64")]
+fn product(left: &Left, scales: &[f32], right: &bf16::Panels) -> Vec<f32> {
+    match (left, amx::is_available()) {
+        (Left::Rows(values), true) => amx::product(&amx::Rows::of_rows(values, scales), right),
+        (Left::Rows(values), false) => bf16::product(&bf16::Panels::of_rows(values, scales), right),
+        (Left::Transposed(values, rows), true) => {
+            amx::product(&amx::Rows::of_transposed(values, *rows, scales), right)
+        }
+        (Left::Transposed(values, rows), false) => {
+            bf16::product(&bf16::Panels::of_transposed(values, *rows, scales), right)
+        }
+    }
+}
+
+/// Whether the machine multiplies in bfloat16, and a second factor of so many columns.
+#[cfg(target_arch = "x86_64")]
+fn has_bf16(columns: usize) -> bool {
+    bf16::is_available() && columns.is_multiple_of(bf16::TILE_COLS)
 }
 
 fn add(out: &mut [f32], factor: f32, integers: &[i8]) {
@@ -100,11 +171,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_transposed_matrix_has_rows_for_columns() {
+        for (rows, columns) in [(1, 5), (17, 3), (40, 33)] {
+            let matrix: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let turned = transposed(&matrix, columns);
+            for (i, value) in turned.iter().enumerate() {
+                assert_eq!(*value, matrix[i % rows * columns + i / rows]);
+            }
+            assert_eq!(transposed(&turned, rows), matrix);
+        }
+    }
+
+    #[test]
     fn a_product_of_floats_is_right_within_bfloat16() {
         let (rows, terms, columns) = (5, 33, 64);
         let a: Vec<f32> = (0..rows * terms).map(|i| (i as f32 * 0.61).sin()).collect();
         let b: Vec<f32> = (0..terms * columns).map(|i| (i as f32 * 0.23).cos()).collect();
-        for (i, found) in rounded_product(&a, &b, terms).into_iter().enumerate() {
+        let by_rows = rounded_product(&a, &b, terms);
+        let by_terms = rounded_product_transposed(&transposed(&a, terms), &b, terms);
+        for (i, found) in by_rows.into_iter().chain(by_terms).enumerate() {
+            let i = i % (rows * columns);
             let products = (0..terms).map(|t| {
                 f64::from(a[i / columns * terms + t]) * f64::from(b[t * columns + i % columns])
             });

@@ -20,6 +20,8 @@ mod scalar;
 mod ternary_matrix;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
@@ -32,7 +34,7 @@ mod simd128;
 mod tests;
 
 pub use depthwise_filter::DepthwiseFilter;
-pub use gradient::{rounded_product, ScaledIntegers};
+pub use gradient::{rounded_product, rounded_product_transposed, transposed, ScaledIntegers};
 pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
 pub use ternary_matrix::{packed_width, PackError, TernaryMatrix};

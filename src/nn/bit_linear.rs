@@ -10,6 +10,8 @@ use candle_core::{Device, Result, Shape, Tensor};
 
 use super::fused::{apply1, apply2, with_values, FusedOp};
 use crate::kernels::{quantize_row, ternarize, ternary_matmul, ScaledIntegers, TernaryMatrix};
+#[cfg(any(test, feature = "train"))]
+use crate::kernels::{rounded_product, rounded_product_transposed, transposed};
 use crate::weights::{ModelError, Ternary, Weights};
 
 /// A ternary linear layer without bias.
@@ -56,7 +58,7 @@ impl BitLinear {
             Weight::Latent(latent) => apply2(rows, latent, LatentOp),
             Weight::Packed(packed) => apply1(rows, PackedOp(packed.clone())),
             #[cfg(any(test, feature = "train"))]
-            Weight::Float(weight) => rows.matmul(&weight.t()?),
+            Weight::Float(weight) => apply2(rows, weight, FloatOp),
         }
     }
 
@@ -156,6 +158,36 @@ impl FusedOp<2> for LatentOp {
         })?;
         let rows = with_values(x, |x| Int8Rows::new(x, w.dims()[1]))?;
         straight_through([x, w], [&rows, &weights], dy)
+    }
+}
+
+/// The float twin's product, in bfloat16 with f32 sums both ways where the machine has it: the usual mixed precision.
+#[cfg(any(test, feature = "train"))]
+struct FloatOp;
+
+#[cfg(any(test, feature = "train"))]
+impl FusedOp<2> for FloatOp {
+    const NAME: &'static str = "float_linear";
+
+    fn forward(
+        &self,
+        [x, w]: [&[f32]; 2],
+        [x_shape, w_shape]: [&Shape; 2],
+    ) -> Result<(Vec<f32>, Shape)> {
+        let (outputs, inputs) = w_shape.dims2()?;
+        let product = rounded_product(x, &transposed(w, inputs), inputs);
+        Ok((product, shape_with_width(x_shape, outputs)))
+    }
+
+    fn backward(&self, [x, w]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let (outputs, inputs) = w.dims2()?;
+        let (dx, dw) = with_values(dy, |dy| -> Result<_> {
+            let dx = with_values(w, |w| rounded_product(dy, w, outputs))?;
+            let terms = x.elem_count() / inputs;
+            Ok((dx, with_values(x, |x| rounded_product_transposed(dy, x, terms))?))
+        })??;
+        let dx = Tensor::from_vec(dx, x.shape(), &Device::Cpu)?;
+        Ok([Some(dx), Some(Tensor::from_vec(dw, w.shape(), &Device::Cpu)?)])
     }
 }
 

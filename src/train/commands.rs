@@ -68,6 +68,8 @@ type RunStage = fn(&Places, &str, RunOptions, bool) -> Result<(), AnyError>;
 /// The stages of the shipped model; each starts from the one before.
 const STAGES: [(&str, RunStage); 4] =
     [("text", text), ("vision", vision), ("captions", captions), ("critical", critical)];
+/// The stages whose mean is shipped.
+const SHIPPED: [&str; 2] = ["captions", "critical"];
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
@@ -191,7 +193,7 @@ pub fn all(places: &Places, trained: &str, steps: Option<usize>) -> Result<(), A
         places.from = vec![file];
     }
     let model = places.out.join("model.safetensors");
-    export(&places, &places.from, trained, &model)?;
+    export(&places, &SHIPPED.map(|stage| places.checkpoint(stage)), trained, &model)?;
     eval(&places, Scored::Model(&model), (Split::Dev, 1000, 3), false)
 }
 

@@ -2,7 +2,7 @@
 //! that rare directions move as far as common ones. Ternary weights, whose codes flip only after a long way,
 //! learn far sooner by it than by AdamW: docs/training.md, "The optimiser".
 
-use crate::kernels::rounded_product;
+use crate::kernels::{rounded_product, transposed};
 
 const MOMENTUM: f32 = 0.95;
 /// Newton-Schulz steps, and the coefficients of their odd polynomial `a x + b x^3 + c x^5` (Jordan 2024): not
@@ -50,16 +50,6 @@ fn orthogonalized(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         x.iter_mut().zip(&odd).for_each(|(x, odd)| *x = a * *x + odd);
     }
     x
-}
-
-/// `[rows, columns]` to `[columns, rows]`.
-fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let mut out = Vec::with_capacity(matrix.len());
-    for column in 0..columns {
-        out.extend((0..rows).map(|row| matrix[row * columns + column]));
-    }
-    out
 }
 
 #[cfg(test)]
