@@ -240,12 +240,8 @@ unsafe fn tile(a: &[u32], b: &[u32], pairs: usize, out: *mut f32, stride: usize)
 
 #[cfg(test)]
 mod tests {
+    use super::super::bf16::tests::numbers;
     use super::*;
-
-    /// Numbers of few bits, so that bfloat16 rounds none of them.
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * 7 + seed * 13) % 31) as f32 - 15.0).collect()
-    }
 
     #[test]
     fn products_of_exact_numbers_are_exact_for_all_remainders() {

@@ -198,11 +198,11 @@ unsafe fn tile(a: &[u32], b: &[u32], out: &mut [f32], stride: usize, used: usize
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Numbers of few bits, so that bfloat16 rounds none of them.
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    pub(in crate::kernels) fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + seed * 13) % 31) as f32 - 15.0).collect()
     }
 
