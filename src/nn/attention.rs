@@ -13,6 +13,7 @@ use super::fused::{apply3, with_values, FusedOp};
 use super::rotary::{Direction, Rotations};
 use super::vector::{dot, softmax};
 use super::{BitLinear, RmsNorm};
+use crate::kernels::{rounded_product, rounded_product_transposed, transposed};
 use crate::weights::{ModelError, Weights};
 
 /// Query rows and the key rows they see.
@@ -142,6 +143,8 @@ impl Attention {
 const DIM: usize = 32;
 /// Keys whose products are summed at once, in registers.
 const KEYS: usize = 16;
+/// The second factor of a fast rounded product has a multiple of so many columns.
+const PRODUCT_COLUMNS: usize = 32;
 
 struct AttendOp {
     layout: AttentionLayout,
@@ -175,44 +178,52 @@ impl FusedOp<3> for AttendOp {
     }
 
     /// With p = softmax(s): dv = p dy, ds = p (dy.v - sum p dy.v), dq = ds k, dk = ds q, and the
-    /// rotations undone at the end.
+    /// rotations undone at the end. All queries of a segment that share a key head are one matrix; p is what it was,
+    /// the products that follow are rounded as those of all gradients.
     fn backward(&self, [q, k, v]: [&Tensor; 3], dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let rotated = |rows: &[f32]| self.layout.rotated(rows, DIM, Direction::Forth);
         let (rotated_q, rotated_k) = (with_values(q, rotated)?, with_values(k, rotated)?);
         let mut dq = vec![0.0; rotated_q.len()];
         let mut dk = vec![0.0; rotated_k.len()];
         let mut dv = vec![0.0; rotated_k.len()];
-        let (mut weights, mut slopes) = (Vec::new(), Vec::new());
         let mut gathered = Gathered::default();
-        let (mut d_keys, mut d_values) = (Vec::new(), Vec::new());
+        let (mut seen_weights, mut weights) = (Vec::new(), Vec::new());
+        let (mut query_heads, mut key_heads) = (Vec::new(), Vec::new());
         with_values(v, |v| {
             with_values(dy, |dy| {
                 self.each_key_head(|segment, rows, key_head| {
+                    let count = rows.len().next_multiple_of(PRODUCT_COLUMNS);
                     gathered.fill(&rotated_k, v, rows, key_head, self.heads);
-                    for sums in [&mut d_keys, &mut d_values] {
-                        sums.clear();
-                        sums.resize(rows.len(), [0.0; DIM]);
-                    }
+                    gathered.values.resize(count, [0.0; DIM]);
+                    key_heads.clear();
+                    key_heads.extend(rows.iter().map(|row| row * self.heads.keys + key_head));
+                    let mut keys = heads_at(&rotated_k, &key_heads);
+                    keys.resize(count * DIM, 0.0);
+                    query_heads.clear();
+                    weights.clear();
                     self.each_query(segment, rows.len(), key_head, |head, seen| {
-                        let (query, dy) = (&heads_of(&rotated_q)[head], &heads_of(dy)[head]);
-                        gathered.weights(query, seen, &mut weights);
-                        products(dy, &gathered.values_by_channel, seen, &mut slopes);
-                        let mean = dot(&weights, &slopes);
-                        let mut d_query = [0.0; DIM];
-                        let sums = d_keys.iter_mut().zip(&mut d_values).zip(&gathered.keys);
-                        let each = weights.iter().zip(&slopes).zip(sums);
-                        for ((&weight, slope), ((d_key, d_value), key)) in each {
-                            let ds = weight * (slope - mean) * SCALE;
-                            add_head(d_value, weight, dy);
-                            add_head(d_key, ds, query);
-                            add_head(&mut d_query, ds, key);
-                        }
-                        heads_of_mut(&mut dq)[head] = d_query;
+                        gathered.weights(&heads_of(&rotated_q)[head], seen, &mut seen_weights);
+                        query_heads.push(head);
+                        weights.extend_from_slice(&seen_weights);
+                        weights.resize(query_heads.len() * count, 0.0);
                     });
-                    for (&row, (d_key, d_value)) in rows.iter().zip(d_keys.iter().zip(&d_values)) {
-                        let head = row * self.heads.keys + key_head;
-                        add_head(&mut heads_of_mut(&mut dk)[head], 1.0, d_key);
-                        add_head(&mut heads_of_mut(&mut dv)[head], 1.0, d_value);
+                    let (queries, dy) =
+                        (heads_at(&rotated_q, &query_heads), heads_at(dy, &query_heads));
+                    let by_channel = transposed(gathered.values.as_flattened(), DIM);
+                    let mut slopes = rounded_product(&dy, &by_channel, DIM);
+                    let each = slopes.chunks_exact_mut(count).zip(weights.chunks_exact(count));
+                    each.for_each(|(slopes, weights)| through_softmax(slopes, weights));
+                    let d_queries = rounded_product(&slopes, &keys, count);
+                    let d_keys = rounded_product_transposed(&slopes, &queries, query_heads.len());
+                    let d_values = rounded_product_transposed(&weights, &dy, query_heads.len());
+                    for (d, heads, added) in [
+                        (&mut dq, &query_heads, d_queries),
+                        (&mut dk, &key_heads, d_keys),
+                        (&mut dv, &key_heads, d_values),
+                    ] {
+                        for (&head, added) in heads.iter().zip(heads_of(&added)) {
+                            add_head(&mut heads_of_mut(d)[head], 1.0, added);
+                        }
                     }
                 })
             })
@@ -222,6 +233,20 @@ impl FusedOp<3> for AttendOp {
         };
         let dv = Tensor::from_vec(dv, v.shape(), v.device())?;
         Ok([Some(back(&dq, q)?), Some(back(&dk, k)?), Some(dv)])
+    }
+}
+
+/// The numbers of `heads`, one after the other.
+fn heads_at(rows: &[f32], heads: &[usize]) -> Vec<f32> {
+    let rows = heads_of(rows);
+    heads.iter().map(|&head| rows[head]).collect::<Vec<_>>().into_flattened()
+}
+
+/// Turns the slopes by what a softmax of [`SCALE`]d numbers gave, `weights`, into those by the numbers.
+fn through_softmax(slopes: &mut [f32], weights: &[f32]) {
+    let mean = dot(weights, slopes);
+    for (slope, weight) in slopes.iter_mut().zip(weights) {
+        *slope = weight * (*slope - mean) * SCALE;
     }
 }
 
@@ -243,15 +268,13 @@ fn add_head(out: &mut [f32; DIM], factor: f32, values: &[f32; DIM]) {
     }
 }
 
-/// The keys and values that a segment's queries see in one head, each also channel by channel: sums over
+/// The keys and values that a segment's queries see in one head, the keys channel by channel: sums over
 /// channels then run along the keys, in vector registers.
 #[derive(Default)]
 struct Gathered {
     /// Rotated.
-    keys: Vec<[f32; DIM]>,
+    keys: Vec<Channels>,
     values: Vec<[f32; DIM]>,
-    keys_by_channel: Vec<Channels>,
-    values_by_channel: Vec<Channels>,
 }
 
 /// Some vectors, channel by channel.
@@ -259,29 +282,24 @@ type Channels = [[f32; KEYS]; DIM];
 
 impl Gathered {
     fn fill(&mut self, k: &[f32], v: &[f32], rows: &[usize], key_head: usize, heads: Heads) {
-        let copies = [
-            (k, &mut self.keys, &mut self.keys_by_channel),
-            (v, &mut self.values, &mut self.values_by_channel),
-        ];
-        for (from, by_row, by_channel) in copies {
-            by_row.clear();
-            by_row.extend(rows.iter().map(|row| heads_of(from)[row * heads.keys + key_head]));
-            by_channel.clear();
-            by_channel.extend(by_row.chunks(KEYS).map(|rows| {
-                let mut channels = [[0.0; KEYS]; DIM];
-                for (i, row) in rows.iter().enumerate() {
-                    for (channel, &value) in channels.iter_mut().zip(row) {
-                        channel[i] = value;
-                    }
+        let head = |row: usize| row * heads.keys + key_head;
+        self.values.clear();
+        self.values.extend(rows.iter().map(|&row| heads_of(v)[head(row)]));
+        self.keys.clear();
+        self.keys.extend(rows.chunks(KEYS).map(|rows| {
+            let mut channels = [[0.0; KEYS]; DIM];
+            for (i, &row) in rows.iter().enumerate() {
+                for (channel, &value) in channels.iter_mut().zip(&heads_of(k)[head(row)]) {
+                    channel[i] = value;
                 }
-                channels
-            }));
-        }
+            }
+            channels
+        }));
     }
 
     /// What `query` weighs each of the first `seen` keys with.
     fn weights(&self, query: &[f32; DIM], seen: usize, out: &mut Vec<f32>) {
-        products(query, &self.keys_by_channel, seen, out);
+        products(query, &self.keys, seen, out);
         softmax(out, SCALE);
     }
 }
@@ -337,3 +355,6 @@ impl AttendOp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
