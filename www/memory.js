@@ -47,6 +47,8 @@ export function offerUndo(done, undone) {
 async function undoably(change, done) {
   try {
     await change;
+    // Who reads that it is done finds it done.
+    await render();
     offerUndo(done);
   } catch (error) {
     toast(strings.notChanged(error));
@@ -56,14 +58,20 @@ async function undoably(change, done) {
 /** Counts the renderings: of two under way, the later one is right. */
 let turn = 0;
 
-async function render() {
-  const own = ++turn;
+/** The last rendering that began. @type {Promise<void>} */
+let latest;
+
+/** Shows the memory as it is; done when it, or what it is by then, is seen. */
+const render = () => (latest = renderOnce(++turn));
+
+/** @param {number} own @returns {Promise<void>} */
+async function renderOnce(own) {
   const stats = await memory.stats();
   byId('memory-count').textContent = strings.badge(stats.used);
   if (!dialog.open) return;
   const [entries, aside] = await Promise.all([memory.list(), memory.listAside()]);
   const isSafe = stats.stored && (await navigator.storage?.persisted?.());
-  if (own !== turn) return;
+  if (own !== turn) return latest;
   byId('memory-figures').textContent = strings.figures(stats);
   byId('memory-storage').textContent = strings.kept(stats.stored, Boolean(isSafe));
   byId('memory-empty').hidden = entries.length > 0;
