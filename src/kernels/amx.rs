@@ -16,6 +16,8 @@ use super::bf16::{bf16_pair, Panels, TILE_COLS};
 const TILE: usize = 16;
 /// Rows that two registers hold.
 const ROWS: usize = 2 * TILE;
+/// Pairs of a second factor that stay in the second cache: 1 MB.
+const CACHED: usize = 1 << 18;
 
 /// Whether this machine has the instructions and the kernel lets this process use them.
 pub(super) fn is_available() -> bool {
@@ -159,10 +161,16 @@ pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
     // SAFETY: the instructions are there (first assertion). The registers of this thread are let go below;
     // nothing between can unwind past that but a failed slice, after which the configuration stays, unused.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE_TILES, options(nostack)) };
-    for (j, panel) in b.panels().enumerate() {
-        for (i, rows_of_a) in a.data.chunks_exact(ROWS * pairs).enumerate() {
-            let used = ROWS.min(rows - i * ROWS);
-            let corner = &mut out.spare_capacity_mut()[i * ROWS * columns + j * TILE_COLS..size];
+    // Two rows of tiles go by all of a small second factor; a large one is gone through once, panel by panel.
+    let chunk = if pairs * columns <= CACHED { ROWS } else { (a.data.len() / pairs).max(1) };
+    let chunks = a.data.chunks_exact(chunk * pairs).zip((0..).step_by(chunk));
+    for ((rows_of_chunk, first), (j, panel)) in
+        chunks.flat_map(|chunk| std::iter::repeat(chunk).zip(b.panels().enumerate()))
+    {
+        for (i, rows_of_a) in rows_of_chunk.chunks_exact(ROWS * pairs).enumerate() {
+            let row = first + i * ROWS;
+            let used = ROWS.min(rows - row);
+            let corner = &mut out.spare_capacity_mut()[row * columns + j * TILE_COLS..size];
             assert!(corner.len() >= (used - 1) * columns + TILE_COLS, "a tile lies inside");
             let corner: *mut f32 = corner.as_mut_ptr().cast();
             if used == ROWS {
@@ -248,7 +256,9 @@ mod tests {
         if !is_available() {
             return;
         }
-        for (rows, terms, columns) in [(1, 1, 32), (13, 5, 64), (33, 300, 32), (64, 257, 96)] {
+        for (rows, terms, columns) in
+            [(1, 1, 32), (13, 5, 64), (33, 300, 32), (64, 257, 96), (700, 220, 64)]
+        {
             let a = numbers(rows * terms, 1);
             let b = numbers(terms * columns, 2);
             let scales: Vec<f32> = (0..terms).map(|t| [1.0, 0.5, 2.0][t % 3]).collect();

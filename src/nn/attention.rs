@@ -124,7 +124,7 @@ impl Attention {
         layout: &AttentionLayout,
     ) -> Result<Tensor> {
         let query = self.q_proj.forward(rows)?;
-        let op = AttendOp { layout: layout.clone(), heads: self.heads };
+        let op = AttendOp::new(layout.clone(), self.heads);
         self.o_proj.forward(&self.sub_norm.forward(&apply3(&query, key, value, op)?)?)
     }
 
@@ -149,6 +149,8 @@ const PRODUCT_COLUMNS: usize = 32;
 struct AttendOp {
     layout: AttentionLayout,
     heads: Heads,
+    /// What each query weighs the keys it sees with, in the order of the queries: found forward, used again backward.
+    weights: OnceLock<Vec<f32>>,
 }
 
 impl FusedOp<3> for AttendOp {
@@ -163,17 +165,19 @@ impl FusedOp<3> for AttendOp {
         let k = self.layout.rotated(k, DIM, Direction::Forth);
         let mut out = vec![0.0; q.len()];
         let mut gathered = Gathered::default();
-        let mut weights = Vec::new();
+        let mut all_weights = Vec::new();
         self.each_key_head(|segment, rows, key_head| {
             gathered.fill(&k, v, rows, key_head, self.heads);
             self.each_query(segment, rows.len(), key_head, |head, seen| {
-                gathered.weights(&heads_of(&q)[head], seen, &mut weights);
+                let first = all_weights.len();
+                gathered.append_weights(&heads_of(&q)[head], seen, &mut all_weights);
                 let out = &mut heads_of_mut(&mut out)[head];
-                for (value, &weight) in gathered.values.iter().zip(&weights) {
+                for (value, &weight) in gathered.values.iter().zip(&all_weights[first..]) {
                     add_head(out, weight, value);
                 }
             });
         });
+        self.weights.get_or_init(|| all_weights);
         Ok((out, shape.clone()))
     }
 
@@ -186,31 +190,29 @@ impl FusedOp<3> for AttendOp {
         let mut dq = vec![0.0; rotated_q.len()];
         let mut dk = vec![0.0; rotated_k.len()];
         let mut dv = vec![0.0; rotated_k.len()];
-        let mut gathered = Gathered::default();
-        let (mut seen_weights, mut weights) = (Vec::new(), Vec::new());
-        let (mut query_heads, mut key_heads) = (Vec::new(), Vec::new());
+        let mut all_weights = self.weights.get().expect("forward comes first").as_slice();
+        let (mut query_heads, mut key_heads, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         with_values(v, |v| {
             with_values(dy, |dy| {
                 self.each_key_head(|segment, rows, key_head| {
                     let count = rows.len().next_multiple_of(PRODUCT_COLUMNS);
-                    gathered.fill(&rotated_k, v, rows, key_head, self.heads);
-                    gathered.values.resize(count, [0.0; DIM]);
                     key_heads.clear();
                     key_heads.extend(rows.iter().map(|row| row * self.heads.keys + key_head));
-                    let mut keys = heads_at(&rotated_k, &key_heads);
-                    keys.resize(count * DIM, 0.0);
+                    let [keys, values] = [rotated_k.as_slice(), v].map(|rows| {
+                        let mut heads = heads_at(rows, &key_heads);
+                        heads.resize(count * DIM, 0.0);
+                        heads
+                    });
                     query_heads.clear();
                     weights.clear();
                     self.each_query(segment, rows.len(), key_head, |head, seen| {
-                        gathered.weights(&heads_of(&rotated_q)[head], seen, &mut seen_weights);
                         query_heads.push(head);
-                        weights.extend_from_slice(&seen_weights);
+                        weights.extend_from_slice(all_weights.split_off(..seen).expect("all"));
                         weights.resize(query_heads.len() * count, 0.0);
                     });
                     let (queries, dy) =
                         (heads_at(&rotated_q, &query_heads), heads_at(dy, &query_heads));
-                    let by_channel = transposed(gathered.values.as_flattened(), DIM);
-                    let mut slopes = rounded_product(&dy, &by_channel, DIM);
+                    let mut slopes = rounded_product(&dy, &transposed(&values, DIM), DIM);
                     let each = slopes.chunks_exact_mut(count).zip(weights.chunks_exact(count));
                     each.for_each(|(slopes, weights)| through_softmax(slopes, weights));
                     let d_queries = rounded_product(&slopes, &keys, count);
@@ -297,16 +299,17 @@ impl Gathered {
         }));
     }
 
-    /// What `query` weighs each of the first `seen` keys with.
-    fn weights(&self, query: &[f32; DIM], seen: usize, out: &mut Vec<f32>) {
-        products(query, &self.keys, seen, out);
-        softmax(out, SCALE);
+    /// Appends what `query` weighs each of the first `seen` keys with.
+    fn append_weights(&self, query: &[f32; DIM], seen: usize, out: &mut Vec<f32>) {
+        let first = out.len();
+        append_products(query, &self.keys, seen, out);
+        softmax(&mut out[first..], SCALE);
     }
 }
 
-/// Products of `vector` with the first `count` vectors that lie channel by channel.
-fn products(vector: &[f32; DIM], by_channel: &[Channels], count: usize, out: &mut Vec<f32>) {
-    out.clear();
+/// Appends the products of `vector` with the first `count` vectors that lie channel by channel.
+fn append_products(vector: &[f32; DIM], by_channel: &[Channels], count: usize, out: &mut Vec<f32>) {
+    let end = out.len() + count;
     for channels in &by_channel[..count.div_ceil(KEYS)] {
         let mut sums = [0.0; KEYS];
         for (&factor, channel) in vector.iter().zip(channels) {
@@ -316,10 +319,14 @@ fn products(vector: &[f32; DIM], by_channel: &[Channels], count: usize, out: &mu
         }
         out.extend_from_slice(&sums);
     }
-    out.truncate(count);
+    out.truncate(end);
 }
 
 impl AttendOp {
+    fn new(layout: AttentionLayout, heads: Heads) -> Self {
+        Self { layout, heads, weights: OnceLock::new() }
+    }
+
     /// Calls `body(segment, key_rows, key_head)` for every segment and key head; the rows are all that
     /// the segment's last query sees.
     fn each_key_head(&self, mut body: impl FnMut(&Segment, &[usize], usize)) {

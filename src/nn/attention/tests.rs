@@ -27,14 +27,14 @@ fn the_gradient_is_that_of_differences() {
         vec![
             Segment { queries: 0..6, keys: vec![8..12, 14..44], causal: true },
             Segment { queries: 6..14, keys: vec![0..3, 20..21], causal: false },
-            Segment { queries: 14..17, keys: vec![7..8], causal: false },
+            Segment { queries: 14..17, keys: vec![7..8, 3..4], causal: false },
         ]
     };
     let positions: Vec<u32> = (0..44).map(|row| row * 3 % 29).collect();
     for layout in
         [AttentionLayout::new(segments()), AttentionLayout::with_positions(segments(), positions)]
     {
-        let op = || AttendOp { layout: layout.clone(), heads: HEADS };
+        let op = || AttendOp::new(layout.clone(), HEADS);
         let widths = [HEADS.queries, HEADS.keys, HEADS.keys];
         let values = [0.37, 0.53, 0.19].map(|seed| move |heads| numbers(ROWS, heads, seed));
         let values: Vec<Vec<f32>> = values.iter().zip(widths).map(|(v, heads)| v(heads)).collect();
