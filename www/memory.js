@@ -47,11 +47,15 @@ export function offerUndo(done, undone) {
 async function undoably(change, done) {
   try {
     await change;
-    // Who reads that it is done finds it done.
-    await render();
-    offerUndo(done);
   } catch (error) {
     toast(strings.notChanged(error));
+    return;
+  }
+  try {
+    // Who reads that it is done finds it done.
+    await render();
+  } finally {
+    offerUndo(done);
   }
 }
 

@@ -257,7 +257,7 @@ mod tests {
             return;
         }
         for (rows, terms, columns) in
-            [(1, 1, 32), (13, 5, 64), (33, 300, 32), (64, 257, 96), (700, 220, 64)]
+            [(1, 1, 32), (13, 5, 64), (33, 300, 32), (64, 257, 96), (700, 220, 64), (40, 9000, 64)]
         {
             let a = numbers(rows * terms, 1);
             let b = numbers(terms * columns, 2);
