@@ -75,11 +75,9 @@ impl BitLinear {
             }
             #[cfg(any(test, feature = "train"))]
             Weight::Float(weight) => {
-                let (values, scales) = (rows.values.clone(), rows.scales.clone());
-                let shape = (scales.len(), weight.dim(1)?);
-                let rows = Int8Rows { values, scales }.dequantized();
-                let rows = Tensor::from_vec(rows, shape, &Device::Cpu)?;
-                *out = rows.matmul(&weight.t()?)?.flatten_all()?.to_vec1()?;
+                let shape = (rows.scales.len(), weight.dim(1)?);
+                let rows = Tensor::from_slice(&rows.floats, shape, &Device::Cpu)?;
+                *out = rows.matmul(&weight.detach().t()?)?.flatten_all()?.to_vec1()?;
             }
         }
         Ok(())
@@ -92,11 +90,19 @@ pub(super) struct QuantizedRows {
     values: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
+    /// The rows as they were: the float twin rounds no activations.
+    #[cfg(any(test, feature = "train"))]
+    floats: Vec<f32>,
 }
 
 impl QuantizedRows {
     /// Takes other rows, each `width` wide.
     pub(super) fn quantize(&mut self, rows: &[f32], width: usize) {
+        #[cfg(any(test, feature = "train"))]
+        {
+            self.floats.clear();
+            self.floats.extend_from_slice(rows);
+        }
         self.values.resize(rows.len(), 0);
         self.scales.clear();
         let rows = rows.chunks_exact(width).zip(self.values.chunks_exact_mut(width));

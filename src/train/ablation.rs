@@ -6,9 +6,12 @@ use std::str::FromStr;
 use candle_core::{Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::packed_model;
+use crate::config::Config;
 use crate::generate::Length;
+use crate::model::BitMar;
 use crate::train::batch::{CaptionTokens, ShardOptions};
-use crate::weights::Weights;
+use crate::weights::{ModelError, Weights};
 
 /// What a run does without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +53,19 @@ impl Ablation {
         match self {
             Self::Ternary => Weights::fresh_float(seed),
             _ => Weights::fresh(seed),
+        }
+    }
+
+    /// The model of these variables as it is shipped, if it is like that that it writes captions: the float
+    /// twin's weights are no codes.
+    pub(crate) fn packed(
+        self,
+        variables: &BTreeMap<String, Var>,
+        config: &Config,
+    ) -> std::result::Result<Option<BitMar>, ModelError> {
+        match self {
+            Self::Ternary => Ok(None),
+            _ => packed_model(variables, config).map(Some),
         }
     }
 
@@ -104,8 +120,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::config::Config;
-    use crate::model::{BitMar, PlacedText};
+    use crate::model::PlacedText;
     use crate::random::Random;
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Var;
 
-use crate::checkpoint::{packed_model, ModelFile};
+use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
@@ -77,12 +77,8 @@ impl Scored<'_> {
                 let first = files.first().ok_or("no checkpoint")?;
                 let ablation = checkpoint_options(first)?.ablation;
                 let (model, variables) = restored(files, &config, ablation)?;
-                let model = match ablation {
-                    Ablation::Ternary => model,
-                    // As it would run.
-                    _ => packed_model(&variables, &config)?,
-                };
-                (model, places.stem(&config)?, ablation)
+                let packed = ablation.packed(&variables, &config)?;
+                (packed.unwrap_or(model), places.stem(&config)?, ablation)
             }
         };
         Ok((Subject { model, stem_scale: stem.output_scale(), ablation }, stem))

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var};
 
-use crate::checkpoint::packed_model;
 use crate::generate::{Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
@@ -125,10 +124,12 @@ impl SelfCritical {
         &self.captioning.pools[shown.pool].0[shown.photo].views[shown.view]
     }
 
-    /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the packed model.
-    fn write(&self, shard: &SelfCriticalShard) -> Result<Vec<Vec<Vec<u32>>>> {
-        let model = packed_model(&self.model_variables(), self.captioning.trained.model.config())
-            .map_err(candle_core::Error::wrap)?;
+    /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the model as it writes.
+    pub(crate) fn write(&self, shard: &SelfCriticalShard) -> Result<Vec<Vec<Vec<u32>>>> {
+        let trained = &self.captioning.trained.model;
+        let packed = self.captioning.ablation.packed(&self.model_variables(), trained.config());
+        let packed = packed.map_err(candle_core::Error::wrap)?;
+        let model = packed.as_ref().unwrap_or(trained);
         let context = model.read_parameters()?.null_value;
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
@@ -146,7 +147,7 @@ impl SelfCritical {
                 states.push(state.clone());
             }
         }
-        let captions = sample_all(&model, states, &mut samplers)?;
+        let captions = sample_all(model, states, &mut samplers)?;
         Ok(captions.chunks(SAMPLES).map(<[_]>::to_vec).collect())
     }
 

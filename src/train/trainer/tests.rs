@@ -98,6 +98,21 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
 }
 
+/// Its weights rounded to codes would write other captions than those it is to learn from.
+#[test]
+fn the_float_twin_is_rewarded_for_what_it_writes_itself() {
+    let write = |ablation| {
+        let weights = Weights::fresh_float(1);
+        let captioning = Captioning { ablation, ..captioning(&weights, captions()) };
+        let objective = SelfCritical::new(captioning, weights.variables());
+        let shard = objective.shard(&[(0, 0), (0, 1)], &mut Random::new(1));
+        objective.write(&shard).unwrap()
+    };
+    let own = write(Ablation::Ternary);
+    assert_eq!(own, write(Ablation::Ternary));
+    assert_ne!(own, write(Ablation::Nothing));
+}
+
 #[test]
 fn lessons_are_learned_beside_captions() {
     let weights = Weights::fresh(1);
