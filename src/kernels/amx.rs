@@ -124,6 +124,11 @@ impl Rows {
         }
         out
     }
+
+    /// The transpose as a second factor.
+    pub(super) fn transposed(&self) -> Panels {
+        Panels::of_pairs(&self.data, self.rows, self.pairs)
+    }
 }
 
 /// What `ldtilecfg` reads: eight registers of 16 rows of 64 bytes.

@@ -91,6 +91,27 @@ impl Panels {
         Self::of_terms(TILE_COLS, values, columns, |_, value| value)
     }
 
+    /// The second factor given as its transpose, `columns` rows of so many pairs of terms, both multiples of 16.
+    pub(super) fn of_pairs(rows: &[u32], columns: usize, pairs: usize) -> Self {
+        const BLOCK: usize = 16;
+        let mut panels = Self::new(TILE_COLS, columns, 2 * pairs);
+        let mut block = [[0; BLOCK]; BLOCK];
+        for (first, rows) in (0..columns).step_by(BLOCK).zip(rows.chunks(BLOCK * pairs)) {
+            let panel = &mut panels.data[first / TILE_COLS * pairs * TILE_COLS..];
+            for first_pair in (0..pairs).step_by(BLOCK) {
+                for (block, row) in block.iter_mut().zip(rows.chunks_exact(pairs)) {
+                    block.copy_from_slice(&row[first_pair..][..BLOCK]);
+                }
+                let out = panel[first_pair * TILE_COLS..].chunks_exact_mut(TILE_COLS).take(BLOCK);
+                for (pair, out) in out.enumerate() {
+                    let turned: [u32; BLOCK] = std::array::from_fn(|column| block[column][pair]);
+                    out[first % TILE_COLS..][..BLOCK].copy_from_slice(&turned);
+                }
+            }
+        }
+        panels
+    }
+
     fn of_terms<T: Copy>(
         width: usize,
         values: &[T],

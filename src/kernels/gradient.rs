@@ -89,6 +89,21 @@ pub fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     out
 }
 
+/// `a` `[rows, terms]` by its own transpose: `[rows, rows]`, as [`rounded_product`].
+///
+/// # Panics
+///
+/// If `a` has no whole number of rows.
+pub fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
+    assert!(a.len().is_multiple_of(terms), "a row is {terms} wide");
+    #[cfg(target_arch = "x86_64")]
+    if has_bf16(a.len() / terms) && amx::is_available() {
+        let a = amx::Rows::of_rows(a, &vec![1.0; terms]);
+        return amx::product(&a, &a.transposed());
+    }
+    rounded_product(a, &transposed(a, terms), terms)
+}
+
 /// The transpose of `a` `[terms, rows]` by `b` `[terms, columns]`, as [`rounded_product`].
 ///
 /// # Panics
@@ -117,12 +132,24 @@ pub fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns;
     let mut out = vec![0.0; matrix.len()];
-    for (first_row, matrix) in matrix.chunks(BLOCK * columns).enumerate() {
+    // Whole lines are read and written; between, the block lies in the first cache.
+    let mut block = [[0.0; BLOCK]; BLOCK];
+    for (first_row, matrix) in (0..).step_by(BLOCK).zip(matrix.chunks(BLOCK * columns)) {
+        let height = matrix.len() / columns;
         for first in (0..columns).step_by(BLOCK) {
-            for (column, out) in out[first * rows..].chunks_mut(rows).take(BLOCK).enumerate() {
-                let out = &mut out[first_row * BLOCK..];
-                for (out, row) in out.iter_mut().zip(matrix.chunks_exact(columns)) {
-                    *out = row[first + column];
+            let width = BLOCK.min(columns - first);
+            for (block, row) in block.iter_mut().zip(matrix.chunks_exact(columns)) {
+                match row[first..].first_chunk() {
+                    Some(whole) => *block = *whole,
+                    None => block[..width].copy_from_slice(&row[first..]),
+                }
+            }
+            for column in 0..width {
+                let turned: [f32; BLOCK] = std::array::from_fn(|row| block[row][column]);
+                let out = &mut out[(first + column) * rows + first_row..];
+                match out.first_chunk_mut() {
+                    Some(whole) if height == BLOCK => *whole = turned,
+                    _ => out[..height].copy_from_slice(&turned[..height]),
                 }
             }
         }
@@ -189,6 +216,13 @@ mod tests {
         let b: Vec<f32> = (0..terms * columns).map(|i| (i as f32 * 0.23).cos()).collect();
         let by_rows = rounded_product(&a, &b, terms);
         let by_terms = rounded_product_transposed(&transposed(&a, terms), &b, terms);
+        let grams = [&a[..rows * terms], &b].map(|matrix| {
+            let (columns, turned) = (matrix.len() / terms, transposed(matrix, terms));
+            (rounded_gram(matrix, terms), rounded_product(matrix, &turned, terms), columns)
+        });
+        for (gram, product, side) in grams {
+            assert_eq!((&gram, gram.len()), (&product, side * side));
+        }
         for (i, found) in by_rows.into_iter().chain(by_terms).enumerate() {
             let i = i % (rows * columns);
             let products = (0..terms).map(|t| {

@@ -34,7 +34,9 @@ mod simd128;
 mod tests;
 
 pub use depthwise_filter::DepthwiseFilter;
-pub use gradient::{rounded_product, rounded_product_transposed, transposed, ScaledIntegers};
+pub use gradient::{
+    rounded_gram, rounded_product, rounded_product_transposed, transposed, ScaledIntegers,
+};
 pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
 pub use ternary_matrix::{packed_width, PackError, TernaryMatrix};

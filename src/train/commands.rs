@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Var;
 use tokenizers::Tokenizer;
 
-use crate::captioner::Captioner;
-use crate::checkpoint::{sha256, ModelFile, Provenance};
+use crate::checkpoint::{sha256, ModelFile};
 use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
@@ -16,22 +15,24 @@ use crate::train::batch::{Sample, ShardOptions};
 use crate::train::borrowed::Lender;
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
-use crate::train::data::{load_index, Photo, PhotoArchive, PhotoSet, Split, CAPTION_TEXTS};
-use crate::train::dataset::{load, load_texts, write_beside, View};
+use crate::train::data::{Photo, PhotoSet, Split, CAPTION_TEXTS};
+use crate::train::dataset::{load, load_texts, View};
 use crate::train::distill::{lessons, Distillation, Taught};
-use crate::train::evaluate::evaluate;
-use crate::train::evaluate_memory::{evaluate_memory, Described};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
-use crate::train::probe;
+use crate::train::pseudo_captions::PseudoCaptions;
 use crate::train::recipe;
-use crate::train::restore::{restored, Scored};
+use crate::train::restore::Scored;
 use crate::train::self_critical::SelfCritical;
 use crate::train::stem_cache;
 use crate::train::teacher::{Teacher, TeacherError, TeacherSource};
 use crate::train::tokenizer::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
 use crate::weights::Weights;
+
+mod scoring;
+
+pub use scoring::{eval, eval_memory, export};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -88,6 +89,8 @@ pub struct Places {
     pub teachers: Vec<TeacherSource>,
     /// A sentence encoder's files: the vision encoder then also learns what captions mean.
     pub sentences: Option<PathBuf>,
+    /// Files of captions that models wrote for photos with labels.
+    pub pseudo: Vec<PathBuf>,
 }
 
 impl Places {
@@ -251,9 +254,12 @@ fn captioning(
     let (of_photos, others) = CAPTION_TEXTS.split_at(2);
     let mut texts = load_texts(&places.data, of_photos, &tokenizer)?;
     let lender = Lender::new(&texts);
+    let pseudo = PseudoCaptions::read(&places.pseudo)?;
     let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
     let weak = weak.into_iter().map(|(photo, mut sample)| {
-        lender.lend(&photo, &mut sample.captions, &tokenizer);
+        if !pseudo.give(&photo, &mut sample, &tokenizer) {
+            lender.lend(&photo, &mut sample.captions, &tokenizer);
+        }
         sample
     });
     let mut weak: Vec<Sample> = weak.collect();
@@ -318,82 +324,4 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
             places.train(stage, variables, &objective, options, is_resumed)
         }
     }
-}
-
-/// Writes the mean of some checkpoints as a model ships.
-pub fn export(
-    places: &Places,
-    checkpoints: &[PathBuf],
-    trained: &str,
-    file: &Path,
-) -> Result<(), AnyError> {
-    let config = Config::small();
-    let (_, tokenizer_sha256) = read_tokenizer(&places.tokenizer)?;
-    let stem = places.stem(&config)?;
-    let (_, variables) = restored(checkpoints, &config, Ablation::Nothing)?;
-    let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
-    let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
-    let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;
-    write_beside(file, &bytes)?;
-    eprintln!("{} bytes into {}", bytes.len(), file.display());
-    Ok(())
-}
-
-/// Prints the scores of a model on `photos` of a split as JSON, then every caption if `list`. On training
-/// photos only the model's own scores mean something: the baselines find the photo itself.
-pub fn eval(
-    places: &Places,
-    scored: Scored<'_>,
-    (split, photos, beams): (Split, usize, usize),
-    list: bool,
-) -> Result<(), AnyError> {
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
-    let (subject, stem) = scored.load(places, &sha)?;
-    std::fs::create_dir_all(&places.out)?;
-    let of = |set: PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
-        let set = (set, split);
-        let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
-        Ok(photos.into_iter().unzip())
-    };
-    let gold = PhotoSet::Flickr8k;
-    let ((train_photos, train), (mut dev, mut scored)) =
-        (of(gold, Split::Train)?, of(gold, split)?);
-    let labelled = [PhotoSet::Caltech101, PhotoSet::Stanford40]
-        .map(|set| of(set, Split::Dev).map(|(_, samples)| (set.file_stem(), samples)));
-    let labelled = labelled.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let train_looks = probe::looks(places, &stem, &train_photos, &train)?;
-    let mut dev_looks = probe::looks(places, &stem, &dev, &scored)?;
-    dev.truncate(photos);
-    scored.truncate(photos);
-    dev_looks.truncate(photos);
-    let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
-    captions.for_each(|caption| caption.start = subject.ablation.start(caption));
-    let looks = [&train_looks[..], &dev_looks];
-    let (evaluation, captioned) =
-        evaluate(&subject, &tokenizer, &train, &scored, looks, &labelled, beams)?;
-    println!("{}", serde_json::to_string_pretty(&evaluation)?);
-    if list {
-        for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
-            println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
-        }
-    }
-    Ok(())
-}
-
-/// Prints what the memory of a model file does for its user, on `examples` dev photos at the most.
-pub fn eval_memory(places: &Places, model: &Path, examples: usize) -> Result<(), AnyError> {
-    const CORRECTIONS: usize = 200;
-    const OTHERS: usize = 500;
-    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&places.tokenizer)?);
-    let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
-    let archive = PhotoArchive::open(&places.data, PhotoSet::Flickr8k)?;
-    let dev = load_index(&places.data, PhotoSet::Flickr8k)?.into_iter();
-    let dev = dev.filter(|photo| photo.split == Split::Dev && !photo.captions.is_empty());
-    let photos = dev.take(examples).map(|photo| {
-        Ok(Described { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
-    });
-    let photos = photos.collect::<Result<Vec<_>, AnyError>>()?;
-    let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
-    println!("{}", serde_json::to_string_pretty(&evaluation)?);
-    Ok(())
 }

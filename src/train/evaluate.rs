@@ -104,7 +104,7 @@ impl Subject {
 }
 
 /// Captions every photo, which is told the words beside it.
-fn caption_samples(
+pub(crate) fn caption_samples(
     subject: &Subject,
     tokenizer: &Tokenizer,
     samples: &[(&Sample, &str)],

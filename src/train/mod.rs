@@ -29,6 +29,7 @@ pub mod names;
 pub mod optimizer;
 pub(crate) mod origin;
 pub mod probe;
+pub mod pseudo_captions;
 pub mod recipe;
 pub mod restore;
 pub mod self_critical;

@@ -2,7 +2,7 @@
 //! that rare directions move as far as common ones. Ternary weights, whose codes flip only after a long way,
 //! learn far sooner by it than by AdamW: docs/training.md, "The optimiser".
 
-use crate::kernels::{rounded_product, transposed};
+use crate::kernels::{rounded_gram, rounded_product, transposed};
 
 const MOMENTUM: f32 = 0.95;
 /// Newton-Schulz steps, and the coefficients of their odd polynomial `a x + b x^3 + c x^5` (Jordan 2024): not
@@ -40,7 +40,7 @@ fn orthogonalized(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut x: Vec<f32> = matrix.iter().map(|x| x / norm).collect();
     let [a, b, c] = COEFFICIENTS;
     for _ in 0..STEPS {
-        let gram = rounded_product(&x, &transposed(&x, columns), columns);
+        let gram = rounded_gram(&x, columns);
         let mut polynomial = rounded_product(&gram, &gram, rows);
         polynomial
             .iter_mut()
@@ -70,8 +70,7 @@ mod tests {
             let small = rows.min(columns);
             let wide = if rows > columns { transposed(&step, columns) } else { step.clone() };
             let length = UPDATE_RMS * (rows.max(columns) as f32).sqrt();
-            let gram =
-                rounded_product(&wide, &transposed(&wide, wide.len() / small), wide.len() / small);
+            let gram = rounded_gram(&wide, wide.len() / small);
             for i in 0..small {
                 let singular = gram[i * small + i].sqrt() / length;
                 assert!((0.5..1.4).contains(&singular), "{rows} x {columns}: {singular}");

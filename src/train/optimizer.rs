@@ -2,6 +2,7 @@
 //! for everything else.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Result, Tensor, Var};
 
@@ -71,31 +72,12 @@ impl Optimizer {
                 Some(Update { name, variable, gradient, moments })
             })
             .collect();
-        // Dealt out from the largest on, so that the cores finish together.
+        // From the largest on, so that the cores finish together.
         updates.sort_by_key(|update| std::cmp::Reverse(update.gradient.len()));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut hands: Vec<Vec<Update<'_>>> = (0..cores).map(|_| Vec::new()).collect();
-        for (number, update) in updates.into_iter().enumerate() {
-            hands[number % cores].push(update);
-        }
-        let done: Vec<Result<Vec<Update<'_>>>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = hands
-                .into_iter()
-                .map(|mut hand| {
-                    scope.spawn(move || {
-                        hand.iter_mut().try_for_each(|update| update.apply(rates))?;
-                        Ok(hand)
-                    })
-                })
-                .collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                worker.join().expect("the update of a variable panicked")
-            };
-            workers.into_iter().map(join).collect()
-        });
-        for hand in done {
-            let kept = hand?.into_iter().map(|update| (update.name.to_owned(), update.moments));
-            self.moments.extend(kept);
+        let done = on_all_cores(updates, |mut update| update.apply(rates).map(|()| update));
+        for update in done {
+            let update = update?;
+            self.moments.insert(update.name.to_owned(), update.moments);
         }
         Ok(norm)
     }
@@ -143,6 +125,24 @@ fn adamw_step(
         let update = (*m / correction1) / ((*v / correction2).sqrt() + EPSILON);
         *value -= learning_rate * (update + weight_decay * *value);
     }
+}
+
+/// What `work` makes of each of `items`, in any order: every core takes the next one as it is done with another.
+pub(crate) fn on_all_cores<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        let take = || std::iter::from_fn(next).map(&work).collect::<Vec<R>>();
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(take)).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
+            worker.join().expect("a core's work panicked")
+        };
+        workers.into_iter().flat_map(join).collect()
+    })
 }
 
 /// Euclidean norm of all gradients together.

@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::train::ablation::Ablation;
 use crate::train::balance::{Intervention, Modality, ModalityBalance};
 use crate::train::codes::CodeWatch;
-use crate::train::optimizer::{global_norm, Optimizer};
+use crate::train::optimizer::{global_norm, on_all_cores, Optimizer};
 
 mod checkpoint;
 mod log;
@@ -271,18 +271,27 @@ pub(crate) fn differentiate<O: Objective>(
             .collect()
     });
     let share = 1.0 / shards.len() as f32;
-    let (mut total, mut mean) = (Gradients::new(), Measures::new());
+    let (mut total, mut mean) = (BTreeMap::<String, Vec<Vec<f32>>>::new(), Measures::new());
     for result in results {
         let (gradients, measures) = result?;
         for (name, gradient) in gradients {
-            let sum = total.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
-            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+            total.entry(name).or_default().push(gradient);
         }
         for (name, value) in measures {
             *mean.entry(name).or_default() += share * value;
         }
     }
-    Ok((total, mean))
+    let total = total.into_iter().collect();
+    let total = on_all_cores(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
+        let mut gradients = gradients.into_iter();
+        let mut sum = gradients.next().unwrap_or_default();
+        sum.iter_mut().for_each(|sum| *sum *= share);
+        for gradient in gradients {
+            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+        }
+        (name, sum)
+    });
+    Ok((total.into_iter().collect(), mean))
 }
 
 fn by_name(
