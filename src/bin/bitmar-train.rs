@@ -7,8 +7,8 @@ use bitmar::train::activations::activations;
 use bitmar::train::commands::{self, Places};
 use bitmar::train::curves::{draw, read_curves};
 use bitmar::train::data::Split;
+use bitmar::train::lent::choose_lent_sentences;
 use bitmar::train::probe::probe;
-use bitmar::train::pseudo_captions::write_pseudo_captions;
 use bitmar::train::recipe;
 use bitmar::train::restore::Scored;
 use bitmar::train::trainer::RunOptions;
@@ -20,7 +20,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train text      --data DIR --out DIR [training]   trains on captions without photos
        bitmar-train captions  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   trains the whole model
        bitmar-train critical  --data DIR --out DIR [training] [--teacher ...]... [--sentences FOLDER]   goes on by what its own captions are worth
-       bitmar-train pseudo    --data DIR --out DIR --checkpoint FILE... --pseudo FILE [--beams N]   captions the photos with labels, told their label
+       bitmar-train lend      --data DIR --out DIR --checkpoint FILE... --lent FILE   chooses sentences for photos with labels
        bitmar-train all       --data DIR --out DIR              tokenizer, stages, model and scores; goes on where it stopped
        bitmar-train curves    --log FILE --svg FILE --title TEXT MEASURE...   draws what a stage printed
        bitmar-train activations --data DIR --out DIR --checkpoint FILE... --svg FILE   draws what the memory answers
@@ -29,7 +29,7 @@ usage: bitmar-train tokenizer --data DIR --out FILE
        bitmar-train probe     --data DIR --out DIR [--model FILE] [--checkpoint FILE]... [--teacher ...]...   what can be read off each representation
        bitmar-train eval-memory --data DIR [--model FILE] [--examples N]
    training: [--steps N] [--examples N] [--cores N] [--rate R] [--dropout P] [--seed N] [--resume]
-             [--pseudo FILE]... what `pseudo` wrote, for captions and critical
+             [--lent FILE] what `lend` chose, for captions and critical
              [--init MODEL] starts from a shipped model, [--from CHECKPOINT]... from earlier stages
              [--without ternary|patches|lengths|alignment|consistency|memory|conditioning|balance] for an ablation
    export, eval: several --checkpoint stand for the mean of their weights
@@ -82,7 +82,7 @@ impl Arguments {
                 from: Vec::new(),
                 teachers: Vec::new(),
                 sentences: None,
-                pseudo: Vec::new(),
+                lent: None,
             },
             checkpoints: Vec::new(),
             model: "pkg/model/model.safetensors".into(),
@@ -120,10 +120,7 @@ fn run() -> Outcome {
         "text" => commands::text(places, &command, options.clone(), *resume),
         "captions" => commands::captions(places, &command, options.clone(), *resume),
         "critical" => commands::critical(places, &command, options.clone(), *resume),
-        "pseudo" => {
-            let Arguments { checkpoints, beams, .. } = &arguments;
-            write_pseudo_captions(places, Scored::Checkpoints(checkpoints), *beams)
-        }
+        "lend" => choose_lent_sentences(places, Scored::Checkpoints(&arguments.checkpoints)),
         "all" => commands::all(places, &arguments.trained, arguments.steps),
         "curves" => {
             let Arguments { log, svg, title, measures, .. } = &arguments;
@@ -171,7 +168,7 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
             Long("sentences") => a.places.sentences = Some(parser.value()?.into()),
             Long("teacher") => a.places.teachers.push(parser.value()?.parse()?),
-            Long("pseudo") => a.places.pseudo.push(parser.value()?.into()),
+            Long("lent") => a.places.lent = Some(parser.value()?.into()),
             Long("init") => a.places.init = Some(parser.value()?.into()),
             Long("from") => a.places.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),

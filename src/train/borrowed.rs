@@ -15,7 +15,7 @@ use crate::train::dataset::tokenized;
 use crate::train::metrics::words;
 
 /// Sentences lent to a photo.
-const LENT: usize = 3;
+pub(crate) const LENT: usize = 3;
 /// Fewer than these are no sample of what people write: the template stays alone.
 const LEAST: usize = 12;
 /// Words of a sentence that may be lent.
@@ -67,13 +67,11 @@ impl<'a> Lender<'a> {
         Self { texts, words, by_word }
     }
 
-    /// Adds to the captions of a photo that has a label what was written about others with its words. Of actions
-    /// "a person" does them: whether that is a man or a woman the label does not say.
+    /// Adds to the captions of a photo that has a label what was written about others with its words.
     pub fn lend(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let Some(template) = captions.first().filter(|_| photo.label.is_some()) else { return };
-        let is_action = photo.set == PhotoSet::Stanford40;
-        let mut found = self.about(&template.text, is_action);
-        if found.len() < LEAST {
+        let mut found = self.about(&template.text, photo.set);
+        if found.is_empty() {
             return;
         }
         // One template is enough beside them.
@@ -81,16 +79,35 @@ impl<'a> Lender<'a> {
         let mut random = Random::named(1, &photo.name);
         for _ in 0..LENT {
             let number = found.swap_remove(random.below(found.len()));
-            let text = &self.texts[number];
-            captions.push(match is_action {
-                true => tokenized(neutral(&text.text), tokenizer),
-                false => text.clone(),
-            });
+            captions.push(self.sentence(number, photo.set, tokenizer));
         }
     }
 
-    /// Numbers of the texts with every word of `template` that says something.
-    fn about(&self, template: &str, is_action: bool) -> Vec<usize> {
+    /// All that may be lent to photos of `set` whose label has this `template`, each sentence once.
+    pub fn sentences(
+        &self,
+        template: &str,
+        set: PhotoSet,
+        tokenizer: &Tokenizer,
+    ) -> Vec<CaptionTokens> {
+        let found = self.about(template, set).into_iter();
+        let mut seen = HashSet::new();
+        let sentences = found.map(|number| self.sentence(number, set, tokenizer));
+        sentences.filter(|sentence| seen.insert(sentence.text.clone())).collect()
+    }
+
+    /// A text as it is lent. Of actions "a person" does them: whether that is a man or a woman the label does not say.
+    fn sentence(&self, number: usize, set: PhotoSet, tokenizer: &Tokenizer) -> CaptionTokens {
+        let text = &self.texts[number];
+        match set {
+            PhotoSet::Stanford40 => tokenized(neutral(&text.text), tokenizer),
+            _ => text.clone(),
+        }
+    }
+
+    /// Numbers of the texts with every word of `template` that says something; none if they are few.
+    fn about(&self, template: &str, set: PhotoSet) -> Vec<usize> {
+        let is_action = set == PhotoSet::Stanford40;
         let wanted = subject(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in &wanted {
@@ -115,7 +132,11 @@ impl<'a> Lender<'a> {
                     false => start.any(|word| wanted.iter().any(|wanted| wanted == word)),
                 }
         };
-        rarest.iter().copied().filter(is_about).collect()
+        let found: Vec<usize> = rarest.iter().copied().filter(is_about).collect();
+        if found.len() < LEAST {
+            return Vec::new();
+        }
+        found
     }
 }
 

@@ -20,7 +20,7 @@ use crate::train::dataset::{load, load_texts, View};
 use crate::train::distill::{lessons, Distillation, Taught};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
-use crate::train::pseudo_captions::PseudoCaptions;
+use crate::train::lent::LentSentences;
 use crate::train::recipe;
 use crate::train::restore::Scored;
 use crate::train::self_critical::SelfCritical;
@@ -60,6 +60,8 @@ const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
 pub(crate) const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
 pub(crate) const WEAK: [PhotoSet; 3] =
     [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
+/// Texts about photos; CommonGen's sentences are about words.
+pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
 /// Share of photos that come from the weak sets.
 const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
@@ -89,8 +91,8 @@ pub struct Places {
     pub teachers: Vec<TeacherSource>,
     /// A sentence encoder's files: the vision encoder then also learns what captions mean.
     pub sentences: Option<PathBuf>,
-    /// Files of captions that models wrote for photos with labels.
-    pub pseudo: Vec<PathBuf>,
+    /// The sentences that a model chose for photos with labels.
+    pub lent: Option<PathBuf>,
 }
 
 impl Places {
@@ -250,20 +252,19 @@ fn captioning(
     let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
     let mut gold: Vec<Sample> = gold.into_iter().map(|(_, sample)| sample).collect();
     weigh_by_consensus(&mut gold);
-    // CommonGen's sentences are about words, not about photos.
-    let (of_photos, others) = CAPTION_TEXTS.split_at(2);
-    let mut texts = load_texts(&places.data, of_photos, &tokenizer)?;
+    let mut texts = load_texts(&places.data, OF_PHOTOS, &tokenizer)?;
     let lender = Lender::new(&texts);
-    let pseudo = PseudoCaptions::read(&places.pseudo)?;
+    let chosen = places.lent.as_deref().map(LentSentences::read).transpose()?;
     let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
     let weak = weak.into_iter().map(|(photo, mut sample)| {
-        if !pseudo.give(&photo, &mut sample, &tokenizer) {
-            lender.lend(&photo, &mut sample.captions, &tokenizer);
+        match &chosen {
+            Some(chosen) => chosen.give(&photo, &mut sample.captions, &tokenizer),
+            None => lender.lend(&photo, &mut sample.captions, &tokenizer),
         }
         sample
     });
     let mut weak: Vec<Sample> = weak.collect();
-    texts.extend(load_texts(&places.data, others, &tokenizer)?);
+    texts.extend(load_texts(&places.data, CAPTION_TEXTS.split_at(OF_PHOTOS.len()).1, &tokenizer)?);
     let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
     captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
     let trained = TrainedModel::new(weights, &config)?;

@@ -94,17 +94,17 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A view of one photo as the model sees it.
-    fn encode(&self, view: &Arc<[i8]>) -> candle_core::Result<EncodedPhotos> {
+    /// Views of photos, one each, as the model sees them.
+    pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
         let config = self.model.config();
         let channels = config.stem.output_channels();
-        let features = features(std::slice::from_ref(view), channels, self.stem_scale)?;
+        let features = features(views, channels, self.stem_scale)?;
         self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
     }
 }
 
 /// Captions every photo, which is told the words beside it.
-pub(crate) fn caption_samples(
+fn caption_samples(
     subject: &Subject,
     tokenizer: &Tokenizer,
     samples: &[(&Sample, &str)],
@@ -139,7 +139,7 @@ fn caption_one(
     let model = &subject.model;
     let told = told(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
-    let fused = model.fuse(&subject.encode(&sample.views[0])?, &hint)?;
+    let fused = model.fuse(&subject.encode(&sample.views[..1])?, &hint)?;
     let context = model.read_parameters()?.null_value;
     let state = model.prefill(&fused, &[], &context)?;
     let start = Length::default().start_token();
@@ -278,7 +278,8 @@ fn own_and_other(subject: &Subject, dev: &[Sample]) -> Result<(f32, f32, f32), A
 fn caption_loss_of(subject: &Subject, sample: &Sample, view: &Arc<[i8]>) -> Result<f32, AnyError> {
     let model = &subject.model;
     let table = model.table()?;
-    let fused = model.fuse_photos(&table, &subject.encode(view)?, &[Vec::new()])?;
+    let fused =
+        model.fuse_photos(&table, &subject.encode(std::slice::from_ref(view))?, &[Vec::new()])?;
     let context = model.null_context(1)?;
     let targets = first_caption(sample);
     let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
