@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use super::consensus::agreements;
 use super::metrics::{words, CaptionVector, Cider};
 
 /// Photos with their captions, in two slices of one length.
@@ -68,24 +69,22 @@ pub fn consensus_caption(
     nearest_photos(train, dev, num_neighbors)
         .iter()
         .map(|photos| {
-            let pool: Vec<_> = photos
+            let (captions, vectors): (Vec<_>, Vec<_>) = photos
                 .iter()
                 .flat_map(|&photo| train.captions[photo].iter().zip(&vectors[photo]))
-                .collect();
-            most_agreed(&pool).to_owned()
+                .unzip();
+            captions[most_agreed(&vectors)].clone()
         })
         .collect()
 }
 
-/// The caption of `pool` with the highest total similarity to the others, of equals the first: that of the
+/// The number of the caption with the highest total similarity to the others, of equals the first: that of the
 /// nearer photo.
-fn most_agreed<'a>(pool: &[(&'a String, &CaptionVector)]) -> &'a str {
-    let mut best = (pool[0].0, f64::NEG_INFINITY);
-    for (index, (caption, vector)) in pool.iter().enumerate() {
-        let others = pool.iter().enumerate().filter(|(other, _)| *other != index);
-        let agreement: f64 = others.map(|(_, (_, other))| vector.similarity(other)).sum();
+fn most_agreed(pool: &[&CaptionVector]) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (index, agreement) in agreements(pool).into_iter().enumerate() {
         if agreement > best.1 {
-            best = (caption, agreement);
+            best = (index, agreement);
         }
     }
     best.0

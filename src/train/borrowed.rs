@@ -10,7 +10,7 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::batch::CaptionTokens;
 use crate::train::caption_text::word_count;
-use crate::train::data::{Photo, PhotoSet};
+use crate::train::data::Photo;
 use crate::train::dataset::tokenized;
 use crate::train::metrics::words;
 
@@ -25,24 +25,26 @@ const SUBJECT: usize = 4;
 /// Words that say nothing of what a label is about.
 const SMALL: [&str; 12] =
     ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
-/// Whom a sentence about an action is about, and who that is if nothing is known but the action.
-pub(crate) const PEOPLE: [(&str, &str); 18] = [
+/// Whom a sentence about people is about, and who that is if it is not known whether a man or a woman.
+pub(crate) const PEOPLE: [(&str, &str); 20] = [
     ("man", "person"),
     ("woman", "person"),
-    ("boy", "person"),
-    ("girl", "person"),
+    ("boy", "child"),
+    ("girl", "child"),
     ("guy", "person"),
     ("lady", "person"),
     ("male", "person"),
     ("female", "person"),
     ("person", "person"),
+    ("child", "child"),
     ("men", "people"),
     ("women", "people"),
-    ("boys", "people"),
-    ("girls", "people"),
+    ("boys", "children"),
+    ("girls", "children"),
     ("guys", "people"),
     ("ladies", "people"),
     ("people", "people"),
+    ("children", "children"),
     ("his", "their"),
     ("her", "their"),
 ];
@@ -70,44 +72,43 @@ impl<'a> Lender<'a> {
     /// Adds to the captions of a photo that has a label what was written about others with its words.
     pub fn lend(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let Some(template) = captions.first().filter(|_| photo.label.is_some()) else { return };
-        let mut found = self.about(&template.text, photo.set);
+        let mut found = self.about(&template.text);
         if found.is_empty() {
             return;
         }
+        let is_of_person = is_of_person(&template.text);
         // One template is enough beside them.
         captions.truncate(1);
         let mut random = Random::named(1, &photo.name);
         for _ in 0..LENT {
             let number = found.swap_remove(random.below(found.len()));
-            captions.push(self.sentence(number, photo.set, tokenizer));
+            captions.push(self.sentence(number, is_of_person, tokenizer));
         }
     }
 
-    /// All that may be lent to photos of `set` whose label has this `template`, each sentence once.
-    pub fn sentences(
-        &self,
-        template: &str,
-        set: PhotoSet,
-        tokenizer: &Tokenizer,
-    ) -> Vec<CaptionTokens> {
-        let found = self.about(template, set).into_iter();
+    /// All that may be lent to photos whose label has this `template`, each sentence once.
+    pub fn sentences(&self, template: &str, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
+        let found = self.about(template).into_iter();
         let mut seen = HashSet::new();
-        let sentences = found.map(|number| self.sentence(number, set, tokenizer));
+        let is_of_person = is_of_person(template);
+        let sentences = found.map(|number| self.sentence(number, is_of_person, tokenizer));
         sentences.filter(|sentence| seen.insert(sentence.text.clone())).collect()
     }
 
-    /// A text as it is lent. Of actions "a person" does them: whether that is a man or a woman the label does not say.
-    fn sentence(&self, number: usize, set: PhotoSet, tokenizer: &Tokenizer) -> CaptionTokens {
+    /// A text as it is lent. It is "a person" who does something: whether that is a man or a woman no label says.
+    fn sentence(&self, number: usize, is_of_person: bool, tokenizer: &Tokenizer) -> CaptionTokens {
         let text = &self.texts[number];
-        match set {
-            PhotoSet::Stanford40 => tokenized(neutral(&text.text), tokenizer),
-            _ => text.clone(),
+        match is_of_person {
+            true => tokenized(neutral(&text.text), tokenizer),
+            false => text.clone(),
         }
     }
 
     /// Numbers of the texts with every word of `template` that says something; none if they are few.
-    fn about(&self, template: &str, set: PhotoSet) -> Vec<usize> {
-        let is_action = set == PhotoSet::Stanford40;
+    fn about(&self, template: &str) -> Vec<usize> {
+        let is_of_person = is_of_person(template);
+        // A label is of one thing: "two elephants" are others.
+        let things: Vec<String> = words(template);
         let wanted = subject(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in &wanted {
@@ -120,16 +121,15 @@ impl<'a> Lender<'a> {
         let Some((rarest, others)) = lists.split_first() else { return Vec::new() };
         let is_about = |&number: &usize| {
             let text = &self.words[number];
-            let mut start = text.iter().take(SUBJECT).map(|word| stem(word));
+            let mut start = text.iter().take(SUBJECT);
             LENGTH.contains(&word_count(&self.texts[number].text))
                 && others.iter().all(|list| list.binary_search(&number).is_ok())
-                && match is_action {
+                && match is_of_person {
                     true => {
-                        let mut start = text.iter().take(SUBJECT);
                         start.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
                             && !text.iter().any(|word| matches!(word.as_str(), "he" | "she"))
                     }
-                    false => start.any(|word| wanted.iter().any(|wanted| wanted == word)),
+                    false => start.any(|word| is_telling(word) && things.contains(word)),
                 }
         };
         let found: Vec<usize> = rarest.iter().copied().filter(is_about).collect();
@@ -142,8 +142,17 @@ impl<'a> Lender<'a> {
 
 /// The words of a label's `template` that say something, without the endings of plurals.
 pub fn subject(template: &str) -> Vec<String> {
-    let words = words(template).into_iter().filter(|word| !SMALL.contains(&word.as_str()));
+    let words = words(template).into_iter().filter(|word| is_telling(word));
     words.map(|word| stem(&word).to_owned()).collect()
+}
+
+fn is_telling(word: &str) -> bool {
+    !SMALL.contains(&word)
+}
+
+/// Whether a label's `template` says what a person does.
+fn is_of_person(template: &str) -> bool {
+    words(template).iter().any(|word| word == "person")
 }
 
 /// The share of the words of a [`subject`] that are among the `words` of a caption.
@@ -173,7 +182,7 @@ fn stem(word: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::Split;
+    use crate::train::data::{PhotoSet, Split};
     use crate::train::tokenizer::train_tokenizer;
 
     fn photo(set: PhotoSet, label: &str) -> Photo {
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn a_label_borrows_sentences_about_its_subject() {
         let about = (0..LEAST).map(|n| format!("a pizza with {n} olives on a plate"));
-        let others = ["a man next to a table with a pizza", "pizza", "a plate on a table"];
+        let others = ["two pizzas on a plate", "a man next to a table with a pizza", "pizza"];
         let others = others.iter().map(|text| (*text).to_owned());
         let texts: Vec<String> = about.chain(others).collect();
         let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn of_actions_it_is_not_said_who_does_them() {
-        let texts = (0..LEAST).map(|n| format!("a woman is riding her horse {n}, a man watches"));
+        let texts = (0..LEAST).map(|n| format!("a woman is riding her horse {n}, a boy watches"));
         let texts: Vec<String> = texts.collect();
         let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
         let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
@@ -228,7 +237,7 @@ mod tests {
         assert_eq!(captions.len(), 1 + LENT);
         for text in &captions[1..] {
             assert!(text.text.starts_with("a person is riding their horse"), "{}", text.text);
-            assert!(text.text.ends_with("a person watches"), "{}", text.text);
+            assert!(text.text.ends_with("a child watches"), "{}", text.text);
             assert_eq!(text.tokens, tokenized(text.text.clone(), &tokenizer).tokens);
         }
     }

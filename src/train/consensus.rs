@@ -7,6 +7,15 @@ use crate::train::metrics::{words, CaptionVector, Cider};
 /// Weight that every caption has, whatever the others say; the rest is in proportion to CIDEr-D.
 const EVEN: f64 = 0.5;
 
+/// The CIDEr-D of each caption with all others together.
+pub(crate) fn agreements(captions: &[&CaptionVector]) -> Vec<f64> {
+    let agreement = |own: usize| -> f64 {
+        let others = captions.iter().enumerate().filter(|&(other, _)| other != own);
+        others.map(|(_, other)| captions[own].similarity(other)).sum()
+    };
+    (0..captions.len()).map(agreement).collect()
+}
+
 /// Weighs each caption by its CIDEr-D against the others of its photo. The weights of a photo's captions are 1
 /// on average.
 pub fn weigh_by_consensus(samples: &mut [Sample]) {
@@ -17,11 +26,7 @@ pub fn weigh_by_consensus(samples: &mut [Sample]) {
     let cider = Cider::new(&documents);
     for (sample, document) in samples.iter_mut().zip(&documents) {
         let vectors: Vec<CaptionVector> = document.iter().map(|text| cider.vector(text)).collect();
-        let agreement = |own: usize| -> f64 {
-            let others = vectors.iter().enumerate().filter(|&(other, _)| other != own);
-            others.map(|(_, other)| vectors[own].similarity(other)).sum()
-        };
-        let agreements: Vec<f64> = (0..vectors.len()).map(agreement).collect();
+        let agreements = agreements(&vectors.iter().collect::<Vec<_>>());
         let mean = agreements.iter().sum::<f64>() / agreements.len().max(1) as f64;
         if mean > 0.0 {
             for (caption, agreement) in sample.captions.iter_mut().zip(agreements) {

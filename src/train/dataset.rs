@@ -187,8 +187,11 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
 }
 
 /// What people call the things that Caltech-101 calls otherwise. Its cougars and wild cats are the only cats with a label:
-/// a model that learns "cougar" calls every cat one, and what people wrote about cats would be lent to no photo.
-const EVERYDAY: [(&str, &str); 5] = [
+/// a model that learns "cougar" calls every cat one, and what people wrote about cats would be lent to no photo. Nobody
+/// writes of a face, and who "watches" has no watch.
+const EVERYDAY: [(&str, &str); 7] = [
+    ("face", "person looking at the camera"),
+    ("watch", "wrist watch"),
     ("cougar", "cat"),
     ("wild cat", "cat"),
     ("motorbike", "motorcycle"),
@@ -292,6 +295,7 @@ mod tests {
             ("motorbikes", "a motorcycle"),
             ("car_side", "a car"),
             ("scissors", "scissors"),
+            ("faces", "a person looking at the camera"),
         ] {
             assert_eq!(thing(label), expected);
         }

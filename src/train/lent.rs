@@ -1,7 +1,10 @@
 //! Sentences lent to photos that only have a label, chosen by a trained model: of all that people wrote about others of
-//! their kind ([`borrowed`](super::borrowed)) those that agree most with the photo, by the cosine that the alignment
-//! loss has taught it. Its own captions would be no better teachers: told the label, it says little else.
+//! their kind ([`borrowed`](super::borrowed)) those that are most like the ones that fit the photo, by the cosine that
+//! the alignment loss has taught it. A sentence that fits alone tells things that nobody sees on the photo; what many
+//! have in common is there more often (Devlin et al. 2015). Its own captions would be no better teachers: told the
+//! label, it says little else.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -15,13 +18,18 @@ use crate::model::unit_rows;
 use crate::train::batch::{CaptionTokens, Sample};
 use crate::train::borrowed::{Lender, LENT};
 use crate::train::commands::{read_tokenizer, Places, OF_PHOTOS, WEAK};
+use crate::train::consensus::agreements;
 use crate::train::data::{Photo, Split};
 use crate::train::dataset::{load, load_texts, tokenized, write_beside, View};
 use crate::train::evaluate::Subject;
+use crate::train::metrics::{words, CaptionVector, Cider};
 use crate::train::restore::Scored;
 
 type AnyError = Box<dyn std::error::Error>;
 
+/// Sentences that fit a photo and choose among themselves: at the most, and as a share of those of its kind.
+const FITTING: usize = 40;
+const FITTING_SHARE: usize = 4;
 /// Texts and photos that the model sees at once.
 const BATCH: usize = 64;
 
@@ -88,7 +96,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
             by_label.entry(template).or_default().push((photo, sample));
         }
         for (template, photos) in by_label {
-            let sentences = lender.sentences(&template, set, &tokenizer);
+            let sentences = lender.sentences(&template, &tokenizer);
             if sentences.is_empty() {
                 continue;
             }
@@ -112,7 +120,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
     Ok(write_beside(file, lines.as_bytes())?)
 }
 
-/// For each photo the numbers of the sentences that agree most with it.
+/// For each photo the numbers of the sentences that are lent to it.
 fn choose(
     subject: &Subject,
     photos: &[(Photo, Sample)],
@@ -127,22 +135,31 @@ fn choose(
         vectors.push(unit_rows(&of_texts)?.detach());
     }
     let vectors = Tensor::cat(&vectors, 0)?.t()?.contiguous()?;
+    let documents: Vec<Vec<Vec<String>>> = sentences.iter().map(|s| vec![words(&s.text)]).collect();
+    let cider = Cider::new(&documents);
+    let contents: Vec<CaptionVector> = documents.iter().map(|d| cider.vector(&d[0])).collect();
+    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * LENT);
     let mut chosen = Vec::new();
     for photos in photos.chunks(BATCH) {
         let views: Vec<_> = photos.iter().map(|(_, sample)| sample.views[0].clone()).collect();
         let hints = vec![Vec::new(); photos.len()];
         let fused = model.fuse_photos(&table, &subject.encode(&views)?, &hints)?;
         let cosines = unit_rows(&fused.episodes)?.detach().matmul(&vectors)?.to_vec2::<f32>()?;
-        chosen.extend(cosines.iter().map(|cosines| highest(cosines)));
+        chosen.extend(cosines.iter().map(|cosines| {
+            let fitting = highest(cosines, fitting);
+            let contents: Vec<&CaptionVector> = fitting.iter().map(|&n| &contents[n]).collect();
+            let agreed = highest(&agreements(&contents), LENT);
+            agreed.into_iter().map(|place| fitting[place]).collect()
+        }));
     }
     Ok(chosen)
 }
 
-/// The places of the highest numbers.
-fn highest(numbers: &[f32]) -> Vec<usize> {
+/// The places of the `count` highest numbers, the highest first.
+fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
-    order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
-    order.truncate(LENT);
+    order.sort_by(|&a, &b| numbers[b].partial_cmp(&numbers[a]).unwrap_or(Ordering::Equal));
+    order.truncate(count);
     order
 }
 
@@ -191,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_highest_are_chosen() {
-        assert_eq!(highest(&[0.1, 0.9, 0.4, 0.8, 0.2]), [1, 3, 2]);
-        assert_eq!(highest(&[0.1, 0.9]), [1, 0]);
+        assert_eq!(highest(&[0.1, 0.9, 0.4, 0.8, 0.4], 4), [1, 3, 2, 4]);
+        assert_eq!(highest(&[0.1, 0.9], 3), [1, 0]);
     }
 }

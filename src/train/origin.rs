@@ -32,13 +32,11 @@ const ORIGINS: [&str; 25] = [
     "thai",
 ];
 /// Whom they are said of, beside those of [`PEOPLE`].
-const OTHERS: [&str; 29] = [
+const OTHERS: [&str; 27] = [
     "adult",
     "adults",
     "babies",
     "baby",
-    "child",
-    "children",
     "couple",
     "dancer",
     "dancers",
