@@ -141,8 +141,11 @@ build_page() { # the package beside the page, and the service worker's list of f
 
 build() {
   need_build_tools
-  build_wasm simd128
+  # At once: each spends minutes on a last crate, which takes one core.
+  local simd128
+  CARGO_TERM_PROGRESS_WHEN=never build_wasm simd128 & simd128=$!
   build_wasm relaxed
+  wait $simd128
   build_package
   build_page
   say "built www/: $(sed -n "s/^const VERSION = '\(.*\)';/\1/p" www/sw.js)"
@@ -169,10 +172,19 @@ stage() { # NAME COMMAND...: ends everything when the command fails
 
 closing_line() { printf '\n%s\nstages: %d passed, %d failed\n' "$times" "$passed" "$failed"; }
 
-test_in_browser() { # simd128 | relaxed
+in_browser() { # COMMAND...: wasm-bindgen's test runner in it takes Chromium
   WASM_BINDGEN_USE_DEDICATED_WORKER=1 CHROMEDRIVER=/usr/bin/chromedriver \
-    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 \
-    with_build "$1" cargo test --target wasm32-unknown-unknown --lib
+    WASM_BINDGEN_TEST_TIMEOUT=600 WASM_BINDGEN_TEST_DRIVER_TIMEOUT=60 "$@"
+}
+
+test_simd128() { with_build simd128 cargo test --target wasm32-unknown-unknown --lib; }
+
+test_relaxed() { # only our own crate has the relaxed instructions, so that all others are those of the test before
+  local tests
+  tests=$(with_build simd128 cargo rustc --target wasm32-unknown-unknown --lib --profile test \
+    --message-format json-render-diagnostics -- -C target-feature=+relaxed-simd |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  wasm-bindgen-test-runner "$tests"
 }
 
 test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-exit --test-timeout=600000 --test-reporter=spec ./*.test.js); }
@@ -185,11 +197,10 @@ run_tests() {
   stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings
   stage 'tests, native' cargo test --features train,cli
-  stage 'tests, simd128 in node' with_build simd128 cargo test --target wasm32-unknown-unknown --lib
-  stage 'tests, simd128 in Chromium' test_in_browser simd128
-  stage 'tests, relaxed in Chromium' test_in_browser relaxed
+  stage 'tests, simd128 in node' test_simd128
+  stage 'tests, simd128 in Chromium' in_browser test_simd128
+  stage 'tests, relaxed in Chromium' in_browser test_relaxed
   stage 'build' build
-  stage 'build, command line' build_cli
   stage 'end to end' test_pages
 }
 
