@@ -61,8 +61,9 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
   version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
   [[ $(wasm-bindgen --version 2>/dev/null) == "wasm-bindgen $version" ]] && return
   say "installing wasm-bindgen-cli $version"
-  # Without --locked: a dependency that its lock file names is not to be had everywhere.
-  CARGO_TARGET_DIR=$root/target/tools cargo install wasm-bindgen-cli --version "$version" --force
+  # Without --locked: a dependency that its lock file names is not to be had everywhere. Optimised less, it is there
+  # sooner and as fast.
+  CARGO_TARGET_DIR=$root/target/tools CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install wasm-bindgen-cli --version "$version" --force
 }
 
 need_build_tools() {
