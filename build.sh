@@ -8,6 +8,7 @@ root=$PWD
 usage() {
   cat <<'END'
 ./build.sh                           builds the wasm module (twice), the npm package and the page
+./build.sh wasm simd128|relaxed      one of the two wasm modules, with the tools there are
 ./build.sh page                      the package and the page again, with the wasm modules there are
 ./build.sh serve [--port N]          builds, then serves the page on localhost (port 8080)
 ./build.sh caption [--json] PHOTO... captions photos on the command line
@@ -142,11 +143,9 @@ build_page() { # the package beside the page, and the service worker's list of f
 
 build() {
   need_build_tools
-  # At once: each spends minutes on a last crate, which takes one core.
-  local simd128
-  CARGO_TERM_PROGRESS_WHEN=never build_wasm simd128 & simd128=$!
-  build_wasm relaxed
-  wait $simd128
+  # At once: each spends minutes on a last crate, which takes one core. By xargs, since what a script puts in the
+  # background goes on after Ctrl+C.
+  printf '%s\n' simd128 relaxed | CARGO_TERM_PROGRESS_WHEN=never xargs -P 2 -n 1 bash build.sh wasm
   build_package
   build_page
   say "built www/: $(sed -n "s/^const VERSION = '\(.*\)';/\1/p" www/sw.js)"
@@ -239,6 +238,7 @@ command=${1-build}
 shift || true
 case $command in
   build) build ;;
+  wasm) build_wasm "${1:?simd128 or relaxed}" ;;
   page) build_package; build_page ;;
   serve)
     port=8080

@@ -16,6 +16,7 @@ const file = async (/** @type {string} */ path) => new Uint8Array(await readFile
 
 before(async () => {
   photos = (await readdir(PHOTOS)).filter((name) => name.endsWith('.jpg')).map((name) => `${PHOTOS}/${name}`);
+  // The build that `cargo test` made: one of its own would take CI five minutes.
   const lines = execFileSync(`${root}/target/debug/bitmar`, ['caption', '--json', '--no-write', ...photos], { cwd: root, encoding: 'utf8' });
   native = Object.fromEntries(lines.trim().split('\n').map((line) => {
     const { photo, caption, confidence } = JSON.parse(line);
