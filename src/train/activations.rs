@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::model::unit_rows;
 use crate::train::captions::features;
 use crate::train::commands::{read_tokenizer, Places};
-use crate::train::data::{PhotoSet, Split};
 use crate::train::dataset::{load, View};
 use crate::train::evaluate::Subject;
+use crate::train::photo_set::{PhotoSet, Split};
 use crate::train::restore::Scored;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -53,7 +53,7 @@ pub fn activations(places: &Places, models: &[Scored<'_>], svg: &Path) -> Result
     for scored in models {
         let (subject, stem) = scored.load(places, &sha)?;
         let views = [View::Original, View::Mirrored];
-        let set = (PhotoSet::Flickr8k, Split::Dev);
+        let set = (PhotoSet::flickr8k(), Split::Dev);
         let photos = load(&places.data, &places.out, &stem, set, &views, &tokenizer)?;
         let photos = photos.into_iter().map(|(_, sample)| sample).take(PHOTOS);
         let (views, captions): (Vec<_>, Vec<_>) =

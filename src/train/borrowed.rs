@@ -10,9 +10,9 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::batch::CaptionTokens;
 use crate::train::caption_text::word_count;
-use crate::train::data::Photo;
 use crate::train::dataset::tokenized;
 use crate::train::metrics::words;
+use crate::train::photo_set::Photo;
 
 /// Sentences lent to a photo.
 pub(crate) const LENT: usize = 3;
@@ -182,12 +182,19 @@ fn stem(word: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::{PhotoSet, Split};
+    use crate::train::photo_set::{PhotoSet, Split};
     use crate::train::tokenizer::train_tokenizer;
 
-    fn photo(set: PhotoSet, label: &str) -> Photo {
-        let (name, captions) = ("photo.webp".into(), Vec::new());
-        Photo { set, name, split: Split::Train, captions, label: Some(label.into()) }
+    fn photo(set: &str, label: &str) -> Photo {
+        Photo {
+            set: PhotoSet::named(set),
+            name: "photo.webp".into(),
+            split: Split::Train,
+            captions: Vec::new(),
+            label: Some(label.into()),
+            labels: Vec::new(),
+            fine: None,
+        }
     }
 
     #[test]
@@ -201,14 +208,14 @@ mod tests {
         let lender = Lender::new(&texts);
         let template = |text: &str| vec![tokenized(text.into(), &tokenizer)];
         let mut captions = template("a pizza");
-        lender.lend(&photo(PhotoSet::Caltech101, "pizza"), &mut captions, &tokenizer);
+        lender.lend(&photo("caltech101", "pizza"), &mut captions, &tokenizer);
         assert_eq!(captions.len(), 1 + LENT);
         assert!(captions[1..].iter().all(|text| text.text.starts_with("a pizza with")));
         let lent: HashSet<&str> = captions.iter().map(|text| text.text.as_str()).collect();
         assert_eq!(lent.len(), 1 + LENT, "none twice");
         for label in ["plate", "trilobite"] {
             let mut captions = template(&format!("a {label}"));
-            lender.lend(&photo(PhotoSet::Caltech101, label), &mut captions, &tokenizer);
+            lender.lend(&photo("caltech101", label), &mut captions, &tokenizer);
             assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
         }
     }
@@ -232,7 +239,7 @@ mod tests {
             tokenized("a person riding a horse".into(), &tokenizer),
             tokenized("someone is riding a horse".into(), &tokenizer),
         ];
-        let riding = photo(PhotoSet::Stanford40, "riding_a_horse");
+        let riding = photo("stanford40", "riding_a_horse");
         Lender::new(&texts).lend(&riding, &mut captions, &tokenizer);
         assert_eq!(captions.len(), 1 + LENT);
         for text in &captions[1..] {

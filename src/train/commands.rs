@@ -15,12 +15,13 @@ use crate::train::batch::{Sample, ShardOptions};
 use crate::train::borrowed::Lender;
 use crate::train::captions::{Captioning, TrainedModel};
 use crate::train::consensus::weigh_by_consensus;
-use crate::train::data::{Photo, PhotoSet, Split, CAPTION_TEXTS};
+use crate::train::data::CAPTION_TEXTS;
 use crate::train::dataset::{load, load_texts, View};
 use crate::train::distill::{lessons, Distillation, Taught};
 use crate::train::keys::fit_keys;
 use crate::train::language::Language;
 use crate::train::lent::LentSentences;
+use crate::train::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::recipe;
 use crate::train::restore::Scored;
 use crate::train::self_critical::SelfCritical;
@@ -55,14 +56,11 @@ const GOLD_VIEWS: [View; 16] = [
     View::Jittered(13),
     View::Jittered(14),
 ];
-/// Views of photos with labels, templates or machine-made captions.
+/// Views of photos with labels or templates.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
-pub(crate) const GOLD: [PhotoSet; 2] = [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain];
-pub(crate) const WEAK: [PhotoSet; 3] =
-    [PhotoSet::Stanford40, PhotoSet::Landscapes, PhotoSet::Caltech101];
 /// Texts about photos; CommonGen's sentences are about words.
 pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
-/// Share of photos that come from the weak sets.
+/// Share of photos that come from the sets with labels.
 const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
 const COPIED_TEXTS: f32 = 0.4;
@@ -115,12 +113,12 @@ impl Places {
     pub(crate) fn samples(
         &self,
         stem: &Stem,
-        sets: &[PhotoSet],
+        role: Role,
         views: &[View],
         tokenizer: &Tokenizer,
     ) -> Result<Vec<(Photo, Sample)>, AnyError> {
         let mut samples = Vec::new();
-        for &set in sets {
+        for set in PhotoSet::of_role(role) {
             let split = (set, Split::Train);
             samples.extend(load(&self.data, &self.out, stem, split, views, tokenizer)?);
         }
@@ -249,13 +247,13 @@ fn captioning(
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
     let stem = places.stem(&config)?;
-    let gold = places.samples(&stem, &GOLD, &GOLD_VIEWS, &tokenizer)?;
+    let gold = places.samples(&stem, Role::Captions, &GOLD_VIEWS, &tokenizer)?;
     let mut gold: Vec<Sample> = gold.into_iter().map(|(_, sample)| sample).collect();
     weigh_by_consensus(&mut gold);
     let mut texts = load_texts(&places.data, OF_PHOTOS, &tokenizer)?;
     let lender = Lender::new(&texts);
     let chosen = places.lent.as_deref().map(LentSentences::read).transpose()?;
-    let weak = places.samples(&stem, &WEAK, &WEAK_VIEWS, &tokenizer)?;
+    let weak = places.samples(&stem, Role::LabelCaptions, &WEAK_VIEWS, &tokenizer)?;
     let weak = weak.into_iter().map(|(photo, mut sample)| {
         match &chosen {
             Some(chosen) => chosen.give(&photo, &mut sample.captions, &tokenizer),

@@ -16,7 +16,7 @@ pub(crate) fn agreements(captions: &[&CaptionVector]) -> Vec<f64> {
     (0..captions.len()).map(agreement).collect()
 }
 
-/// Weighs each caption by its CIDEr-D against the others of its photo. The weights of a photo's captions are 1
+/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's captions are 1
 /// on average.
 pub fn weigh_by_consensus(samples: &mut [Sample]) {
     let documents: Vec<Vec<Vec<String>>> = samples
@@ -32,7 +32,7 @@ pub fn weigh_by_consensus(samples: &mut [Sample]) {
             for (caption, agreement) in sample.captions.iter_mut().zip(agreements) {
                 #[allow(clippy::cast_possible_truncation, reason = "a weight of a few units")]
                 {
-                    caption.weight = (EVEN + (1.0 - EVEN) * agreement / mean) as f32;
+                    caption.weight *= (EVEN + (1.0 - EVEN) * agreement / mean) as f32;
                 }
             }
         }

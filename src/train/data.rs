@@ -1,8 +1,4 @@
-//! The photo sets and caption texts that the trainer reads.
-//!
-//! A set is a tar of WebP photos beside an index, one JSON object a line: `image` (the member's name in
-//! the tar), `split`, and `captions` or `label` or both. Caption texts without photos are gzip files,
-//! one caption a line.
+//! The photos of a [set](super::photo_set) and the caption texts without photos, as files.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Deserialize;
+use crate::train::photo_set::PhotoSet;
 
 /// Why a training set could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,98 +30,6 @@ pub enum DataError {
         /// What the JSON reader said.
         source: serde_json::Error,
     },
-}
-
-/// A set of photos in the data folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PhotoSet {
-    /// Five human captions a photo: the set that models are trained on and chosen by.
-    Flickr8k,
-    /// Everyday objects with human captions; train only.
-    CocoMiniTrain,
-    /// Action labels and template captions.
-    Stanford40,
-    /// One machine-made caption a photo, about a quarter of them wrong.
-    Landscapes,
-    /// Object labels without captions.
-    Caltech101,
-}
-
-impl PhotoSet {
-    /// Every set, the human-captioned ones first.
-    pub const ALL: [Self; 5] =
-        [Self::Flickr8k, Self::CocoMiniTrain, Self::Stanford40, Self::Landscapes, Self::Caltech101];
-
-    /// The name that its `.jsonl` and `.tar` files share.
-    pub fn file_stem(self) -> &'static str {
-        match self {
-            Self::Flickr8k => "flickr8k",
-            Self::CocoMiniTrain => "coco_mini_train",
-            Self::Stanford40 => "stanford40",
-            Self::Landscapes => "landscapes",
-            Self::Caltech101 => "caltech101",
-        }
-    }
-}
-
-/// What a photo may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Training.
-    Train,
-    /// Choosing models; never trained on.
-    Dev,
-}
-
-/// Of photos with labels, every so manieth is held back to see whether what is on them gets its name.
-const HELD_BACK: usize = 20;
-
-/// One line of an index. Captions are as the set has them: a training target goes through
-/// [`normalize_caption`] first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Photo {
-    /// The set it belongs to.
-    pub set: PhotoSet,
-    /// The member's name in the set's tar.
-    pub name: String,
-    /// What it may be used for.
-    pub split: Split,
-    /// What people (or a template, or a machine: see the set) wrote about it; may be empty.
-    pub captions: Vec<String>,
-    /// The class, where the set has classes.
-    pub label: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IndexLine {
-    image: String,
-    split: Split,
-    #[serde(default)]
-    captions: Vec<String>,
-    #[serde(default)]
-    label: Option<String>,
-}
-
-/// Reads the index of `set` in the data folder `dir`, in the order of the file. Of a set with labels every twentieth
-/// photo is dev's.
-pub fn load_index(dir: &Path, set: PhotoSet) -> Result<Vec<Photo>, DataError> {
-    let path = dir.join(set.file_stem()).with_extension("jsonl");
-    let file = File::open(&path).map_err(at(&path))?;
-    let mut photos = Vec::new();
-    for (line, number) in BufReader::new(file).lines().zip(1..) {
-        let line = line.map_err(at(&path))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let IndexLine { image, split, captions, label } = serde_json::from_str(&line)
-            .map_err(|source| DataError::Index { path: path.clone(), line: number, source })?;
-        photos.push(Photo { set, name: image, split, captions, label });
-    }
-    let labelled = photos.iter_mut().filter(|photo| photo.label.is_some());
-    labelled.skip(HELD_BACK - 1).step_by(HELD_BACK).for_each(|photo| photo.split = Split::Dev);
-    Ok(photos)
 }
 
 /// The caption texts without photos; none of them belongs to a dev photo.
@@ -165,8 +69,8 @@ struct Member {
 
 impl PhotoArchive {
     /// Opens the tar of `set` in the data folder `dir` and notes where each member lies.
-    pub fn open(dir: &Path, set: PhotoSet) -> Result<Self, DataError> {
-        let path = dir.join(set.file_stem()).with_extension("tar");
+    pub fn open(dir: &Path, set: &PhotoSet) -> Result<Self, DataError> {
+        let path = dir.join(set.name).with_extension("tar");
         let file = File::open(&path).map_err(at(&path))?;
         let members = index_members(&file).map_err(at(&path))?;
         Ok(Self { path, file: Mutex::new(file), members })
@@ -207,27 +111,27 @@ fn index_members(file: &File) -> io::Result<HashMap<String, Member>> {
     Ok(members)
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
     move |source| DataError::File { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
 
     /// A folder of its own under the system's, removed when the test ends.
-    struct Folder(PathBuf);
+    pub(crate) struct Folder(pub(crate) PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub(crate) fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("bitmar-{name}-{}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)
         }
 
-        fn write(&self, name: &str, bytes: &[u8]) {
+        pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
             std::fs::write(self.0.join(name), bytes).unwrap();
         }
     }
@@ -250,52 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn index_keeps_captions_labels_and_splits() {
-        let folder = Folder::new("index");
-        let lines = concat!(
-            r#"{"image": "a.webp", "split": "train", "captions": ["One .", "Two"]}"#,
-            "\n\n",
-            r#"{"image": "b/c.webp", "split": "dev", "label": "cup"}"#,
-        );
-        folder.write("flickr8k.jsonl", lines.as_bytes());
-        let photos = load_index(&folder.0, PhotoSet::Flickr8k).unwrap();
-        assert_eq!(photos.len(), 2);
-        assert_eq!((photos[0].split, photos[1].split), (Split::Train, Split::Dev));
-        assert_eq!(photos[0].captions, ["One .", "Two"]);
-        assert_eq!(
-            (photos[1].name.as_str(), photos[1].label.as_deref()),
-            ("b/c.webp", Some("cup"))
-        );
-    }
-
-    #[test]
-    fn of_photos_with_labels_some_are_held_back() {
-        let folder = Folder::new("held-back");
-        let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
-        let lines: Vec<String> = (0..45).map(line).collect();
-        folder.write("caltech101.jsonl", lines.join("\n").as_bytes());
-        let photos = load_index(&folder.0, PhotoSet::Caltech101).unwrap();
-        let dev = photos.iter().filter(|photo| photo.split == Split::Dev);
-        assert_eq!(dev.map(|photo| photo.name.as_str()).collect::<Vec<_>>(), ["19", "39"]);
-    }
-
-    #[test]
-    fn index_names_the_line_it_cannot_read() {
-        let folder = Folder::new("bad-index");
-        folder
-            .write("caltech101.jsonl", b"{\"image\": \"a\", \"split\": \"train\"}\n{\"image\": 3}");
-        let error = load_index(&folder.0, PhotoSet::Caltech101).unwrap_err();
-        assert!(matches!(error, DataError::Index { line: 2, .. }), "{error}");
-        let missing = load_index(&folder.0, PhotoSet::Flickr8k).unwrap_err();
-        assert!(matches!(missing, DataError::File { .. }), "{missing}");
-    }
-
-    #[test]
     fn two_threads_read_members_by_name() {
         let folder = Folder::new("tar");
         let large = vec![7_u8; 2000];
         folder.write("stanford40.tar", &tar_of(&[("x/one.webp", b"first"), ("two.webp", &large)]));
-        let archive = PhotoArchive::open(&folder.0, PhotoSet::Stanford40).unwrap();
+        let archive = PhotoArchive::open(&folder.0, PhotoSet::named("stanford40")).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -313,8 +176,8 @@ mod tests {
     fn truncated_tar_is_refused_where_it_ends() {
         let folder = Folder::new("cut-tar");
         let whole = tar_of(&[("one.webp", &[7; 2000])]);
-        folder.write("landscapes.tar", &whole[..1000]);
-        let archive = PhotoArchive::open(&folder.0, PhotoSet::Landscapes).unwrap();
+        folder.write("caltech101.tar", &whole[..1000]);
+        let archive = PhotoArchive::open(&folder.0, PhotoSet::named("caltech101")).unwrap();
         let error = archive.read("one.webp").unwrap_err();
         assert!(error.to_string().ends_with("has 488 bytes of 2000"), "{error}");
     }

@@ -14,8 +14,9 @@ use crate::stem::{Stem, StemTensor};
 use crate::train::batch::{encode, CaptionTokens, Sample};
 use crate::train::borrowed::subject;
 use crate::train::caption_text::{length_class, normalize_caption, word_count};
-use crate::train::data::{load_caption_text, load_index, Photo, PhotoArchive, PhotoSet, Split};
+use crate::train::data::{load_caption_text, PhotoArchive};
 use crate::train::origin::without_origin;
+use crate::train::photo_set::{load_index, Photo, PhotoSet, Split};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -94,7 +95,7 @@ pub fn load(
     data: &Path,
     cache: &Path,
     stem: &Stem,
-    (set, split): (PhotoSet, Split),
+    (set, split): (&'static PhotoSet, Split),
     views: &[View],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<(Photo, Sample)>, AnyError> {
@@ -104,20 +105,21 @@ pub fn load(
         .iter()
         .map(|photo| {
             let captions = captions(photo, tokenizer);
-            let template = captions.first().filter(|_| photo.label.is_some());
+            let has_template = photo.label.is_some() && !set.has_human_text();
+            let template = captions.first().filter(|_| has_template);
             Sample {
                 views: Vec::new(),
                 mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
                 subject: template.map_or_else(Vec::new, |template| subject(&template.text)),
                 captions,
-                weight: weight(set),
+                weight: 1.0,
             }
         })
         .collect();
     // Features belong to one stem: another one's must not be taken for them.
     let stem_name = &fingerprint(stem)[..12];
     for &view in views {
-        let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.file_stem(), view.name());
+        let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.name, view.name());
         let features = view_features(data, &cache.join(file), stem, &photos, view)?;
         let len = features.len() / photos.len();
         for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len)) {
@@ -138,14 +140,6 @@ fn fingerprint(stem: &Stem) -> String {
         }
     }
     sha256(&bytes)
-}
-
-/// Machine-made captions teach words, not style; people's sentences count whole, lent ones, too.
-fn weight(set: PhotoSet) -> f32 {
-    match set {
-        PhotoSet::Landscapes => 0.3,
-        _ => 1.0,
-    }
 }
 
 /// Texts without photos from `files`, ready for training.
@@ -182,8 +176,12 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     if photo.split == Split::Train {
         texts.iter_mut().for_each(|text| *text = without_origin(text));
     }
-    let texts = texts.into_iter().filter(|text| !text.is_empty());
-    texts.map(|text| tokenized(text, tokenizer)).collect()
+    let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty());
+    let weighted = texts.map(|(number, text)| CaptionTokens {
+        weight: photo.set.weight(number),
+        ..tokenized(text, tokenizer)
+    });
+    weighted.collect()
 }
 
 /// What people call the things that Caltech-101 calls otherwise. Its cougars and wild cats are the only cats with a label:
@@ -199,7 +197,7 @@ const EVERYDAY: [(&str, &str); 7] = [
     ("water lilly", "water lily"),
 ];
 
-/// What a thing of Caltech-101 is called, with its article; parts of things are the things.
+/// What a labelled thing is called, with its article if it is one; parts of Caltech-101's things are the things.
 fn thing(label: &str) -> String {
     let label = label.replace('_', " ");
     let mut name = label.as_str();
@@ -210,6 +208,7 @@ fn thing(label: &str) -> String {
     match name {
         "scissors" => name.into(),
         "airplanes" | "motorbikes" | "faces" | "leopards" => thing(&name[..name.len() - 1]),
+        _ if is_plural(name) => name.into(),
         _ if name.starts_with(['a', 'e', 'i', 'o', 'u'])
             && !(name.starts_with("eu") || name.starts_with("ew")) =>
         {
@@ -217,6 +216,11 @@ fn thing(label: &str) -> String {
         }
         _ => format!("a {name}"),
     }
+}
+
+/// Whether the last word of a label is several things: "carrots", and not "bus", "iris" or "dress".
+fn is_plural(name: &str) -> bool {
+    name.ends_with('s') && !["ss", "us", "is"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn view_features(
@@ -295,6 +299,9 @@ mod tests {
             ("motorbikes", "a motorcycle"),
             ("car_side", "a car"),
             ("scissors", "scissors"),
+            ("bell peppers", "bell peppers"),
+            ("school bus", "a school bus"),
+            ("compass", "a compass"),
             ("faces", "a person looking at the camera"),
         ] {
             assert_eq!(thing(label), expected);

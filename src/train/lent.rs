@@ -17,12 +17,12 @@ use tokenizers::Tokenizer;
 use crate::model::unit_rows;
 use crate::train::batch::{CaptionTokens, Sample};
 use crate::train::borrowed::{Lender, LENT};
-use crate::train::commands::{read_tokenizer, Places, OF_PHOTOS, WEAK};
+use crate::train::commands::{read_tokenizer, Places, OF_PHOTOS};
 use crate::train::consensus::agreements;
-use crate::train::data::{Photo, Split};
 use crate::train::dataset::{load, load_texts, tokenized, write_beside, View};
 use crate::train::evaluate::Subject;
 use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::restore::Scored;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -67,7 +67,7 @@ impl LentSentences {
 
     /// Puts what was chosen for `photo` behind the first of the captions that its label has, in place of the others.
     pub fn give(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
-        let key = (photo.set.file_stem().to_owned(), photo.name.clone());
+        let key = (photo.set.name.to_owned(), photo.name.clone());
         if let Some(texts) = self.texts.get(&key) {
             captions.truncate(1);
             captions.extend(texts.iter().map(|text| tokenized(text.clone(), tokenizer)));
@@ -87,7 +87,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
     let texts = load_texts(&places.data, OF_PHOTOS, &tokenizer)?;
     let lender = Lender::new(&texts);
     let mut lines = String::new();
-    for set in WEAK {
+    for set in PhotoSet::of_role(Role::LabelCaptions) {
         let of_set = (set, Split::Train);
         let photos = load(&places.data, &places.out, &stem, of_set, &[View::Original], &tokenizer)?;
         let mut by_label: BTreeMap<String, Vec<(Photo, Sample)>> = BTreeMap::new();
@@ -110,7 +110,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
             );
             for ((photo, _), chosen) in photos.iter().zip(chosen) {
                 for number in chosen {
-                    let (set, image) = (set.file_stem().into(), photo.name.clone());
+                    let (set, image) = (set.name.into(), photo.name.clone());
                     let line = Line { set, image, caption: sentences[number].text.clone() };
                     lines += &(serde_json::to_string(&line)? + "\n");
                 }
@@ -167,7 +167,6 @@ fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
-    use crate::train::data::PhotoSet;
     use crate::train::tokenizer::train_tokenizer;
 
     #[test]
@@ -187,11 +186,13 @@ mod tests {
         let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
         let given = |name: &str| {
             let photo = Photo {
-                set: PhotoSet::Caltech101,
+                set: PhotoSet::named("caltech101"),
                 name: name.into(),
                 split: Split::Train,
                 captions: Vec::new(),
                 label: Some("piano".into()),
+                labels: Vec::new(),
+                fine: None,
             };
             let mut captions = texts.map(|text| tokenized(text.into(), &tokenizer)).into();
             lent.give(&photo, &mut captions, &tokenizer);

@@ -29,6 +29,7 @@ pub mod muon;
 pub mod names;
 pub mod optimizer;
 pub(crate) mod origin;
+pub mod photo_set;
 pub mod probe;
 pub mod recipe;
 pub mod restore;

@@ -21,10 +21,10 @@ use crate::stem::{Stem, StemConfig};
 use crate::train::batch::Sample;
 use crate::train::captions::features;
 use crate::train::commands::{read_tokenizer, Places};
-use crate::train::data::{Photo, PhotoSet, Split};
 use crate::train::dataset::{cached, load, View};
 use crate::train::evaluate::Subject;
 use crate::train::metrics::words;
+use crate::train::photo_set::{Photo, PhotoSet, Split};
 use crate::train::restore::Scored;
 use crate::train::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
@@ -90,7 +90,7 @@ pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
     let config = Config::small();
     let stem = places.stem(&config)?;
     let read = |split: Split| -> Result<CaptionedSplit, AnyError> {
-        let set = (PhotoSet::Flickr8k, split);
+        let set = (PhotoSet::flickr8k(), split);
         let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
         let (photos, samples): (Vec<Photo>, Vec<Sample>) = photos.into_iter().unzip();
         let captions = samples.iter().map(|s| s.captions.iter().map(|c| words(&c.text)).collect());
@@ -229,7 +229,7 @@ fn described(
     describe: impl Fn(&RgbImage) -> Vec<f32> + Sync,
 ) -> Result<Vectors, AnyError> {
     let Some(Photo { set, split, .. }) = photos.first() else { return Ok(Vec::new()) };
-    let file = places.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.file_stem()));
+    let file = places.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
     let bytes = cached(&places.data, &file, photos, 4 * width, |_, image| {
         let bytes = describe(image).into_iter().flat_map(f32::to_le_bytes);
         bytes.map(|byte| i8::from_le_bytes([byte])).collect()

@@ -7,9 +7,10 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::preprocess;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
-use crate::train::data::{load_index, PhotoArchive, PhotoSet, Split};
+use crate::train::data::PhotoArchive;
 use crate::train::dataset::write_beside;
 use crate::train::efficientnet::EfficientNet;
+use crate::train::photo_set::{load_index, PhotoSet, Split};
 use crate::train::stem_builder::build_stem;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -24,10 +25,10 @@ pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyE
         return read(&bytes, config);
     }
     let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
-    let archive = PhotoArchive::open(data, PhotoSet::Flickr8k)?;
+    let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
     let mut calibration = Vec::new();
     let train =
-        load_index(data, PhotoSet::Flickr8k)?.into_iter().filter(|p| p.split == Split::Train);
+        load_index(data, PhotoSet::flickr8k())?.into_iter().filter(|p| p.split == Split::Train);
     for photo in train.step_by(CALIBRATION_STRIDE) {
         let photo = preprocess::decode(&archive.read(&photo.name)?)?;
         calibration.push(preprocess::to_pixels(&photo, config.input_size));

@@ -8,7 +8,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::caption_text::normalize_caption;
-use super::data::{load_caption_text, load_index, DataError, PhotoSet, Split, CAPTION_TEXTS};
+use super::data::{load_caption_text, DataError, CAPTION_TEXTS};
+use super::photo_set::{load_index, PhotoSet, Split};
 use crate::tokenizer::CONTROL_TOKENS;
 
 /// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
@@ -24,7 +25,7 @@ pub const VOCAB_SIZE: usize = 4096;
 /// most often. No dev photo's caption is among them.
 pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
     let mut captions = Vec::new();
-    for set in [PhotoSet::Flickr8k, PhotoSet::CocoMiniTrain] {
+    for set in ["flickr8k", "coco_mini_train"].map(PhotoSet::named) {
         let photos = load_index(dir, set)?;
         let train = photos.into_iter().filter(|photo| photo.split == Split::Train);
         captions.extend(train.flat_map(|photo| photo.captions));

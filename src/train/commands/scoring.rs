@@ -8,10 +8,11 @@ use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
 use crate::train::ablation::Ablation;
 use crate::train::batch::Sample;
-use crate::train::data::{load_index, Photo, PhotoArchive, PhotoSet, Split};
+use crate::train::data::PhotoArchive;
 use crate::train::dataset::{load, write_beside, View};
 use crate::train::evaluate::evaluate;
 use crate::train::evaluate_memory::{evaluate_memory, Described};
+use crate::train::photo_set::{load_index, Photo, PhotoSet, Split};
 use crate::train::probe;
 use crate::train::restore::{restored, Scored};
 
@@ -47,17 +48,19 @@ pub fn eval(
     let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
     let (subject, stem) = scored.load(places, &sha)?;
     std::fs::create_dir_all(&places.out)?;
-    let of = |set: PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
+    let of = |set: &'static PhotoSet,
+              split: Split|
+     -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
         let set = (set, split);
         let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
         Ok(photos.into_iter().unzip())
     };
-    let gold = PhotoSet::Flickr8k;
+    let gold = PhotoSet::flickr8k();
     let ((train_photos, train), (mut dev, mut scored)) =
         (of(gold, Split::Train)?, of(gold, split)?);
-    let labelled = [PhotoSet::Caltech101, PhotoSet::Stanford40]
-        .map(|set| of(set, Split::Dev).map(|(_, samples)| (set.file_stem(), samples)));
-    let labelled = labelled.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let labelled =
+        PhotoSet::held_out().map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
+    let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
     let train_looks = probe::looks(places, &stem, &train_photos, &train)?;
     let mut dev_looks = probe::looks(places, &stem, &dev, &scored)?;
     dev.truncate(photos);
@@ -83,8 +86,8 @@ pub fn eval_memory(places: &Places, model: &Path, examples: usize) -> Result<(),
     const OTHERS: usize = 500;
     let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&places.tokenizer)?);
     let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
-    let archive = PhotoArchive::open(&places.data, PhotoSet::Flickr8k)?;
-    let dev = load_index(&places.data, PhotoSet::Flickr8k)?.into_iter();
+    let archive = PhotoArchive::open(&places.data, PhotoSet::flickr8k())?;
+    let dev = load_index(&places.data, PhotoSet::flickr8k())?.into_iter();
     let dev = dev.filter(|photo| photo.split == Split::Dev && !photo.captions.is_empty());
     let photos = dev.take(examples).map(|photo| {
         Ok(Described { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })

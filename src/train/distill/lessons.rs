@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::model::{unit_rows, BitMar};
 use crate::preprocess;
 use crate::train::captions::features;
-use crate::train::data::Photo;
+
 use crate::train::dataset::{cached, View};
 use crate::train::efficientnet::Features;
 use crate::train::losses::soft_cross_entropy;
+use crate::train::photo_set::Photo;
 use crate::train::teacher::{TargetSizes, Teacher};
 use crate::train::trainer::Measures;
 use crate::vision::EncodedPhotos;

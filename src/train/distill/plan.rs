@@ -7,9 +7,9 @@ use super::lessons::{targets, Lessons, Shown, Target};
 use super::written::{sentence_vectors, word_vectors};
 use crate::config::Config;
 use crate::train::batch::Sample;
-use crate::train::commands::{read_tokenizer, Places, GOLD, WEAK};
-use crate::train::data::{PhotoSet, Split};
+use crate::train::commands::{read_tokenizer, Places};
 use crate::train::dataset::{load, View};
+use crate::train::photo_set::{Role, Split, PHOTO_SETS};
 use crate::train::sentences::SentenceEncoder;
 use crate::weights::Weights;
 
@@ -29,13 +29,12 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
     let teachers = places.loaded_teachers(&config)?;
     let sentences = places.sentences.as_deref().map(SentenceEncoder::load).transpose()?;
     // Only what is said in whole sentences of their own has words that count.
-    let gold = places.samples(&stem, &GOLD, &[View::Original], &tokenizer)?;
+    let gold = places.samples(&stem, Role::Captions, &[View::Original], &tokenizer)?;
     let samples: Vec<&Sample> = gold.iter().map(|(_, sample)| sample).collect();
-    let by_photo = gold.iter().map(|(photo, _)| (photo.set, photo.name.as_str()));
-    let words: HashMap<(PhotoSet, &str), Arc<[f32]>> =
-        by_photo.zip(word_vectors(&samples)).collect();
+    let by_photo = gold.iter().map(|(photo, _)| (photo.set.name, photo.name.as_str()));
+    let words: HashMap<(&str, &str), Arc<[f32]>> = by_photo.zip(word_vectors(&samples)).collect();
     let mut shown = Vec::new();
-    for set in GOLD.into_iter().chain(WEAK) {
+    for set in PHOTO_SETS.iter().filter(|set| set.role != Role::Dev) {
         let mut said: Vec<Vec<Target>> = Vec::new();
         let mut meant = None;
         for view in LESSON_VIEWS {
@@ -46,14 +45,14 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
             if view != View::Mirrored {
                 said = vec![Vec::with_capacity(teachers.len()); photos.len()];
                 for teacher in &teachers {
-                    let file = [set.file_stem(), teacher.name(), &view.name()].join("-") + ".bin";
+                    let file = [set.name, teacher.name(), &view.name()].join("-") + ".bin";
                     let file = places.out.join(file);
                     let targets = targets(teacher, &places.data, &photos, view, &file)?;
                     said.iter_mut().zip(targets).for_each(|(said, target)| said.push(target));
                 }
             }
             if let (None, Some(encoder)) = (&meant, &sentences) {
-                let set = set.file_stem();
+                let set = set.name;
                 meant = Some(sentence_vectors(encoder, &samples, &places.out, set)?);
             }
             let each = photos.iter().zip(samples).zip(&said);
@@ -62,7 +61,7 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
                 targets: targets.clone(),
                 is_mirrored: view == View::Mirrored,
                 written: [
-                    words.get(&(set, photo.name.as_str())).cloned(),
+                    words.get(&(set.name, photo.name.as_str())).cloned(),
                     meant.as_ref().and_then(|meant| meant[number].clone()),
                 ],
             }));
