@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bitmar::train::activations::activations;
+use bitmar::train::commands::choose_label_captions::choose_lent_sentences;
 use bitmar::train::commands::{self, Places};
-use bitmar::train::curves::{draw, read_curves};
-use bitmar::train::lent::choose_lent_sentences;
-use bitmar::train::photo_set::Split;
-use bitmar::train::probe::probe;
-use bitmar::train::recipe;
-use bitmar::train::restore::Scored;
+use bitmar::train::data::photo_set::Split;
+use bitmar::train::eval::curves::{draw, read_curves};
+use bitmar::train::eval::memory_reads::activations;
+use bitmar::train::eval::probe::probe;
+use bitmar::train::model_source::Scored;
+use bitmar::train::trainer::recipe;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 

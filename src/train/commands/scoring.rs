@@ -6,15 +6,15 @@ use super::{read_tokenizer, Places};
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
-use crate::train::ablation::Ablation;
-use crate::train::batch::Sample;
-use crate::train::data::PhotoArchive;
-use crate::train::dataset::{load, write_beside, View};
-use crate::train::evaluate::evaluate;
-use crate::train::evaluate_memory::{evaluate_memory, Described};
-use crate::train::photo_set::{load_index, Photo, PhotoSet, Split};
-use crate::train::probe;
-use crate::train::restore::{restored, Scored};
+use crate::train::data::archive::PhotoArchive;
+use crate::train::data::photo_set::{load_index, Photo, PhotoSet, Split};
+use crate::train::data::samples::{load, write_beside, View};
+use crate::train::eval::captions::evaluate;
+use crate::train::eval::memory::{evaluate_memory, Described};
+use crate::train::eval::probe;
+use crate::train::model_source::{restored, Scored};
+use crate::train::objective::ablation::Ablation;
+use crate::train::objective::batch::Sample;
 
 type AnyError = Box<dyn std::error::Error>;
 

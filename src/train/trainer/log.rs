@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Measures, RunOptions};
+use super::run::{Measures, RunOptions};
 
 /// Means of what was measured since the last line.
 pub(super) struct Log {
