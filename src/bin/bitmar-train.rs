@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_lent_sentences;
-use bitmar::train::commands::{self, Places};
 use bitmar::train::data::photo_set::Split;
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::activations;
 use bitmar::train::eval::probe::probe;
+use bitmar::train::inputs::Places;
 use bitmar::train::model_source::Scored;
 use bitmar::train::trainer::recipe;
 use bitmar::train::trainer::RunOptions;

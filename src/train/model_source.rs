@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Var;
 
@@ -9,10 +10,11 @@ use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
-use crate::train::commands::Places;
-use crate::train::eval::captions::Subject;
+use crate::train::inputs::Places;
 use crate::train::objective::ablation::Ablation;
+use crate::train::objective::features::features;
 use crate::train::trainer::{checkpoint_latents, checkpoint_options, warm_start};
+use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -39,6 +41,26 @@ pub(crate) fn restored(
     }
     warm_start(&variables, &mean)?;
     Ok((model, variables))
+}
+
+/// What is scored.
+pub struct Subject {
+    /// The model.
+    pub model: BitMar,
+    /// What a stem feature is worth.
+    pub stem_scale: f32,
+    /// What it was trained without and has to do without now.
+    pub ablation: Ablation,
+}
+
+impl Subject {
+    /// Views of photos, one each, as the model sees them.
+    pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
+        let config = self.model.config();
+        let channels = config.stem.output_channels();
+        let features = features(views, channels, self.stem_scale)?;
+        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
+    }
 }
 
 /// What `eval` scores: a model file, or checkpoints as the run of the first was run.

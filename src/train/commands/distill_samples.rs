@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::train::commands::{read_tokenizer, Places};
 use crate::train::data::photo_set::{Role, Split, PHOTO_SETS};
-use crate::train::data::samples::{load, View};
-use crate::train::objective::batch::Sample;
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Places};
 use crate::train::objective::distill::caption_loss::{sentence_vectors, word_vectors};
-use crate::train::objective::distill::teacher_loss::{targets, Lessons, Shown, Target};
+use crate::train::objective::distill::teacher_loss::Lessons;
+use crate::train::objective::distill::{targets, Shown, Target};
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
 use crate::weights::Weights;
 

@@ -1,35 +1,36 @@
 //! What each subcommand of `bitmar-train` does.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Var;
-use tokenizers::Tokenizer;
 
-use crate::checkpoint::{sha256, ModelFile};
+use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
-use crate::stem::Stem;
-use crate::train::commands::choose_label_captions::LentSentences;
 use crate::train::commands::distill_samples::lessons;
 use crate::train::data::archive::CAPTION_TEXTS;
 use crate::train::data::bpe::{train_tokenizer, training_texts, VOCAB_SIZE};
+use crate::train::data::chosen_captions::LentSentences;
 use crate::train::data::consensus::weigh_by_consensus;
 use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::Lender;
-use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
-use crate::train::data::samples::{load, load_texts, View};
+use crate::train::data::photo_set::{Role, Split};
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load_texts;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Places, OF_PHOTOS};
 use crate::train::model_source::Scored;
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{Sample, ShardOptions};
+use crate::train::objective::batch::ShardOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
 use crate::train::objective::distill::{Distillation, Taught};
 use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
-use crate::train::teacher::stem_cache;
-use crate::train::teacher::{Teacher, TeacherError, TeacherSource};
+use crate::train::objective::Objective;
+use crate::train::teacher::TeacherSource;
 use crate::train::trainer::recipe;
-use crate::train::trainer::{checkpoint_latents, warm_start, Objective, Run, RunOptions};
+use crate::train::trainer::{checkpoint_latents, warm_start, Run, RunOptions};
 use crate::weights::Weights;
 
 pub mod choose_label_captions;
@@ -59,10 +60,10 @@ const GOLD_VIEWS: [View; 16] = [
     View::Jittered(13),
     View::Jittered(14),
 ];
+
 /// Views of photos with labels or templates.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
-/// Texts about photos; CommonGen's sentences are about words.
-pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
+
 /// Share of photos that come from the sets with labels.
 const WEAK_SHARE: f32 = 0.2;
 /// Share of texts that the language stage asks to be repeated.
@@ -75,101 +76,40 @@ const STAGES: [(&str, RunStage); 4] =
 /// The stages whose mean is shipped.
 const SHIPPED: [&str; 2] = ["captions", "critical"];
 
-/// Where a stage finds what it needs, and what it starts from.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// Photos, captions, teacher weights.
-    pub data: PathBuf,
-    /// Checkpoints and caches.
-    pub out: PathBuf,
-    /// tokenizer.json.
-    pub tokenizer: PathBuf,
-    /// A shipped model whose ternary weights are a start.
-    pub init: Option<PathBuf>,
-    /// Checkpoints of earlier stages whose weights are a start, later ones over earlier ones.
-    pub from: Vec<PathBuf>,
-    /// Whom the vision encoder learns from: Lite2 if none is named in its own stage, nobody in others.
-    pub teachers: Vec<TeacherSource>,
-    /// A sentence encoder's files: the vision encoder then also learns what captions mean.
-    pub sentences: Option<PathBuf>,
-    /// The sentences that a model chose for photos with labels.
-    pub lent: Option<PathBuf>,
+fn start(places: &Places, variables: &BTreeMap<String, Var>) -> Result<(), AnyError> {
+    if let Some(init) = &places.init {
+        let latents = ModelFile::latents(&std::fs::read(init)?)?;
+        let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
+        eprintln!("{} tensors from {}", warm_start(variables, &latents)?, init.display());
+    }
+    for file in &places.from {
+        let latents = checkpoint_latents(file)?;
+        eprintln!("{} tensors from {}", warm_start(variables, &latents)?, file.display());
+    }
+    Ok(())
 }
 
-impl Places {
-    fn checkpoint(&self, stage: &str) -> PathBuf {
-        self.out.join(format!("{stage}.safetensors"))
-    }
-
-    /// The teachers, Lite2 if none is named.
-    pub(crate) fn loaded_teachers(&self, config: &Config) -> Result<Vec<Teacher>, TeacherError> {
-        let lite2 = [TeacherSource::Lite2];
-        let named = if self.teachers.is_empty() { &lite2[..] } else { &self.teachers };
-        let size = config.stem.input_size;
-        named.iter().map(|source| Teacher::load(source, &self.data, size)).collect()
-    }
-
-    pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
-        stem_cache::stem(&self.data, &self.out, &config.stem)
-    }
-
-    pub(crate) fn samples(
-        &self,
-        stem: &Stem,
-        role: Role,
-        views: &[View],
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
-        let mut samples = Vec::new();
-        for set in PhotoSet::of_role(role) {
-            let split = (set, Split::Train);
-            samples.extend(load(&self.data, &self.out, stem, split, views, tokenizer)?);
-        }
-        samples.retain(|(_, sample)| !sample.captions.is_empty());
-        Ok(samples)
-    }
-
-    fn start(&self, variables: &BTreeMap<String, Var>) -> Result<(), AnyError> {
-        if let Some(init) = &self.init {
-            let latents = ModelFile::latents(&std::fs::read(init)?)?;
-            let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
-            eprintln!("{} tensors from {}", warm_start(variables, &latents)?, init.display());
-        }
-        for file in &self.from {
-            let latents = checkpoint_latents(file)?;
-            eprintln!("{} tensors from {}", warm_start(variables, &latents)?, file.display());
-        }
-        Ok(())
-    }
-
-    /// Runs a stage to its end, from its own checkpoint if `is_resumed`.
-    fn train(
-        &self,
-        stage: &str,
-        variables: BTreeMap<String, Var>,
-        objective: &impl Objective,
-        options: RunOptions,
-        is_resumed: bool,
-    ) -> Result<(), AnyError> {
-        let file = self.checkpoint(stage);
-        let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
-        let mut run = match is_resumed {
-            true => Run::resume(variables, &file)?,
-            false => Run::new(variables, options)?,
-        };
-        let examples: usize = objective.pools().iter().map(|(count, _)| count).sum();
-        eprintln!("{stage}: {examples} examples, {parameters} parameters, step {}", run.step());
-        run.train(objective, &file)?;
-        let log = run.balance().log();
-        eprintln!("interventions of the modality balance: {}", serde_json::to_string(log)?);
-        Ok(())
-    }
-}
-
-/// Reads the tokenizer and its SHA-256.
-pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
-    let bytes = std::fs::read(file)?;
-    Ok((crate::tokenizer::read_tokenizer(&bytes)?, sha256(&bytes)))
+/// Runs a stage to its end, from its own checkpoint if `is_resumed`.
+fn train(
+    places: &Places,
+    stage: &str,
+    variables: BTreeMap<String, Var>,
+    objective: &impl Objective,
+    options: RunOptions,
+    is_resumed: bool,
+) -> Result<(), AnyError> {
+    let file = places.checkpoint(stage);
+    let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
+    let mut run = match is_resumed {
+        true => Run::resume(variables, &file)?,
+        false => Run::new(variables, options)?,
+    };
+    let examples: usize = objective.pools().iter().map(|(count, _)| count).sum();
+    eprintln!("{stage}: {examples} examples, {parameters} parameters, step {}", run.step());
+    run.train(objective, &file)?;
+    let log = run.balance().log();
+    eprintln!("interventions of the modality balance: {}", serde_json::to_string(log)?);
+    Ok(())
 }
 
 /// Makes tokenizer.json from the training captions.
@@ -215,8 +155,8 @@ pub fn vision(
     let lessons = lessons(places, &weights)?;
     let objective = Distillation::new(&weights, &Config::small(), lessons)?;
     let variables = weights.variables();
-    places.start(&variables)?;
-    places.train(stage, variables, &objective, options, is_resumed)
+    start(places, &variables)?;
+    train(places, stage, variables, &objective, options, is_resumed)
 }
 
 /// Trains the decoder and the text encoder on text alone. Like the stages after it, it keeps its checkpoint
@@ -235,8 +175,8 @@ pub fn text(
     let hinted = ShardOptions::default().hinted_texts;
     let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS, hinted };
     let variables = weights.variables();
-    places.start(&variables)?;
-    places.train(stage, variables, &objective, options, is_resumed)
+    start(places, &variables)?;
+    train(places, stage, variables, &objective, options, is_resumed)
 }
 
 /// The photos and texts of the caption stages; the variables of the model that learns from them are made in
@@ -271,7 +211,7 @@ fn captioning(
     let trained = TrainedModel::new(weights, &config)?;
     let variables = weights.variables();
     let stem_scale = stem.output_scale();
-    places.start(&variables)?;
+    start(places, &variables)?;
     fit_keys(&variables, &gold, config.stem.output_channels(), stem_scale)?;
     Ok(Captioning {
         trained,
@@ -320,10 +260,10 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
     let variables = weights.variables();
     let objective = objective(captioning, variables.clone());
     match lessons {
-        None => places.train(stage, variables, &objective, options, is_resumed),
+        None => train(places, stage, variables, &objective, options, is_resumed),
         Some(lessons) => {
             let objective = Taught { objective, lessons };
-            places.train(stage, variables, &objective, options, is_resumed)
+            train(places, stage, variables, &objective, options, is_resumed)
         }
     }
 }

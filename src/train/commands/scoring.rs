@@ -2,19 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{read_tokenizer, Places};
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
+use crate::train::data::archive::load_index;
 use crate::train::data::archive::PhotoArchive;
-use crate::train::data::photo_set::{load_index, Photo, PhotoSet, Split};
-use crate::train::data::samples::{load, write_beside, View};
+use crate::train::data::cache::write_beside;
+use crate::train::data::photo_set::{Photo, PhotoSet, Split};
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
 use crate::train::eval::captions::evaluate;
 use crate::train::eval::memory::{evaluate_memory, Described};
 use crate::train::eval::probe;
+use crate::train::inputs::{read_tokenizer, Places};
 use crate::train::model_source::{restored, Scored};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::Sample;
 
 type AnyError = Box<dyn std::error::Error>;
 

@@ -9,10 +9,12 @@ use tokenizers::Tokenizer;
 
 use crate::random::Random;
 use crate::train::data::photo_set::Photo;
-use crate::train::data::samples::tokenized;
+use crate::train::data::sample::tokenized;
+use crate::train::data::sample::CaptionTokens;
 use crate::train::metrics::words;
-use crate::train::objective::batch::CaptionTokens;
+use crate::train::text::label_words::{is_of_person, is_telling, stem, subject};
 use crate::train::text::normalize::word_count;
+use crate::train::text::people::{neutral, PEOPLE};
 
 /// Sentences lent to a photo.
 pub(crate) const LENT: usize = 3;
@@ -22,32 +24,6 @@ const LEAST: usize = 12;
 const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
 /// Among so many first words an object must stand that a sentence is about, or the person who does something.
 const SUBJECT: usize = 4;
-/// Words that say nothing of what a label is about.
-const SMALL: [&str; 12] =
-    ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
-/// Whom a sentence about people is about, and who that is if it is not known whether a man or a woman.
-pub(crate) const PEOPLE: [(&str, &str); 20] = [
-    ("man", "person"),
-    ("woman", "person"),
-    ("boy", "child"),
-    ("girl", "child"),
-    ("guy", "person"),
-    ("lady", "person"),
-    ("male", "person"),
-    ("female", "person"),
-    ("person", "person"),
-    ("child", "child"),
-    ("men", "people"),
-    ("women", "people"),
-    ("boys", "children"),
-    ("girls", "children"),
-    ("guys", "people"),
-    ("ladies", "people"),
-    ("people", "people"),
-    ("children", "children"),
-    ("his", "their"),
-    ("her", "their"),
-];
 
 /// Texts by the words in them.
 pub struct Lender<'a> {
@@ -140,45 +116,6 @@ impl<'a> Lender<'a> {
     }
 }
 
-/// The words of a label's `template` that say something, without the endings of plurals.
-pub fn subject(template: &str) -> Vec<String> {
-    let words = words(template).into_iter().filter(|word| is_telling(word));
-    words.map(|word| stem(&word).to_owned()).collect()
-}
-
-fn is_telling(word: &str) -> bool {
-    !SMALL.contains(&word)
-}
-
-/// Whether a label's `template` says what a person does.
-fn is_of_person(template: &str) -> bool {
-    words(template).iter().any(|word| word == "person")
-}
-
-/// The share of the words of a [`subject`] that are among the `words` of a caption.
-pub fn named(subject: &[String], words: &[String]) -> f32 {
-    let is_said = |&wanted: &&String| words.iter().any(|word| stem(word) == wanted);
-    subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
-}
-
-/// `text` about people of whom nothing is known.
-fn neutral(text: &str) -> String {
-    let known = |word: &str| PEOPLE.iter().find(|(name, _)| *name == word).map(|(_, plain)| *plain);
-    let words = text.split(' ').map(|word| {
-        let name = word.trim_end_matches(',');
-        known(name).map_or_else(|| word.to_owned(), |plain| word.replacen(name, plain, 1))
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// A word without the ending of its plural.
-fn stem(word: &str) -> &str {
-    match word.strip_suffix('s') {
-        Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
-        _ => word,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,15 +155,6 @@ mod tests {
             lender.lend(&photo("caltech101", label), &mut captions, &tokenizer);
             assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
         }
-    }
-
-    #[test]
-    fn a_caption_names_what_a_label_is_about() {
-        let named = |template, caption| named(&subject(template), &words(caption));
-        assert_eq!(named("an electric guitar", "two electric guitars on a wall"), 1.0);
-        assert_eq!(named("an electric guitar", "a man with a guitar"), 0.5);
-        assert_eq!(named("a person riding a horse", "a man rides a cow"), 0.0);
-        assert_eq!(named("a person", "a person"), 0.0, "nothing to name");
     }
 
     #[test]

@@ -8,20 +8,19 @@ use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::generate::{BeamSearch, Length};
-use crate::model::BitMar;
 use crate::random::Random;
 use crate::tokenizer::told;
-use crate::train::data::label_captions::named;
+use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
 use crate::train::metrics::{cider_of_each, score, words, Scores};
-use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{encode, Sample};
-use crate::train::objective::captioning::{features, Targets};
+use crate::train::model_source::Subject;
 use crate::train::objective::losses::caption_loss;
+use crate::train::objective::targets::Targets;
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
-use crate::vision::EncodedPhotos;
+use crate::train::text::label_words::named;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -81,26 +80,6 @@ pub struct Calibration {
     pub confidence: f32,
     /// Their captions' mean CIDEr-D, 0 to 10.
     pub cider: f64,
-}
-
-/// What is scored.
-pub struct Subject {
-    /// The model.
-    pub model: BitMar,
-    /// What a stem feature is worth.
-    pub stem_scale: f32,
-    /// What it was trained without and has to do without now.
-    pub ablation: Ablation,
-}
-
-impl Subject {
-    /// Views of photos, one each, as the model sees them.
-    pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
-        let config = self.model.config();
-        let channels = config.stem.output_channels();
-        let features = features(views, channels, self.stem_scale)?;
-        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
-    }
 }
 
 /// Captions every photo, which is told the words beside it.

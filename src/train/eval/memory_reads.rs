@@ -8,12 +8,13 @@ use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
 use crate::model::unit_rows;
-use crate::train::commands::{read_tokenizer, Places};
 use crate::train::data::photo_set::{PhotoSet, Split};
-use crate::train::data::samples::{load, View};
-use crate::train::eval::captions::Subject;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Places};
 use crate::train::model_source::Scored;
-use crate::train::objective::captioning::features;
+use crate::train::model_source::Subject;
+use crate::train::objective::features::features;
 
 type AnyError = Box<dyn std::error::Error>;
 /// `[photos][slots]`

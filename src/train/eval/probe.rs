@@ -13,21 +13,23 @@ use std::time::Instant;
 
 use image::RgbImage;
 use serde::Serialize;
+use table::Table;
 
 use crate::config::Config;
 use crate::preprocess;
 use crate::stem::{Stem, StemConfig};
-use crate::train::commands::{read_tokenizer, Places};
+use crate::train::data::cache::cached;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
-use crate::train::data::samples::{cached, load, View};
-use crate::train::eval::captions::Subject;
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Places};
 use crate::train::metrics::words;
 use crate::train::model_source::Scored;
-use crate::train::objective::batch::Sample;
-use crate::train::objective::captioning::features;
+use crate::train::model_source::Subject;
+use crate::train::objective::features::features;
 use crate::train::teacher::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
-use table::Table;
 
 type AnyError = Box<dyn std::error::Error>;
 /// One vector a photo.

@@ -10,7 +10,8 @@ use crate::checkpoint::packed_model;
 use crate::config::Config;
 use crate::generate::Length;
 use crate::model::BitMar;
-use crate::train::objective::batch::{CaptionTokens, ShardOptions};
+use crate::train::data::sample::CaptionTokens;
+use crate::train::objective::batch::ShardOptions;
 use crate::weights::{ModelError, Weights};
 
 /// What a run does without.

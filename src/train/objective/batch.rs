@@ -8,39 +8,13 @@ use tokenizers::Tokenizer;
 use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::random::Random;
-use crate::train::objective::captioning::Targets;
-use crate::train::objective::text_only::TextShard;
+use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::objective::targets::Targets;
+use crate::train::objective::text_batch::TextShard;
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::names::personalize;
 use crate::train::text::normalize::{length_class, word_count};
-
-/// A caption ready for training.
-#[derive(Debug, Clone)]
-pub struct CaptionTokens {
-    /// Its text.
-    pub text: String,
-    /// Its tokens, without start and end.
-    pub tokens: Vec<u32>,
-    /// `<short>`, `<medium>` or `<long>`.
-    pub start: u32,
-    /// Weight in the loss among the captions of its photo, 1 on average.
-    pub weight: f32,
-}
-
-/// A photo with its captions and the views of it that are cached.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// Stem features of each view, `[patches * channels]` int8.
-    pub views: Vec<Arc<[i8]>>,
-    /// Views a caption with "left" or "right" must not be paired with.
-    pub mirrored: Vec<bool>,
-    /// Its captions.
-    pub captions: Vec<CaptionTokens>,
-    /// Weight of its captions in the loss.
-    pub weight: f32,
-    /// The words that name what its label is about; none if it has no label.
-    pub subject: Vec<String>,
-}
 
 /// One core's share of a step.
 #[derive(Debug, Clone, Default)]
@@ -228,12 +202,6 @@ impl Shard {
         let view = sample.views[other].clone();
         self.support.push(Support { photo, view, caption, is_corrected });
     }
-}
-
-/// Tokens of a text without special ones.
-pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
-    let encoding = tokenizer.encode(text, false).expect("byte-level BPE encodes any text");
-    encoding.get_ids().to_vec()
 }
 
 fn names_a_side(text: &str) -> bool {

@@ -11,15 +11,15 @@ use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
 use crate::model::{BitMar, PlacedText, QuantizedTable};
 use crate::nn::dropout::hide_rows;
 use crate::random::Random;
-use crate::tokenizer::{CORRECTED, EOS, RECALLED};
+use crate::tokenizer::{CORRECTED, RECALLED};
+use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{CaptionTokens, Sample, Shard, ShardOptions};
-use crate::train::objective::losses::{alignment_loss, caption_loss, consistency_loss};
-use crate::train::trainer::{Measures, Objective, Stage, SIGNAL};
+use crate::train::objective::batch::{Shard, ShardOptions};
+use crate::train::objective::features::features;
+use crate::train::objective::losses::{alignment_loss, consistency_loss};
+use crate::train::objective::{Measures, Objective, Stage, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
-/// Label smoothing of the caption loss.
-const SMOOTHING: f32 = 0.1;
 /// Weight of the memory's consistency loss.
 const CONSISTENCY: f64 = 0.1;
 /// Share of a photo's patches that are hidden where there is dropout.
@@ -121,45 +121,6 @@ impl Objective for Captioning {
     }
 }
 
-/// Captions to predict.
-#[derive(Debug, Clone, Default)]
-pub struct Targets {
-    /// Decoder inputs: start token and caption.
-    pub inputs: Vec<PlacedText>,
-    /// The token after each input token.
-    pub tokens: Vec<u32>,
-    /// Weight of each of them.
-    pub weights: Vec<f32>,
-}
-
-impl Targets {
-    /// Adds a caption of a photo.
-    pub fn push(&mut self, photo: usize, start: u32, caption: &[u32], weight: f32) {
-        let tokens = std::iter::once(start).chain(caption.iter().copied()).collect();
-        self.inputs.push(PlacedText { photo, tokens });
-        self.tokens.extend_from_slice(caption);
-        self.tokens.push(EOS);
-        self.weights.resize(self.tokens.len(), weight);
-    }
-
-    /// Puts tokens of `others` in place of a `share` of what the last caption's rows are given, not of what
-    /// they are to predict: a caption must then be known from its photo.
-    pub fn corrupt(&mut self, share: f32, others: &[CaptionTokens], random: &mut Random) {
-        let Some(input) = self.inputs.last_mut().filter(|_| !others.is_empty()) else { return };
-        for token in &mut input.tokens[1..] {
-            if random.uniform() < share {
-                let other = &others[random.below(others.len())].tokens;
-                *token = other[random.below(other.len())];
-            }
-        }
-    }
-
-    /// Smoothed cross entropy of their logits.
-    pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
-        caption_loss(logits, self.tokens.clone(), self.weights.clone(), SMOOTHING)
-    }
-}
-
 /// 0.3 in the first fifth, cosine down to 0.06 at three fifths: five times as much cost captions (docs/training.md).
 fn alignment_weight(progress: f32) -> f64 {
     let along = f64::from(((progress - 0.2) / 0.4).clamp(0.0, 1.0));
@@ -245,12 +206,4 @@ fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
         }
     }
     recalled
-}
-
-/// `[photos * patches, channels]` floats of int8 stem features.
-pub(crate) fn features(photos: &[Arc<[i8]>], channels: usize, scale: f32) -> Result<Tensor> {
-    let values: Vec<f32> =
-        photos.iter().flat_map(|photo| photo.iter().map(|&v| f32::from(v) * scale)).collect();
-    let rows = values.len() / channels;
-    Tensor::from_vec(values, (rows, channels), &Device::Cpu)
 }

@@ -2,6 +2,8 @@
 //! see, alone or beside another objective.
 
 pub(crate) mod caption_loss;
+mod heads;
+mod sample;
 pub(crate) mod teacher_loss;
 
 use candle_core::{Result, Tensor};
@@ -10,11 +12,11 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::random::Random;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::trainer::{Measures, Objective, Stage};
+use crate::train::objective::{Measures, Objective, Stage};
 use crate::weights::{ModelError, Weights};
 
-pub use caption_loss::{Written, KINDS};
-pub use teacher_loss::{targets, Lesson, Lessons, Shown, Target};
+pub use sample::{targets, Shown, Target, Written, KINDS};
+pub use teacher_loss::{Lesson, Lessons};
 
 /// Weight of lessons beside another objective.
 const TAUGHT_WEIGHT: f64 = 0.5;

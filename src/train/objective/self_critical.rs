@@ -16,13 +16,16 @@ use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
-use crate::train::data::label_captions::named;
+use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::objective::batch::{encode, Sample, Shard};
-use crate::train::objective::captioning::{Captioning, Targets};
+use crate::train::objective::batch::Shard;
+use crate::train::objective::captioning::Captioning;
 use crate::train::objective::losses::policy_loss;
+use crate::train::objective::targets::Targets;
+use crate::train::objective::{Measures, Objective, Stage};
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
-use crate::train::trainer::{Measures, Objective, Stage};
+use crate::train::text::label_words::named;
 
 /// Captions written for each photo.
 const SAMPLES: usize = 5;

@@ -14,7 +14,6 @@ pub(super) mod tests;
 
 use candle_core::{Device, Result, Tensor, D};
 use safetensors::SafeTensors;
-
 use source::Source;
 
 /// Side of a patch, in pixels.

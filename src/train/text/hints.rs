@@ -4,9 +4,9 @@ use tokenizers::Tokenizer;
 
 use crate::random::Random;
 use crate::tokenizer::hint_prompt;
-use crate::train::data::label_captions::{named, subject};
 use crate::train::metrics::words;
-use crate::train::objective::batch::encode;
+use crate::train::text::encode::encode;
+use crate::train::text::label_words::{named, subject};
 use crate::train::text::names::introduce;
 
 /// Share of hints that are a name nobody can see on the photo.

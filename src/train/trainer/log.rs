@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::run::{Measures, RunOptions};
+use super::run::RunOptions;
+use crate::train::objective::Measures;
 
 /// Means of what was measured since the last line.
 pub(super) struct Log {

@@ -4,49 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
+use super::log::Log;
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
+use crate::train::objective::{Measures, Objective, Stage, SIGNAL};
 use crate::train::optim::code_flips::CodeWatch;
 use crate::train::optim::optimizer::{global_norm, on_all_cores, Optimizer};
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
 
-use super::log::Log;
-
 type AnyError = Box<dyn std::error::Error>;
-
-/// What a run learns, from which examples.
-pub trait Objective: Sync {
-    /// One core's share of a step.
-    type Shard: Send + Sync;
-
-    /// Groups of examples that are drawn by themselves: how many there are and the share of draws.
-    fn pools(&self) -> Vec<(usize, f32)>;
-
-    /// Puts the drawn examples together; each is its pool and its number in it.
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard;
-
-    /// The loss of a shard, to be differentiated, and what there is to report of it.
-    fn loss(&self, shard: &Self::Shard, stage: Stage) -> candle_core::Result<(Tensor, Measures)>;
-}
-
-/// Where in its run a step stands.
-#[derive(Debug, Clone, Copy)]
-pub struct Stage {
-    /// Share of the run that is behind, 0 to 1.
-    pub progress: f32,
-    /// What the modality balance wants the alignment loss multiplied by.
-    pub alignment_factor: f32,
-}
-
-/// Numbers to report, by name. The modality balance watches the one called [`SIGNAL`].
-pub type Measures = BTreeMap<&'static str, f32>;
-
-/// Mean cosine of pairs minus that of other combinations.
-pub const SIGNAL: &str = "signal";
 
 /// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
 /// loses what is then won back; that is no encoder running ahead.

@@ -6,21 +6,17 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::sha256;
-use crate::train::data::samples::write_beside;
+use crate::train::data::cache::write_beside;
+use crate::train::data::sample::Sample;
 use crate::train::metrics::tfidf::CaptionVectors;
 use crate::train::metrics::words;
-use crate::train::objective::batch::Sample;
-use crate::train::objective::distill::teacher_loss::{distance, head, mean, Shown};
+use crate::train::objective::distill::heads::{distance, head, mean};
+use crate::train::objective::distill::sample::Shown;
+use crate::train::objective::distill::sample::KINDS;
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
 use crate::weights::{ModelError, Weights};
 
 type AnyError = Box<dyn std::error::Error>;
-
-/// The kinds of vectors: which words a photo's captions have, and what they mean.
-pub const KINDS: [&str; 2] = ["words", "sentences"];
-
-/// A vector of each kind, if there is one.
-pub type Written = [Option<Arc<[f32]>>; KINDS.len()];
 
 /// The linear read-out of one kind, dropped after training, and what its targets are centred by.
 pub(crate) struct Readout {

@@ -5,101 +5,24 @@
 //! vector of what people wrote about the photo, centred, if they did. The encoder answers through linear heads that are
 //! dropped afterwards.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
-use crate::model::{unit_rows, BitMar};
-use crate::preprocess;
-use crate::train::objective::captioning::features;
-use crate::train::objective::distill::caption_loss::{Readout, Written, KINDS};
-
-use crate::train::data::photo_set::Photo;
-use crate::train::data::samples::{cached, View};
+use crate::model::BitMar;
+use crate::train::objective::distill::caption_loss::Readout;
+use crate::train::objective::distill::heads::{distance, head, mean};
+use crate::train::objective::distill::sample::KINDS;
+use crate::train::objective::distill::sample::{Shown, Target, LOGIT_STEP};
+use crate::train::objective::features::features;
 use crate::train::objective::losses::soft_cross_entropy;
-use crate::train::teacher::efficientnet::Features;
-use crate::train::teacher::{TargetSizes, Teacher};
-use crate::train::trainer::Measures;
+use crate::train::objective::Measures;
 use crate::vision::EncodedPhotos;
-use crate::weights::{Init, ModelError, Weights};
+use crate::weights::{ModelError, Weights};
 
-type AnyError = Box<dyn std::error::Error>;
-
-/// What one step of a cached logit is worth: 0 to 255 steps reach from -32 to 32.
-const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the cosines.
 const CLASS_WEIGHT: f64 = 0.2;
 /// Weight of each kind of what people wrote beside the teachers.
 const WRITTEN_WEIGHT: f64 = 0.5;
-
-/// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
-/// scaled to fill them.
-#[derive(Debug, Clone)]
-pub struct Target {
-    bytes: Arc<[i8]>,
-    sizes: TargetSizes,
-}
-
-impl Target {
-    fn bytes_of(seen: &Features, sizes: TargetSizes) -> Vec<i8> {
-        let mut bytes = Vec::with_capacity(sizes.total());
-        quantize(&seen.pooled, &mut bytes);
-        #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
-        bytes.extend(seen.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
-        seen.grid.chunks_exact(sizes.channels).for_each(|cell| quantize(cell, &mut bytes));
-        bytes
-    }
-
-    fn pooled(&self) -> &[i8] {
-        &self.bytes[..self.sizes.pooled]
-    }
-
-    fn logits(&self) -> &[i8] {
-        &self.bytes[self.sizes.pooled..][..self.sizes.classes]
-    }
-
-    fn grid(&self) -> &[i8] {
-        &self.bytes[self.sizes.pooled + self.sizes.classes..]
-    }
-}
-
-fn quantize(values: &[f32], out: &mut Vec<i8>) {
-    let largest = values.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
-    #[allow(clippy::cast_possible_truncation, reason = "at most 127")]
-    out.extend(values.iter().map(|v| (v / largest * 127.0).round() as i8));
-}
-
-/// What the teacher says about `photos` in a view, from `file` or computed into it.
-pub fn targets(
-    teacher: &Teacher,
-    data: &Path,
-    photos: &[Photo],
-    view: View,
-    file: &Path,
-) -> std::result::Result<Vec<Target>, AnyError> {
-    let (sizes, size) = (teacher.sizes(), teacher.size());
-    let bytes = cached(data, file, photos, sizes.total(), |photo, image| {
-        let shown = view.apply(image, &photo.name);
-        Target::bytes_of(&teacher.forward(&preprocess::to_pixels(&shown, size)), sizes)
-    })?;
-    let each = bytes.chunks_exact(sizes.total());
-    Ok(each.map(|bytes| Target { bytes: Arc::from(bytes), sizes }).collect())
-}
-
-/// A view of a photo with what is said about it.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// Its stem features, `[patches * channels]` int8.
-    pub view: Arc<[i8]>,
-    /// What each teacher says.
-    pub targets: Vec<Target>,
-    /// Whether they said it about the photo that this view mirrors.
-    pub is_mirrored: bool,
-    /// What people wrote: vectors of one length for all photos that have one of their kind.
-    pub written: Written,
-}
 
 /// Linear read-outs of the vision encoder for one teacher, dropped after training, and what its targets are centred by.
 struct Heads {
@@ -160,16 +83,6 @@ impl Heads {
         }
         Ok(parts)
     }
-}
-
-/// A read-out of rows `hidden` wide.
-pub(crate) fn head(
-    weights: &Weights,
-    name: &str,
-    outputs: usize,
-    hidden: usize,
-) -> std::result::Result<Tensor, ModelError> {
-    weights.tensor(name, &[outputs, hidden], Init::Normal((hidden as f32).sqrt().recip()))
 }
 
 /// Photos and what is said about them.
@@ -255,35 +168,6 @@ impl Lessons {
     }
 }
 
-/// The mean of rows `width` wide, `[width]`.
-pub(crate) fn mean<'a, T: Copy + Into<f64> + 'a>(
-    rows: impl Iterator<Item = &'a [T]>,
-    width: usize,
-) -> Result<Tensor> {
-    let (mut sums, mut count) = (vec![0f64; width], 0.0);
-    for row in rows.flat_map(|rows| rows.chunks_exact(width.max(1))) {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.into());
-        count += 1.0;
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "a mean of small numbers")]
-    let means: Vec<f32> = sums.into_iter().map(|sum| (sum / f64::max(count, 1.0)) as f32).collect();
-    Tensor::from_vec(means, width, &Device::Cpu)
-}
-
-/// `mean(1 - cos(rows . head^T, target - mean))`.
-pub(crate) fn distance(
-    rows: &Tensor,
-    head: &Tensor,
-    target: impl Iterator<Item = f32>,
-    mean: &Tensor,
-) -> Result<Tensor> {
-    let shape = (rows.dim(0)?, mean.elem_count());
-    let target = Tensor::from_vec(target.collect::<Vec<f32>>(), shape, &Device::Cpu)?;
-    let target = unit_rows(&target.broadcast_sub(mean)?)?;
-    let cosine = (unit_rows(&rows.matmul(&head.t()?)?)? * target)?.sum(1)?.mean_all()?;
-    cosine.affine(-1.0, 1.0)
-}
-
 /// A map's cells `[side * side, channels]`, left and right exchanged if asked for.
 fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<i8> {
     if !is_mirrored {
@@ -295,8 +179,11 @@ fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::random::Random;
+    use crate::train::teacher::TargetSizes;
 
     fn random_bytes(random: &mut Random, count: usize) -> Vec<i8> {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()

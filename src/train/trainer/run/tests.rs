@@ -5,14 +5,16 @@ use crate::generate::{BeamSearch, Length};
 use crate::model::{BitMar, PlacedText};
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::tokenizer::{hint_prompt, read_tokenizer, MEDIUM};
+use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{encode, CaptionTokens, Sample, ShardOptions};
+use crate::train::objective::batch::ShardOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
 use crate::train::objective::distill::teacher_loss::tests::examples;
 use crate::train::objective::distill::{Lessons, Taught};
 use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
 use crate::train::teacher::TargetSizes;
+use crate::train::text::encode::encode;
 use crate::train::trainer::warm_start;
 use crate::weights::Weights;
 
