@@ -21,7 +21,7 @@ pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
 
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Inputs {
     /// Photos, captions, teacher weights.
     pub data: PathBuf,
     /// Checkpoints and caches.
@@ -37,10 +37,10 @@ pub struct Places {
     /// A sentence encoder's files: the vision encoder then also learns what captions mean.
     pub sentences: Option<PathBuf>,
     /// The sentences that a model chose for photos with labels.
-    pub lent: Option<PathBuf>,
+    pub label_captions: Option<PathBuf>,
 }
 
-impl Places {
+impl Inputs {
     pub(crate) fn checkpoint(&self, stage: &str) -> PathBuf {
         self.out.join(format!("{stage}.safetensors"))
     }

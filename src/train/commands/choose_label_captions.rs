@@ -14,15 +14,15 @@ use crate::model::unit_rows;
 use crate::train::data::cache::write_beside;
 use crate::train::data::chosen_captions::Line;
 use crate::train::data::consensus::agreements;
-use crate::train::data::label_captions::{Lender, LENT};
+use crate::train::data::label_captions::{LabelCaptions, PER_PHOTO};
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
-use crate::train::inputs::{read_tokenizer, Places, OF_PHOTOS};
+use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::model_source::Scored;
-use crate::train::model_source::Subject;
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -32,21 +32,21 @@ const FITTING_SHARE: usize = 4;
 /// Texts and photos that the model sees at once.
 const BATCH: usize = 64;
 
-/// Chooses sentences for every training photo that has a label and writes them to `places.lent`.
+/// Chooses sentences for every training photo that has a label and writes them to `inputs.label_captions`.
 ///
 /// # Errors
 ///
 /// If there is no such place, or the model, photos or texts cannot be read.
-pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), AnyError> {
-    let file: &PathBuf = places.lent.as_ref().ok_or("lend needs --lent FILE")?;
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
-    let (subject, stem) = scored.load(places, &sha)?;
-    let texts = load_texts(&places.data, OF_PHOTOS, &tokenizer)?;
-    let lender = Lender::new(&texts);
+pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
+    let file: &PathBuf = inputs.label_captions.as_ref().ok_or("lend needs --lent FILE")?;
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
+    let (evaluated, stem) = source.load(inputs, &sha)?;
+    let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
+    let lender = LabelCaptions::new(&texts);
     let mut lines = String::new();
     for set in PhotoSet::of_role(Role::LabelCaptions) {
         let of_set = (set, Split::Train);
-        let photos = load(&places.data, &places.out, &stem, of_set, &[View::Original], &tokenizer)?;
+        let photos = load(&inputs.data, &inputs.out, &stem, of_set, &[View::Original], &tokenizer)?;
         let mut by_label: BTreeMap<String, Vec<(Photo, Sample)>> = BTreeMap::new();
         for (photo, sample) in photos.into_iter().filter(|(photo, _)| photo.label.is_some()) {
             let template = sample.captions[0].text.clone();
@@ -57,7 +57,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
             if sentences.is_empty() {
                 continue;
             }
-            let chosen = choose(&subject, &photos, &sentences)?;
+            let chosen = choose(&evaluated, &photos, &sentences)?;
             let different: HashSet<usize> = chosen.iter().flatten().copied().collect();
             eprintln!(
                 "{template}: {} photos, {} sentences, {} of them lent",
@@ -79,11 +79,11 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
 
 /// For each photo the numbers of the sentences that are lent to it.
 fn choose(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     photos: &[(Photo, Sample)],
     sentences: &[CaptionTokens],
 ) -> Result<Vec<Vec<usize>>, AnyError> {
-    let model = &subject.model;
+    let model = &evaluated.model;
     let table = model.table()?;
     let mut vectors = Vec::new();
     for sentences in sentences.chunks(BATCH) {
@@ -95,24 +95,24 @@ fn choose(
     let documents: Vec<Vec<Vec<String>>> = sentences.iter().map(|s| vec![words(&s.text)]).collect();
     let cider = Cider::new(&documents);
     let contents: Vec<CaptionVector> = documents.iter().map(|d| cider.vector(&d[0])).collect();
-    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * LENT);
+    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * PER_PHOTO);
     let mut chosen = Vec::new();
     for photos in photos.chunks(BATCH) {
         let views: Vec<_> = photos.iter().map(|(_, sample)| sample.views[0].clone()).collect();
         let hints = vec![Vec::new(); photos.len()];
-        let fused = model.fuse_photos(&table, &subject.encode(&views)?, &hints)?;
+        let fused = model.fuse_photos(&table, &evaluated.encode(&views)?, &hints)?;
         let cosines = unit_rows(&fused.episodes)?.detach().matmul(&vectors)?.to_vec2::<f32>()?;
         chosen.extend(cosines.iter().map(|cosines| {
             let fitting = highest(cosines, fitting);
             let contents: Vec<&CaptionVector> = fitting.iter().map(|&n| &contents[n]).collect();
-            let agreed = highest(&agreements(&contents), LENT);
+            let agreed = highest(&agreements(&contents), PER_PHOTO);
             agreed.into_iter().map(|place| fitting[place]).collect()
         }));
     }
     Ok(chosen)
 }
 
-/// The places of the `count` highest numbers, the highest first.
+/// The inputs of the `count` highest numbers, the highest first.
 fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|&a, &b| numbers[b].partial_cmp(&numbers[a]).unwrap_or(Ordering::Equal));

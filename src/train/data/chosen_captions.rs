@@ -23,12 +23,12 @@ pub(crate) struct Line {
 
 /// What was chosen, by set and photo.
 #[derive(Debug, Default)]
-pub struct LentSentences {
+pub struct ChosenCaptions {
     texts: HashMap<(String, String), Vec<String>>,
 }
 
-impl LentSentences {
-    /// Reads a file of [`choose_lent_sentences`].
+impl ChosenCaptions {
+    /// Reads a file of [`choose_label_captions`].
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ mod tests {
             line("piano.webp", "a man at a piano"),
         ];
         std::fs::write(&file, lines.concat()).unwrap();
-        let lent = LentSentences::read(&file).unwrap();
+        let lent = ChosenCaptions::read(&file).unwrap();
         let texts = ["a piano", "a piano that was lent"];
         let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
         let given = |name: &str| {
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(given("piano.webp"), expected);
         assert_eq!(given("unknown.webp"), texts);
         std::fs::write(&file, "{}\n").unwrap();
-        let error = LentSentences::read(&file).unwrap_err().to_string();
+        let error = ChosenCaptions::read(&file).unwrap_err().to_string();
         assert!(error.contains("line 1"), "{error}");
         std::fs::remove_file(&file).unwrap();
     }

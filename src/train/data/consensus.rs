@@ -52,7 +52,7 @@ mod tests {
             weight: 1.0,
         };
         let captions = texts.iter().map(caption).collect();
-        Sample { views: vec![], mirrored: vec![], captions, weight: 1.0, subject: vec![] }
+        Sample { views: vec![], mirrored: vec![], captions, weight: 1.0, label_words: vec![] }
     }
 
     #[test]

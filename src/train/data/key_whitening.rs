@@ -89,7 +89,7 @@ mod tests {
                     mirrored: vec![false],
                     captions,
                     weight: 1.0,
-                    subject: vec![],
+                    label_words: vec![],
                 }
             })
             .collect();

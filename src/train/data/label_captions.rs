@@ -12,12 +12,12 @@ use crate::train::data::photo_set::Photo;
 use crate::train::data::sample::tokenized;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::metrics::words;
-use crate::train::text::label_words::{is_of_person, is_telling, stem, subject};
+use crate::train::text::label_words::{is_label_word, is_of_person, label_words, singular};
 use crate::train::text::normalize::word_count;
 use crate::train::text::people::{neutral, PEOPLE};
 
 /// Sentences lent to a photo.
-pub(crate) const LENT: usize = 3;
+pub(crate) const PER_PHOTO: usize = 3;
 /// Fewer than these are no sample of what people write: the template stays alone.
 const LEAST: usize = 12;
 /// Words of a sentence that may be lent.
@@ -26,20 +26,20 @@ const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
 const SUBJECT: usize = 4;
 
 /// Texts by the words in them.
-pub struct Lender<'a> {
+pub struct LabelCaptions<'a> {
     texts: &'a [CaptionTokens],
     words: Vec<Vec<String>>,
     by_word: HashMap<String, Vec<usize>>,
 }
 
-impl<'a> Lender<'a> {
+impl<'a> LabelCaptions<'a> {
     /// Lends from `texts`.
     pub fn new(texts: &'a [CaptionTokens]) -> Self {
         let words: Vec<Vec<String>> = texts.iter().map(|text| words(&text.text)).collect();
         let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
         for (number, words) in words.iter().enumerate() {
             for word in words.iter().collect::<HashSet<_>>() {
-                by_word.entry(stem(word).to_owned()).or_default().push(number);
+                by_word.entry(singular(word).to_owned()).or_default().push(number);
             }
         }
         Self { texts, words, by_word }
@@ -56,7 +56,7 @@ impl<'a> Lender<'a> {
         // One template is enough beside them.
         captions.truncate(1);
         let mut random = Random::named(1, &photo.name);
-        for _ in 0..LENT {
+        for _ in 0..PER_PHOTO {
             let number = found.swap_remove(random.below(found.len()));
             captions.push(self.sentence(number, is_of_person, tokenizer));
         }
@@ -85,7 +85,7 @@ impl<'a> Lender<'a> {
         let is_of_person = is_of_person(template);
         // A label is of one thing: "two elephants" are others.
         let things: Vec<String> = words(template);
-        let wanted = subject(template);
+        let wanted = label_words(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in &wanted {
             match self.by_word.get(word) {
@@ -105,7 +105,7 @@ impl<'a> Lender<'a> {
                         start.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
                             && !text.iter().any(|word| matches!(word.as_str(), "he" | "she"))
                     }
-                    false => start.any(|word| is_telling(word) && things.contains(word)),
+                    false => start.any(|word| is_label_word(word) && things.contains(word)),
                 }
         };
         let found: Vec<usize> = rarest.iter().copied().filter(is_about).collect();
@@ -142,14 +142,14 @@ mod tests {
         let texts: Vec<String> = about.chain(others).collect();
         let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
         let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
-        let lender = Lender::new(&texts);
+        let lender = LabelCaptions::new(&texts);
         let template = |text: &str| vec![tokenized(text.into(), &tokenizer)];
         let mut captions = template("a pizza");
         lender.lend(&photo("caltech101", "pizza"), &mut captions, &tokenizer);
-        assert_eq!(captions.len(), 1 + LENT);
+        assert_eq!(captions.len(), 1 + PER_PHOTO);
         assert!(captions[1..].iter().all(|text| text.text.starts_with("a pizza with")));
         let lent: HashSet<&str> = captions.iter().map(|text| text.text.as_str()).collect();
-        assert_eq!(lent.len(), 1 + LENT, "none twice");
+        assert_eq!(lent.len(), 1 + PER_PHOTO, "none twice");
         for label in ["plate", "trilobite"] {
             let mut captions = template(&format!("a {label}"));
             lender.lend(&photo("caltech101", label), &mut captions, &tokenizer);
@@ -168,8 +168,8 @@ mod tests {
             tokenized("someone is riding a horse".into(), &tokenizer),
         ];
         let riding = photo("stanford40", "riding_a_horse");
-        Lender::new(&texts).lend(&riding, &mut captions, &tokenizer);
-        assert_eq!(captions.len(), 1 + LENT);
+        LabelCaptions::new(&texts).lend(&riding, &mut captions, &tokenizer);
+        assert_eq!(captions.len(), 1 + PER_PHOTO);
         for text in &captions[1..] {
             assert!(text.text.starts_with("a person is riding their horse"), "{}", text.text);
             assert!(text.text.ends_with("a child watches"), "{}", text.text);

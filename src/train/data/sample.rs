@@ -42,5 +42,5 @@ pub struct Sample {
     /// Weight of its captions in the loss.
     pub weight: f32,
     /// The words that name what its label is about; none if it has no label.
-    pub subject: Vec<String>,
+    pub label_words: Vec<String>,
 }

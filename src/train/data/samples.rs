@@ -17,8 +17,8 @@ use crate::train::data::sample::tokenized;
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::data::view::View;
 use crate::train::text::ethnicity::without_origin;
-use crate::train::text::label_words::subject;
-use crate::train::text::label_words::thing;
+use crate::train::text::label_words::label_phrase;
+use crate::train::text::label_words::label_words;
 use crate::train::text::normalize::normalize_caption;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -43,7 +43,7 @@ pub fn load(
             Sample {
                 views: Vec::new(),
                 mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
-                subject: template.map_or_else(Vec::new, |template| subject(&template.text)),
+                label_words: template.map_or_else(Vec::new, |template| label_words(&template.text)),
                 captions,
                 weight: 1.0,
             }
@@ -94,7 +94,7 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
     if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
-        texts.push(thing(label));
+        texts.push(label_phrase(label));
     }
     if photo.split == Split::Train {
         texts.iter_mut().for_each(|text| *text = without_origin(text));

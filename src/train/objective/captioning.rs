@@ -14,10 +14,10 @@ use crate::random::Random;
 use crate::tokenizer::{CORRECTED, RECALLED};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{Shard, ShardOptions};
+use crate::train::objective::batch::{Batch, BatchOptions};
 use crate::train::objective::features::features;
 use crate::train::objective::losses::{alignment_loss, consistency_loss};
-use crate::train::objective::{Measures, Objective, Stage, SIGNAL};
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
 /// Weight of the memory's consistency loss.
@@ -57,8 +57,8 @@ pub struct Captioning {
     pub stem_scale: f32,
     /// For the words that are put into captions.
     pub tokenizer: Tokenizer,
-    /// How shards are put together.
-    pub options: ShardOptions,
+    /// How workers are put together.
+    pub options: BatchOptions,
     /// What it does without.
     pub ablation: Ablation,
 }
@@ -70,38 +70,39 @@ impl AsRef<BitMar> for Captioning {
 }
 
 impl Objective for Captioning {
-    type Shard = Shard;
+    type Batch = Batch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
         self.pools.iter().map(|(samples, share)| (samples.len(), *share)).collect()
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Shard {
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Batch {
         let samples: Vec<&Sample> =
             examples.iter().map(|&(pool, number)| &self.pools[pool].0[number]).collect();
-        Shard::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
+        Batch::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
     }
 
-    fn loss(&self, shard: &Shard, stage: Stage) -> Result<(Tensor, Measures)> {
+    fn loss(&self, batch: &Batch, context: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
         let table = model.table()?;
-        let stem = self.features(&shard.photos)?;
+        let stem = self.features(&batch.photos)?;
         let photos = model.vision().forward(&hide_rows(&stem, HIDDEN_PATCHES)?)?;
-        let fused = model.fuse_photos(&table, &photos, &shard.hints)?;
-        let captions = self.caption_vectors(shard, &table)?;
-        let aligned = captions.narrow(0, 0, shard.aligned.len())?;
+        let fused = model.fuse_photos(&table, &photos, &batch.hints)?;
+        let captions = self.caption_vectors(batch, &table)?;
+        let aligned = captions.narrow(0, 0, batch.aligned.len())?;
         let alignment = alignment_loss(&fused.episodes, &aligned, &self.trained.log_scale)?;
-        let memory = self.read_memory(shard, &stem, &fused.episodes, &captions, &table)?;
+        let memory = self.read_memory(batch, &stem, &fused.episodes, &captions, &table)?;
         let logits = model.decode_captions(
             &table,
             &fused,
             &memory.recalled,
-            &shard.captions.inputs,
+            &batch.captions.inputs,
             &memory.context,
         )?;
-        let caption = shard.captions.loss(&logits)?;
+        let caption = batch.captions.loss(&logits)?;
         let (aligns, is_consistent) = self.ablation.loss_factors();
-        let weight = aligns * alignment_weight(stage.progress) * f64::from(stage.alignment_factor);
+        let weight =
+            aligns * alignment_weight(context.progress) * f64::from(context.alignment_factor);
         let mut loss = (&caption + (&alignment.loss * weight)?)?;
         let mut measures = Measures::from([
             ("caption", caption.to_scalar()?),
@@ -113,7 +114,7 @@ impl Objective for Captioning {
             measures.insert("memory", consistency.to_scalar()?);
             measures.insert("own_slot", *own_slot);
         }
-        if let Some((text, of_texts)) = shard.texts.loss(model, &table)? {
+        if let Some((text, of_texts)) = batch.texts.loss(model, &table)? {
             measures.extend(of_texts);
             loss = (loss + (text * TEXTS)?)?;
         }
@@ -143,10 +144,10 @@ impl Captioning {
     }
 
     /// Vectors of the aligned captions, then of the remembered ones.
-    fn caption_vectors(&self, shard: &Shard, table: &QuantizedTable) -> Result<Tensor> {
-        let remembered = shard.support.iter().map(|support| &support.caption);
+    fn caption_vectors(&self, batch: &Batch, table: &QuantizedTable) -> Result<Tensor> {
+        let remembered = batch.support.iter().map(|support| &support.caption);
         let texts: Vec<&[u32]> =
-            shard.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
+            batch.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
         let model = &self.trained.model;
         model.caption_vectors(&model.encode_texts(table, &texts)?)
     }
@@ -154,29 +155,29 @@ impl Captioning {
     /// Writes the supports and reads with every photo.
     fn read_memory(
         &self,
-        shard: &Shard,
+        batch: &Batch,
         stem: &Tensor,
         episodes: &Tensor,
         captions: &Tensor,
         table: &QuantizedTable,
     ) -> Result<MemoryRead> {
         let model = &self.trained.model;
-        let (photos, slots) = (shard.photos.len(), shard.support.len());
+        let (photos, slots) = (batch.photos.len(), batch.support.len());
         if slots == 0 {
             let context = model.null_context(photos)?;
             return Ok(MemoryRead { context, recalled: Vec::new(), consistency: None });
         }
-        let views: Vec<_> = shard.support.iter().map(|support| support.view.clone()).collect();
+        let views: Vec<_> = batch.support.iter().map(|support| support.view.clone()).collect();
         let stored_stem = self.features(&views)?;
         let encoded = model.vision().forward(&stored_stem)?;
         let stored = model.fuse_photos(table, &encoded, &vec![Vec::new(); slots])?;
-        let captions = captions.narrow(0, shard.aligned.len(), slots)?;
+        let captions = captions.narrow(0, batch.aligned.len(), slots)?;
         let values = model.episode_values(&stored.episodes, &captions)?;
         let mask = Tensor::zeros((photos, slots), DType::F32, &Device::Cpu)?;
         let keys = model.photo_keys(&stored_stem)?.detach();
         let (weights, context) =
             model.read_slots(&model.photo_keys(stem)?.detach(), &keys, &values, &mask)?;
-        let owners: Vec<u32> = shard
+        let owners: Vec<u32> = batch
             .support
             .iter()
             .map(|support| u32::try_from(support.photo).expect("a batch is small"))
@@ -186,18 +187,18 @@ impl Captioning {
         let read = context.index_select(&owners, 0)?;
         let consistency = consistency_loss(&read, &again, &values)?;
         let weights = weights.to_vec2::<f32>()?;
-        let own = shard.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
+        let own = batch.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
         let own_slot = own.sum::<f32>() / slots as f32;
-        let recalled = strongly_read(shard, &weights);
+        let recalled = strongly_read(batch, &weights);
         Ok(MemoryRead { context, recalled, consistency: Some((consistency, own_slot)) })
     }
 }
 
 /// The captions of at most two slots a photo reads above the threshold, as at run time.
-fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
+fn strongly_read(batch: &Batch, weights: &[Vec<f32>]) -> Vec<PlacedText> {
     let mut recalled = Vec::new();
     for (photo, row) in weights.iter().enumerate() {
-        let strong = shard.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
+        let strong = batch.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
         for (support, _) in strong.take(2) {
             let marker = if support.is_corrected { CORRECTED } else { RECALLED };
             let tokens = std::iter::once(marker).chain(support.caption.iter().copied());

@@ -20,21 +20,25 @@ pub mod text_only;
 /// What a run learns, from which examples.
 pub trait Objective: Sync {
     /// One core's share of a step.
-    type Shard: Send + Sync;
+    type Batch: Send + Sync;
 
     /// Groups of examples that are drawn by themselves: how many there are and the share of draws.
     fn pools(&self) -> Vec<(usize, f32)>;
 
     /// Puts the drawn examples together; each is its pool and its number in it.
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard;
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Batch;
 
-    /// The loss of a shard, to be differentiated, and what there is to report of it.
-    fn loss(&self, shard: &Self::Shard, stage: Stage) -> candle_core::Result<(Tensor, Measures)>;
+    /// The loss of a batch, to be differentiated, and what there is to report of it.
+    fn loss(
+        &self,
+        batch: &Self::Batch,
+        context: StepContext,
+    ) -> candle_core::Result<(Tensor, Measures)>;
 }
 
 /// Where in its run a step stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Stage {
+pub struct StepContext {
     /// Share of the run that is behind, 0 to 1.
     pub progress: f32,
     /// What the modality balance wants the alignment loss multiplied by.

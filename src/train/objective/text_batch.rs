@@ -19,12 +19,12 @@ const MAX_TOKENS: usize = 30;
 
 /// Texts to predict.
 #[derive(Debug, Clone, Default)]
-pub struct TextShard {
+pub struct TextBatch {
     /// Texts by themselves.
     free: Targets,
     /// Texts that take up a hint.
     hinted: Targets,
-    /// What the first places are told beforehand; the place 0 nothing.
+    /// What the first inputs are told beforehand; the place 0 nothing.
     hints: Vec<Vec<u32>>,
     /// Texts that repeat a recalled caption.
     repeated: Targets,
@@ -32,7 +32,7 @@ pub struct TextShard {
     recalled: Vec<PlacedText>,
 }
 
-impl TextShard {
+impl TextBatch {
     /// Takes `chosen` texts; a `copied` share of them is to be repeated from a recalled caption, a `hinted` share of the
     /// others has a hint.
     pub fn new<'a>(
@@ -42,7 +42,7 @@ impl TextShard {
         tokenizer: &Tokenizer,
         random: &mut Random,
     ) -> Self {
-        let mut shard = Self { hints: vec![Vec::new()], ..Self::default() };
+        let mut batch = Self { hints: vec![Vec::new()], ..Self::default() };
         // Texts by themselves share the place 0.
         let mut place = 0;
         for CaptionTokens { text, tokens, start, .. } in chosen {
@@ -52,11 +52,11 @@ impl TextShard {
                     place += 1;
                     let mut caption = encode(tokenizer, &hint.caption);
                     caption.truncate(MAX_TOKENS);
-                    shard.hinted.push(place, *start, &caption, 1.0);
-                    shard.hints.resize(place, Vec::new());
-                    shard.hints.push(hint.prompt(tokenizer));
+                    batch.hinted.push(place, *start, &caption, 1.0);
+                    batch.hints.resize(place, Vec::new());
+                    batch.hints.push(hint.prompt(tokenizer));
                 } else {
-                    shard.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                    batch.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
                 }
                 continue;
             }
@@ -66,11 +66,11 @@ impl TextShard {
                 false => tokens.clone(),
             };
             caption.truncate(MAX_CAPTION_TOKENS);
-            shard.repeated.push(place, *start, &caption, 1.0);
+            batch.repeated.push(place, *start, &caption, 1.0);
             let tokens = std::iter::once(CORRECTED).chain(caption).collect();
-            shard.recalled.push(PlacedText { photo: place, tokens });
+            batch.recalled.push(PlacedText { photo: place, tokens });
         }
-        shard
+        batch
     }
 
     /// Smoothed cross entropy, `None` without texts; and that of both kinds of texts by itself.

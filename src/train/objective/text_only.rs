@@ -7,8 +7,8 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::objective::text_batch::TextShard;
-use crate::train::objective::{Measures, Objective, Stage};
+use crate::train::objective::text_batch::TextBatch;
+use crate::train::objective::{Measures, Objective, StepContext};
 
 /// Texts as examples of their own.
 pub struct Language {
@@ -25,19 +25,19 @@ pub struct Language {
 }
 
 impl Objective for Language {
-    type Shard = TextShard;
+    type Batch = TextBatch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
         vec![(self.texts.len(), 1.0)]
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> TextShard {
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> TextBatch {
         let chosen = examples.iter().map(|&(_, number)| &self.texts[number]);
-        TextShard::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
+        TextBatch::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
     }
 
-    fn loss(&self, shard: &TextShard, _: Stage) -> Result<(Tensor, Measures)> {
+    fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
-        Ok(shard.loss(model, &model.table()?)?.expect("a shard has texts"))
+        Ok(batch.loss(model, &model.table()?)?.expect("a batch has texts"))
     }
 }

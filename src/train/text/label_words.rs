@@ -16,7 +16,7 @@ const EVERYDAY: [(&str, &str); 7] = [
 ];
 
 /// What a labelled thing is called, with its article if it is one; parts of Caltech-101's things are the things.
-pub(crate) fn thing(label: &str) -> String {
+pub(crate) fn label_phrase(label: &str) -> String {
     let label = label.replace('_', " ");
     let mut name = label.as_str();
     for part in [" side", " face", " head", " body"] {
@@ -25,7 +25,7 @@ pub(crate) fn thing(label: &str) -> String {
     name = EVERYDAY.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
     match name {
         "scissors" => name.into(),
-        "airplanes" | "motorbikes" | "faces" | "leopards" => thing(&name[..name.len() - 1]),
+        "airplanes" | "motorbikes" | "faces" | "leopards" => label_phrase(&name[..name.len() - 1]),
         _ if is_plural(name) => name.into(),
         _ if name.starts_with(['a', 'e', 'i', 'o', 'u'])
             && !(name.starts_with("eu") || name.starts_with("ew")) =>
@@ -46,18 +46,18 @@ const SMALL: [&str; 12] =
     ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
 
 /// The words of a label's `template` that say something, without the endings of plurals.
-pub fn subject(template: &str) -> Vec<String> {
-    let words = words(template).into_iter().filter(|word| is_telling(word));
-    words.map(|word| stem(&word).to_owned()).collect()
+pub fn label_words(template: &str) -> Vec<String> {
+    let words = words(template).into_iter().filter(|word| is_label_word(word));
+    words.map(|word| singular(&word).to_owned()).collect()
 }
 
-pub(crate) fn is_telling(word: &str) -> bool {
+pub(crate) fn is_label_word(word: &str) -> bool {
     !SMALL.contains(&word)
 }
 
 /// The share of the words of a [`subject`] that are among the `words` of a caption.
-pub fn named(subject: &[String], words: &[String]) -> f32 {
-    let is_said = |&wanted: &&String| words.iter().any(|word| stem(word) == wanted);
+pub fn share_named(subject: &[String], words: &[String]) -> f32 {
+    let is_said = |&wanted: &&String| words.iter().any(|word| singular(word) == wanted);
     subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn is_of_person(template: &str) -> bool {
 }
 
 /// A word without the ending of its plural.
-pub(crate) fn stem(word: &str) -> &str {
+pub(crate) fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
         Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
         _ => word,
@@ -94,13 +94,13 @@ mod tests {
             ("compass", "a compass"),
             ("faces", "a person looking at the camera"),
         ] {
-            assert_eq!(thing(label), expected);
+            assert_eq!(label_phrase(label), expected);
         }
     }
 
     #[test]
     fn a_caption_names_what_a_label_is_about() {
-        let named = |template, caption| named(&subject(template), &words(caption));
+        let named = |template, caption| share_named(&label_words(template), &words(caption));
         assert_eq!(named("an electric guitar", "two electric guitars on a wall"), 1.0);
         assert_eq!(named("an electric guitar", "a man with a guitar"), 0.5);
         assert_eq!(named("a person riding a horse", "a man rides a cow"), 0.0);

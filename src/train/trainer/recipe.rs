@@ -8,10 +8,10 @@ const CORES: usize = 2;
 
 /// Options of a stage: `text`, `vision`, `captions` or `critical`.
 pub fn options(stage: &str) -> RunOptions {
-    let run = |seed, steps, examples_per_shard, learning_rate, dropout| RunOptions {
+    let run = |seed, steps, batch_size_per_worker, learning_rate, dropout| RunOptions {
         steps,
-        examples_per_shard,
-        shards: CORES,
+        batch_size_per_worker,
+        workers: CORES,
         learning_rate,
         dropout,
         seed,

@@ -11,7 +11,7 @@ use super::log::Log;
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::{Measures, Objective, Stage, SIGNAL};
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::train::optim::code_flips::CodeWatch;
 use crate::train::optim::optimizer::{global_norm, on_all_cores, Optimizer};
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
@@ -31,9 +31,11 @@ pub struct RunOptions {
     /// Updates in all.
     pub steps: usize,
     /// Examples a core works on in a step.
-    pub examples_per_shard: usize,
+    #[serde(rename = "examples_per_shard")]
+    pub batch_size_per_worker: usize,
     /// Cores, one graph each.
-    pub shards: usize,
+    #[serde(rename = "shards")]
+    pub workers: usize,
     /// Highest learning rate.
     pub learning_rate: f32,
     /// Share of what the blocks add that is left out.
@@ -136,12 +138,12 @@ impl Run {
 
     /// One step: draws, differentiates on every core, updates.
     fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
-        let shards = self.draw(objective);
+        let batches = self.draw(objective);
         let alignment_factor = self.state.intervention.alignment_factor;
-        let stage = Stage { progress: self.progress(), alignment_factor };
+        let context = StepContext { progress: self.progress(), alignment_factor };
         let dropout = self.state.options.dropout;
         let (gradients, measures) =
-            differentiate(objective, &self.variables, &shards, dropout, stage)?;
+            differentiate(objective, &self.variables, &batches, dropout, context)?;
         let frozen = match self.state.intervention.frozen {
             Some(Modality::Vision) => Some("vision."),
             Some(Modality::Text) => Some("text."),
@@ -166,21 +168,21 @@ impl Run {
         Ok((measures, norm))
     }
 
-    /// A shard a core, each with the seed of its dropout.
-    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Shard, u64)> {
+    /// A batch a core, each with the seed of its dropout.
+    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Batch, u64)> {
         let sizes = objective.pools();
         self.state.pools.resize_with(sizes.len(), Pool::default);
-        let RunOptions { shards, examples_per_shard, .. } = self.state.options;
+        let RunOptions { workers, batch_size_per_worker, .. } = self.state.options;
         let State { pools, random, .. } = &mut self.state;
-        (0..shards)
+        (0..workers)
             .map(|_| {
-                let examples: Vec<(usize, usize)> = (0..examples_per_shard)
+                let examples: Vec<(usize, usize)> = (0..batch_size_per_worker)
                     .map(|_| {
                         let pool = choose(&sizes, random);
                         (pool, pools[pool].next(sizes[pool].0, random))
                     })
                     .collect();
-                (objective.shard(&examples, random), random.next_u64())
+                (objective.batch(&examples, random), random.next_u64())
             })
             .collect()
     }
@@ -212,31 +214,28 @@ impl Run {
     }
 }
 
-/// The mean gradient over the shards, each shard on a core of its own, and the means of what they measured.
+/// The mean gradient over the batches, each on a core of its own, and the means of their measures.
 pub(crate) fn differentiate<O: Objective>(
     objective: &O,
     variables: &BTreeMap<String, Var>,
-    shards: &[(O::Shard, u64)],
+    batches: &[(O::Batch, u64)],
     dropout: f32,
-    stage: Stage,
+    context: StepContext,
 ) -> candle_core::Result<(Gradients, Measures)> {
     let results: Vec<candle_core::Result<(Gradients, Measures)>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = shards
+        let workers: Vec<_> = batches
             .iter()
-            .map(|(shard, seed)| {
+            .map(|(batch, seed)| {
                 scope.spawn(move || {
-                    let loss = || objective.loss(shard, stage);
+                    let loss = || objective.loss(batch, context);
                     let (loss, measures) = with_dropout(dropout, *seed, loss)?;
                     Ok((by_name(variables, &loss.backward()?)?, measures))
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a shard's thread panicked"))
-            .collect()
+        workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect()
     });
-    let share = 1.0 / shards.len() as f32;
+    let share = 1.0 / batches.len() as f32;
     let (mut total, mut mean) = (BTreeMap::<String, Vec<Vec<f32>>>::new(), Measures::new());
     for result in results {
         let (gradients, measures) = result?;

@@ -70,14 +70,14 @@ pub fn targets(
 }
 
 /// The kinds of vectors: which words a photo's captions have, and what they mean.
-pub const KINDS: [&str; 2] = ["words", "sentences"];
+pub const CAPTION_VECTORS: [&str; 2] = ["words", "sentences"];
 
 /// A vector of each kind, if there is one.
-pub type Written = [Option<Arc<[f32]>>; KINDS.len()];
+pub type CaptionVectorsOfPhoto = [Option<Arc<[f32]>>; CAPTION_VECTORS.len()];
 
 /// A view of a photo with what is said about it.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct DistillSample {
     /// Its stem features, `[patches * channels]` int8.
     pub view: Arc<[i8]>,
     /// What each teacher says.
@@ -85,5 +85,5 @@ pub struct Shown {
     /// Whether they said it about the photo that this view mirrors.
     pub is_mirrored: bool,
     /// What people wrote: vectors of one length for all photos that have one of their kind.
-    pub written: Written,
+    pub written: CaptionVectorsOfPhoto,
 }

@@ -9,10 +9,10 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::model::BitMar;
-use crate::train::objective::distill::caption_loss::Readout;
+use crate::train::objective::distill::caption_loss::CaptionHead;
 use crate::train::objective::distill::heads::{distance, head, mean};
-use crate::train::objective::distill::sample::KINDS;
-use crate::train::objective::distill::sample::{Shown, Target, LOGIT_STEP};
+use crate::train::objective::distill::sample::CAPTION_VECTORS;
+use crate::train::objective::distill::sample::{DistillSample, Target, LOGIT_STEP};
 use crate::train::objective::features::features;
 use crate::train::objective::losses::soft_cross_entropy;
 use crate::train::objective::Measures;
@@ -39,7 +39,7 @@ impl Heads {
     fn new(
         weights: &Weights,
         hidden: usize,
-        photos: &[Shown],
+        photos: &[DistillSample],
         teacher: usize,
     ) -> std::result::Result<Self, ModelError> {
         let sizes = photos[0].targets[teacher].sizes;
@@ -61,7 +61,7 @@ impl Heads {
     fn loss(
         &self,
         seen: &EncodedPhotos,
-        lesson: &[Shown],
+        lesson: &[DistillSample],
         teacher: usize,
     ) -> Result<Vec<(&'static str, Tensor, f64)>> {
         let said = || lesson.iter().map(|photo| (&photo.targets[teacher], photo.is_mirrored));
@@ -86,20 +86,20 @@ impl Heads {
 }
 
 /// Photos and what is said about them.
-pub struct Lessons {
+pub struct DistillDataset {
     /// One a teacher.
     heads: Vec<Heads>,
     /// One a kind of what was written about any photo.
-    readouts: Vec<Readout>,
-    photos: Vec<Shown>,
+    readouts: Vec<CaptionHead>,
+    photos: Vec<DistillSample>,
     stem_scale: f32,
 }
 
 /// Some photos in one view each.
 #[derive(Debug, Clone)]
-pub struct Lesson(Vec<Shown>);
+pub struct DistillBatch(Vec<DistillSample>);
 
-impl Lessons {
+impl DistillDataset {
     /// The lessons of `photos`; the variables of their heads are made under `train.teacher`.
     ///
     /// # Panics
@@ -109,7 +109,7 @@ impl Lessons {
     pub fn new(
         weights: &Weights,
         config: &Config,
-        photos: Vec<Shown>,
+        photos: Vec<DistillSample>,
         stem_scale: f32,
     ) -> std::result::Result<Self, ModelError> {
         let hidden = config.vision.hidden_size;
@@ -120,7 +120,8 @@ impl Lessons {
         let weights = weights.pp("train").pp("teacher");
         let teachers = 0..photos[0].targets.len();
         let heads = teachers.map(|teacher| Heads::new(&weights, hidden, &photos, teacher));
-        let readouts = (0..KINDS.len()).map(|kind| Readout::new(&weights, hidden, &photos, kind));
+        let readouts = (0..CAPTION_VECTORS.len())
+            .map(|kind| CaptionHead::new(&weights, hidden, &photos, kind));
         let readouts = readouts.collect::<std::result::Result<Vec<_>, _>>()?.into_iter();
         Ok(Self {
             heads: heads.collect::<std::result::Result<_, _>>()?,
@@ -136,12 +137,12 @@ impl Lessons {
     }
 
     /// The views of these numbers.
-    pub fn lesson(&self, numbers: impl Iterator<Item = usize>) -> Lesson {
-        Lesson(numbers.map(|number| self.photos[number].clone()).collect())
+    pub fn lesson(&self, numbers: impl Iterator<Item = usize>) -> DistillBatch {
+        DistillBatch(numbers.map(|number| self.photos[number].clone()).collect())
     }
 
     /// How far what `model` sees is from what the teachers said.
-    pub fn loss(&self, model: &BitMar, lesson: &Lesson) -> Result<(Tensor, Measures)> {
+    pub fn loss(&self, model: &BitMar, lesson: &DistillBatch) -> Result<(Tensor, Measures)> {
         let lesson = &lesson.0;
         let views: Vec<_> = lesson.iter().map(|photo| photo.view.clone()).collect();
         let channels = model.config().stem.output_channels();
@@ -196,7 +197,7 @@ pub(crate) mod tests {
         sizes: &[TargetSizes],
         terms: usize,
         count: u64,
-    ) -> Vec<Shown> {
+    ) -> Vec<DistillSample> {
         let each = (0..count).map(|seed| {
             let mut random = Random::new(seed);
             let len = config.num_patches() * config.stem.output_channels();
@@ -211,7 +212,7 @@ pub(crate) mod tests {
                 is_there.then(|| (0..count).map(|_| random.uniform()).collect())
             };
             let written = [written(seed % 2 == 0, terms), written(seed % 4 != 3, 2 * terms)];
-            Shown { view, targets, is_mirrored: false, written }
+            DistillSample { view, targets, is_mirrored: false, written }
         });
         each.collect()
     }
