@@ -133,6 +133,7 @@ build_page() { # the package beside the page, and the service worker's list of f
   rm -rf www/pkg
   mkdir -p www/pkg
   cp -r pkg/*.js pkg/index.d.ts pkg/wasm pkg/model www/pkg/
+  rm www/pkg/model/names.json # the wasm module holds it
   local files version
   # Not what the page never loads: it has a worker.
   files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name here.js | LC_ALL=C sort)
@@ -253,7 +254,7 @@ case $command in
   caption)
     build_cli
     cd "$caller"
-    BITMAR_MODEL_DIR=${BITMAR_MODEL_DIR-$root/pkg/model} exec "$root/target/release/bitmar" caption "$@"
+    exec "$root/target/release/bitmar" caption "$@"
     ;;
   test) run_tests ;;
   bench)

@@ -27,6 +27,7 @@ use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
 use crate::model::BitMar;
+use crate::model_name::model_name;
 use crate::preprocess;
 use crate::stem::Stem;
 use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error, told};
@@ -213,6 +214,7 @@ impl Captioner {
     pub fn info(&self) -> ModelInfo {
         let trained = &self.metadata["trained"];
         ModelInfo {
+            name: model_name(&self.sha256),
             sha256: self.sha256.clone(),
             config: self.config.clone(),
             commit: self.metadata["commit"].clone(),

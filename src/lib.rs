@@ -30,6 +30,7 @@ pub mod weights;
 pub mod captioner;
 pub mod checkpoint;
 pub mod generate;
+pub mod model_name;
 
 #[cfg(feature = "train")]
 pub mod train;
