@@ -15,6 +15,7 @@ use crate::train::data::archive::{load_caption_text, PhotoArchive};
 use crate::train::data::label_captions::subject;
 use crate::train::data::photo_set::{load_index, Photo, PhotoSet, Split};
 use crate::train::objective::batch::{encode, CaptionTokens, Sample};
+use crate::train::parallel;
 use crate::train::text::ethnicity::without_origin;
 use crate::train::text::normalize::{length_class, normalize_caption, word_count};
 
@@ -33,6 +34,18 @@ pub enum View {
 }
 
 impl View {
+    /// The original, the mirrored and `COUNT - 2` jittered views, numbered from 1.
+    pub(crate) const fn with_jittered<const COUNT: usize>() -> [Self; COUNT] {
+        let mut views = [Self::Original; COUNT];
+        views[1] = Self::Mirrored;
+        let mut number = 1u8;
+        while (number as usize) < COUNT - 1 {
+            views[number as usize + 1] = Self::Jittered(number);
+            number += 1;
+        }
+        views
+    }
+
     pub(crate) fn name(self) -> String {
         match self {
             Self::Original => "original".into(),
@@ -238,7 +251,7 @@ fn view_features(
     })
 }
 
-/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on two cores into it.
+/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on all cores into it.
 pub(crate) fn cached(
     data: &Path,
     file: &Path,
@@ -254,24 +267,12 @@ pub(crate) fn cached(
     let Some(first) = photos.first() else { return Ok(Vec::new()) };
     eprintln!("computing {} photos into {}", photos.len(), file.display());
     let archive = PhotoArchive::open(data, first.set)?;
-    let work = |photos: &[Photo]| -> Result<Vec<i8>, String> {
-        let mut out = Vec::with_capacity(photos.len() * len);
-        for photo in photos {
-            let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
-            let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
-            out.extend(compute(photo, &image));
-        }
-        Ok(out)
-    };
-    let parts = std::thread::scope(|scope| {
-        let parts = photos.chunks(photos.len().div_ceil(2));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a feature thread panicked"))
-            .collect::<Result<Vec<_>, String>>()
-    })?;
-    let out = parts.concat();
+    let of_photos: Result<Vec<Vec<i8>>, String> = parallel::map(photos, |photo| {
+        let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
+        let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
+        Ok(compute(photo, &image))
+    });
+    let out = of_photos?.concat();
     let bytes: Vec<u8> = out.iter().map(|v| v.to_le_bytes()[0]).collect();
     write_beside(file, &bytes)?;
     Ok(out)
@@ -287,6 +288,13 @@ pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jittered_views_are_numbered_from_one() {
+        let expected = [View::Original, View::Mirrored, View::Jittered(1), View::Jittered(2)];
+        assert_eq!(View::with_jittered(), expected);
+        assert_eq!(View::with_jittered::<16>()[15], View::Jittered(14));
+    }
 
     #[test]
     fn things_have_their_articles() {
