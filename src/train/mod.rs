@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod model_source;
 pub mod objective;
 pub mod optim;
+pub(crate) mod parallel;
 pub mod teacher;
 pub mod text;
 pub mod trainer;

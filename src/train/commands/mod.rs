@@ -42,25 +42,7 @@ pub use scoring::{eval, eval_memory, export};
 type AnyError = Box<dyn std::error::Error>;
 
 /// Views of photos with human captions.
-const GOLD_VIEWS: [View; 16] = [
-    View::Original,
-    View::Mirrored,
-    View::Jittered(1),
-    View::Jittered(2),
-    View::Jittered(3),
-    View::Jittered(4),
-    View::Jittered(5),
-    View::Jittered(6),
-    View::Jittered(7),
-    View::Jittered(8),
-    View::Jittered(9),
-    View::Jittered(10),
-    View::Jittered(11),
-    View::Jittered(12),
-    View::Jittered(13),
-    View::Jittered(14),
-];
-
+const GOLD_VIEWS: [View; 16] = View::with_jittered();
 /// Views of photos with labels or templates.
 const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
 

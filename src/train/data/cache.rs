@@ -7,10 +7,11 @@ use image::RgbImage;
 use crate::preprocess;
 use crate::train::data::archive::PhotoArchive;
 use crate::train::data::photo_set::Photo;
+use crate::train::parallel;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on two cores into it.
+/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on all cores into it.
 pub(crate) fn cached(
     data: &Path,
     file: &Path,
@@ -26,24 +27,12 @@ pub(crate) fn cached(
     let Some(first) = photos.first() else { return Ok(Vec::new()) };
     eprintln!("computing {} photos into {}", photos.len(), file.display());
     let archive = PhotoArchive::open(data, first.set)?;
-    let work = |photos: &[Photo]| -> Result<Vec<i8>, String> {
-        let mut out = Vec::with_capacity(photos.len() * len);
-        for photo in photos {
-            let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
-            let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
-            out.extend(compute(photo, &image));
-        }
-        Ok(out)
-    };
-    let parts = std::thread::scope(|scope| {
-        let parts = photos.chunks(photos.len().div_ceil(2));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a feature thread panicked"))
-            .collect::<Result<Vec<_>, String>>()
-    })?;
-    let out = parts.concat();
+    let of_photos: Result<Vec<Vec<i8>>, String> = parallel::map(photos, |photo| {
+        let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
+        let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
+        Ok(compute(photo, &image))
+    });
+    let out = of_photos?.concat();
     let bytes: Vec<u8> = out.iter().map(|v| v.to_le_bytes()[0]).collect();
     write_beside(file, &bytes)?;
     Ok(out)

@@ -17,6 +17,18 @@ pub enum View {
 }
 
 impl View {
+    /// The original, the mirrored and `COUNT - 2` jittered views, numbered from 1.
+    pub(crate) const fn with_jittered<const COUNT: usize>() -> [Self; COUNT] {
+        let mut views = [Self::Original; COUNT];
+        views[1] = Self::Mirrored;
+        let mut number = 1u8;
+        while (number as usize) < COUNT - 1 {
+            views[number as usize + 1] = Self::Jittered(number);
+            number += 1;
+        }
+        views
+    }
+
     pub(crate) fn name(self) -> String {
         match self {
             Self::Original => "original".into(),

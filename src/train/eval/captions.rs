@@ -18,6 +18,7 @@ use crate::train::metrics::{cider_of_each, score, words, Scores};
 use crate::train::model_source::EvaluatedModel;
 use crate::train::objective::losses::caption_loss;
 use crate::train::objective::targets::Targets;
+use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
@@ -67,7 +68,7 @@ pub struct Evaluation {
     /// Of dev photos that are told a word or a phrase of a human caption that theirs lacks, or a name, the share whose caption
     /// then has them.
     pub hints_taken_up: f32,
-    /// Captions a second on two cores.
+    /// Captions a second on all cores.
     pub captions_per_second: f32,
 }
 
@@ -89,23 +90,10 @@ fn caption_samples(
     samples: &[(&Sample, &str)],
     beams: usize,
 ) -> Result<Vec<Captioned>, AnyError> {
-    let work = |samples: &[(&Sample, &str)]| -> Result<Vec<Captioned>, String> {
-        samples
-            .iter()
-            .map(|(s, hint)| {
-                caption_one(evaluated, tokenizer, s, hint, beams).map_err(|e| e.to_string())
-            })
-            .collect()
-    };
-    let parts = std::thread::scope(|scope| {
-        let parts = samples.chunks(samples.len().div_ceil(2).max(1));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a captioning thread panicked"))
-            .collect::<Result<Vec<_>, String>>()
-    })?;
-    Ok(parts.concat())
+    let captioned: Result<Vec<Captioned>, String> = parallel::map(samples, |(sample, hint)| {
+        caption_one(evaluated, tokenizer, sample, hint, beams).map_err(|e| e.to_string())
+    });
+    Ok(captioned?)
 }
 
 fn caption_one(

@@ -13,6 +13,7 @@ use crate::memory::{Origin, Snapshot};
 use crate::preprocess;
 use crate::random::Random;
 use crate::train::metrics::rouge_l;
+use crate::train::parallel;
 use crate::train::text::names::personalize;
 use crate::train::text::normalize::normalize_caption;
 
@@ -310,32 +311,18 @@ fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Seen>, Err
     captions_with(captioner, photos, &CaptionOptions::default())
 }
 
-/// Captions photos on two cores, remembering none of them.
+/// Captions photos on all cores, remembering none of them.
 fn captions_with(
     captioner: &Captioner,
     photos: &[RgbImage],
     options: &CaptionOptions,
 ) -> Result<Vec<Seen>, Error> {
-    let work = |photos: &[RgbImage]| -> Result<Vec<Seen>, Error> {
-        photos
-            .iter()
-            .map(|photo| {
-                let mut generation = captioner.begin_pixels(photo, options)?;
-                while captioner.step(&mut generation)? {}
-                let is_reminded = generation.recalled().next().is_some();
-                Ok(Seen { text: captioner.text(&generation)?, is_reminded })
-            })
-            .collect()
-    };
-    let halves = std::thread::scope(|scope| {
-        let halves = photos.chunks(photos.len().div_ceil(2).max(1));
-        let workers: Vec<_> = halves.map(|half| scope.spawn(move || work(half))).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a captioning thread panicked"))
-            .collect::<Result<Vec<_>, Error>>()
-    })?;
-    Ok(halves.into_iter().flatten().collect())
+    parallel::map(photos, |photo| {
+        let mut generation = captioner.begin_pixels(photo, options)?;
+        while captioner.step(&mut generation)? {}
+        let is_reminded = generation.recalled().next().is_some();
+        Ok(Seen { text: captioner.text(&generation)?, is_reminded })
+    })
 }
 
 fn returns(

@@ -2,12 +2,12 @@
 //! for everything else.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Result, Tensor, Var};
 
 use crate::train::optim::code_flips::TERNARY;
 use crate::train::optim::muon::muon_step;
+use crate::train::parallel;
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.95;
@@ -74,9 +74,9 @@ impl Optimizer {
             .collect();
         // From the largest on, so that the cores finish together.
         updates.sort_by_key(|update| std::cmp::Reverse(update.gradient.len()));
-        let done = on_all_cores(updates, |mut update| update.apply(rates).map(|()| update));
-        for update in done {
-            let update = update?;
+        let done: Result<Vec<Update<'_>>> =
+            parallel::map(updates, |mut update| update.apply(rates).map(|()| update));
+        for update in done? {
             self.moments.insert(update.name.to_owned(), update.moments);
         }
         Ok(norm)
@@ -125,24 +125,6 @@ fn adamw_step(
         let update = (*m / correction1) / ((*v / correction2).sqrt() + EPSILON);
         *value -= learning_rate * (update + weight_decay * *value);
     }
-}
-
-/// What `work` makes of each of `items`, in any order: every core takes the next one as it is done with another.
-pub(crate) fn on_all_cores<T: Send, R: Send>(
-    items: Vec<T>,
-    work: impl Fn(T) -> R + Sync,
-) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let items = Mutex::new(items.into_iter());
-    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-    std::thread::scope(|scope| {
-        let take = || std::iter::from_fn(next).map(&work).collect::<Vec<R>>();
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(take)).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
-            worker.join().expect("a core's work panicked")
-        };
-        workers.into_iter().flat_map(join).collect()
-    })
 }
 
 /// Euclidean norm of all gradients together.

@@ -13,6 +13,7 @@ use tokenizers::Tokenizer;
 
 use crate::checkpoint::sha256;
 use crate::model::unit_rows;
+use crate::train::parallel;
 
 /// Sentences that go through the network together.
 const BATCH: usize = 64;
@@ -105,24 +106,10 @@ impl SentenceEncoder {
             .chunk_by(|a, b| a.1.len() == b.1.len())
             .flat_map(|equal| equal.chunks(BATCH))
             .collect();
-        let work = |batches: &[&[(&'a str, Vec<u32>)]]| -> Result<Vec<(&'a str, Vec<f32>)>> {
-            let mut out = Vec::new();
-            for batch in batches {
-                let vectors = self.vectors(batch)?.to_vec2::<f32>()?;
-                out.extend(batch.iter().map(|(sentence, _)| *sentence).zip(vectors));
-            }
-            Ok(out)
-        };
-        // Long sentences are last: every other batch is half of the work.
-        let (even, odd): (Vec<_>, Vec<_>) =
-            batches.iter().enumerate().partition(|(number, _)| number % 2 == 0);
-        let [even, odd] = [even, odd]
-            .map(|half| -> Vec<_> { half.into_iter().map(|(_, &batch)| batch).collect() });
-        let (even, odd) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| work(&odd));
-            (work(&even), other.join().expect("an encoding thread panicked"))
-        });
-        Ok(even?.into_iter().chain(odd?).collect())
+        let vectors: Result<Vec<Vec<Vec<f32>>>> =
+            parallel::map(&batches, |batch| self.vectors(batch)?.to_vec2::<f32>());
+        let sentences = ordered.iter().map(|(sentence, _)| *sentence);
+        Ok(sentences.zip(vectors?.into_iter().flatten()).collect())
     }
 
     /// The vectors of sentences of one length, `[sentences, dim]`.

@@ -13,7 +13,8 @@ use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::train::optim::code_flips::CodeWatch;
-use crate::train::optim::optimizer::{global_norm, on_all_cores, Optimizer};
+use crate::train::optim::optimizer::{global_norm, Optimizer};
+use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
 
 type AnyError = Box<dyn std::error::Error>;
@@ -246,16 +247,17 @@ pub(crate) fn differentiate<O: Objective>(
             *mean.entry(name).or_default() += share * value;
         }
     }
-    let total = total.into_iter().collect();
-    let total = on_all_cores(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
-        let mut gradients = gradients.into_iter();
-        let mut sum = gradients.next().unwrap_or_default();
-        sum.iter_mut().for_each(|sum| *sum *= share);
-        for gradient in gradients {
-            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
-        }
-        (name, sum)
-    });
+    let total: Vec<(String, Vec<Vec<f32>>)> = total.into_iter().collect();
+    let total: Vec<(String, Vec<f32>)> =
+        parallel::map(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
+            let mut gradients = gradients.into_iter();
+            let mut sum = gradients.next().unwrap_or_default();
+            sum.iter_mut().for_each(|sum| *sum *= share);
+            for gradient in gradients {
+                sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+            }
+            (name, sum)
+        });
     Ok((total.into_iter().collect(), mean))
 }
 
