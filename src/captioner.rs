@@ -18,11 +18,12 @@ use std::str::FromStr;
 use image::RgbImage;
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::{sha256, LoadedModel, ModelFile};
+use crate::checkpoint::{LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
 use crate::generate::{BeamSearch, Length, Repeated, MAX_BEAMS};
+use crate::hash::sha256;
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };

@@ -9,13 +9,14 @@ use candle_core::Var;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::kernels::{packed_width, quantize_row, ternarize, TernaryMatrix};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemError, StemTensor};
 use crate::weights::{ModelError, RawTensor, Weights};
+
+pub use crate::hash::sha256;
 
 const FORMAT: &str = "bitmar";
 const FORMAT_VERSION: &str = "2";
@@ -170,20 +171,6 @@ fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
         }
     }
     Ok(tensors)
-}
-
-/// SHA-256 in lower-case hexadecimal, as the metadata names files.
-pub fn sha256(bytes: &[u8]) -> String {
-    /// Bytes hashed in one call. A browser exchanges a function for its optimised form between calls only:
-    /// a model of 6 MB hashed in one took 0.36 s, two thirds of the whole start.
-    const CHUNK: usize = 1 << 14;
-    let mut hash = Sha256::new();
-    bytes.chunks(CHUNK).for_each(|chunk| hash.update(chunk));
-    to_hex(&hash.finalize())
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that the

@@ -15,6 +15,7 @@ pub mod config;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
+pub mod hash;
 pub mod kernels;
 pub mod memory;
 pub mod model;

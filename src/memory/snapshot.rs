@@ -14,8 +14,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex};
-use crate::checkpoint::{to_hex, to_safetensors};
+use crate::checkpoint::to_safetensors;
 use crate::config::{Config, MemoryConfig};
+use crate::hash::to_hex;
 use crate::weights::RawTensor;
 
 pub use error::SnapshotError;
