@@ -4,7 +4,6 @@
 //! space stood before it, so "dog" has the same token at the start of a caption as inside one; decoding gives
 //! that space back in front, and the reader drops it.
 
-use crate::generate::Told;
 use tokenizers::Tokenizer;
 
 use crate::error::Error;
@@ -50,39 +49,6 @@ pub const CONTROL_TOKENS: [&str; FIRST_TEXT_TOKEN as usize] = [
 pub fn hint_prompt(words: &[u32]) -> Vec<u32> {
     let marker = (!words.is_empty()).then_some(HINT);
     marker.into_iter().chain(words.iter().copied()).collect()
-}
-
-/// Words that a hint is made of and that a caption need not repeat.
-const SMALL_WORDS: [&str; 28] = [
-    "a", "an", "the", "my", "our", "your", "his", "her", "their", "its", "this", "that", "these",
-    "those", "it", "is", "are", "was", "of", "in", "on", "at", "by", "to", "and", "with", "for",
-    "from",
-];
-
-/// The words of a hint that say something, for the search to prefer captions that have them.
-///
-/// # Errors
-///
-/// [`Error::Tokenizer`] if the tokenizer refuses a word.
-pub fn told(tokenizer: &Tokenizer, hint: &str) -> Result<Told, Error> {
-    let hint = hint.to_lowercase();
-    let words =
-        hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
-    let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
-    let tokens = |word: &str| -> Result<Vec<u32>, Error> {
-        Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec())
-    };
-    let words = telling.map(tokens).collect::<Result<Vec<_>, _>>()?;
-    if words.is_empty() {
-        return Ok(Told::default());
-    }
-    // A token that starts a word starts with a space.
-    let joins = |token| {
-        let text = tokenizer.id_to_token(token);
-        text.is_some_and(|text| text.starts_with(|c: char| c.is_alphanumeric() && c != '\u{120}'))
-    };
-    let vocab_size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
-    Ok(Told::new(words, (0..vocab_size).map(joins).collect()))
 }
 
 /// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.
