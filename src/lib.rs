@@ -23,6 +23,7 @@ pub mod nn;
 pub mod preprocess;
 pub mod random;
 pub mod stem;
+mod tensor_file;
 pub mod text;
 pub mod tokenizer;
 pub mod vision;
