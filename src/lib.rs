@@ -12,6 +12,7 @@
 //! [`Captioner`](captioner::Captioner) runs the whole line; [`BitMar`](model::BitMar) is the model.
 
 pub mod config;
+pub mod control_tokens;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
