@@ -18,11 +18,12 @@ use std::str::FromStr;
 use image::RgbImage;
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::{sha256, LoadedModel, ModelFile};
+use crate::checkpoint::{LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, Repeated, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, Repeated, Told, MAX_BEAMS};
+use crate::hash::sha256;
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
@@ -30,7 +31,7 @@ use crate::model::BitMar;
 use crate::model_name::model_name;
 use crate::preprocess;
 use crate::stem::Stem;
-use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error, told};
+use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
@@ -268,7 +269,7 @@ impl Captioner {
         let prefilled = (self.now)();
         let start_token = options.length.start_token();
         let repeated = if options.repeat { repeated(&recalled) } else { Vec::new() };
-        let told = told(&self.tokenizer, &options.hint)?;
+        let told = Told::from_hint(&self.tokenizer, &options.hint)?;
         let seen = Seen { key, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,

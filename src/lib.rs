@@ -12,9 +12,11 @@
 //! [`Captioner`](captioner::Captioner) runs the whole line; [`BitMar`](model::BitMar) is the model.
 
 pub mod config;
+pub mod control_tokens;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
+pub mod hash;
 pub mod kernels;
 pub mod memory;
 pub mod model;
@@ -22,6 +24,7 @@ pub mod nn;
 pub mod preprocess;
 pub mod random;
 pub mod stem;
+mod tensor_file;
 pub mod text;
 pub mod tokenizer;
 pub mod vision;

@@ -12,6 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::config::ConfigError;
 use crate::kernels::{packed_width, PackError, TernaryMatrix};
+use crate::tensor_file::RawTensor;
 
 /// Why a model file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -105,14 +106,6 @@ pub enum Init {
     Constant(f32),
     /// Independent normal numbers of mean 0 and this standard deviation.
     Normal(f32),
-}
-
-/// One tensor as it lies in the file.
-#[derive(Debug, Clone)]
-pub(crate) struct RawTensor {
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) data: Vec<u8>,
 }
 
 enum Source {

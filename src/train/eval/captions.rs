@@ -7,9 +7,8 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length};
+use crate::generate::{BeamSearch, Length, Told};
 use crate::random::Random;
-use crate::tokenizer::told;
 use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
@@ -104,7 +103,7 @@ fn caption_one(
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &evaluated.model;
-    let told = told(tokenizer, hint)?;
+    let told = Told::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
     let context = model.read_parameters()?.null_value;
