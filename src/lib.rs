@@ -16,6 +16,8 @@ pub mod control_tokens;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
+#[cfg(feature = "train")]
+mod gemm;
 pub mod hash;
 pub mod kernels;
 pub mod memory;
