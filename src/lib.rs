@@ -23,6 +23,7 @@ pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod nn;
+pub mod pipeline;
 pub mod preprocess;
 pub mod random;
 pub mod stem;
