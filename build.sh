@@ -192,6 +192,13 @@ test_relaxed() { # only our own crate has the relaxed instructions, so that all 
 
 test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-exit --test-timeout=600000 --test-reporter=spec ./*.test.js); }
 
+smoke_benches() { # their answers; without the fat link of their profile
+  local file
+  for file in benches/*.rs; do
+    cargo test --features train,cli --bench "$(basename "$file" .rs)" -- --smoke
+  done
+}
+
 run_tests() {
   trap closing_line EXIT
   stage 'tools' need_build_tools
@@ -202,6 +209,7 @@ run_tests() {
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings
   stage 'documentation' env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --all-features
   stage 'tests, native' cargo test --features train,cli
+  stage 'benches, one round' smoke_benches
   stage 'tests, simd128 in node' test_simd128
   stage 'tests, simd128 in Chromium' in_browser test_simd128
   stage 'tests, relaxed in Chromium' in_browser test_relaxed

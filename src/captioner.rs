@@ -29,6 +29,7 @@ use crate::memory::{
 };
 use crate::model::BitMar;
 use crate::model_name::model_name;
+use crate::pipeline;
 use crate::preprocess;
 use crate::stem::Stem;
 use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
@@ -153,10 +154,7 @@ impl Captioner {
     pub fn step(&self, generation: &mut Generation) -> Result<bool, Error> {
         let start = (self.now)();
         let Generation { search, seen, .. } = generation;
-        let has_more = search.step(|states, tokens| self.model.step(states, tokens))?;
-        if !has_more {
-            self.model.weigh(search, &seen.episode)?;
-        }
+        let has_more = self.model.search_step(search, &seen.episode)?;
         generation.ms.text += (self.now)() - start;
         Ok(has_more)
     }
@@ -303,8 +301,7 @@ impl Captioner {
 
     /// The stem's features of one photo's pixels, `[patches * channels]`.
     fn features(&self, pixels: &[u8]) -> Vec<f32> {
-        let scale = self.stem.output_scale();
-        self.stem.forward(pixels).into_iter().map(|value| f32::from(value) * scale).collect()
+        pipeline::features(&self.stem.forward(pixels), self.stem.output_scale())
     }
 
     /// The recalled captions with their tokens.

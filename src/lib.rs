@@ -16,11 +16,14 @@ pub mod control_tokens;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
+#[cfg(feature = "train")]
+mod gemm;
 pub mod hash;
 pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod nn;
+pub mod pipeline;
 pub mod preprocess;
 pub mod random;
 pub mod stem;

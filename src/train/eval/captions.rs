@@ -106,12 +106,10 @@ fn caption_one(
     let told = Told::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
-    let context = model.read_parameters()?.null_value;
-    let state = model.prefill(&fused, &[], &context)?;
+    let state = model.prefill_without_memory(&fused)?;
     let start = Length::default().start_token();
     let mut search = BeamSearch::new(state, start, beams).telling(told);
-    while search.step(|states, tokens| model.step(states, tokens))? {}
-    model.weigh(&mut search, &fused.episode)?;
+    while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
     let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })

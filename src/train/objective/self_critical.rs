@@ -14,6 +14,7 @@ use candle_core::{Result, Tensor, Var};
 use crate::generate::{Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
+use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
 use crate::train::data::sample::Sample;
@@ -133,17 +134,12 @@ impl SelfCritical {
         let packed = self.captioning.ablation.packed(&self.model_variables(), trained.config());
         let packed = packed.map_err(candle_core::Error::wrap)?;
         let model = packed.as_ref().unwrap_or(trained);
-        let context = model.read_parameters()?.null_value;
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
         for shown in &batch.photos {
-            let features: Vec<f32> = self
-                .view(shown)
-                .iter()
-                .map(|&v| f32::from(v) * self.captioning.stem_scale)
-                .collect();
-            let fused = model.fuse(&model.encode_photo(&features)?, &shown.hint)?;
-            let state = model.prefill(&fused, &[], &context)?;
+            let features = pipeline::features(self.view(shown), self.captioning.stem_scale);
+            let state =
+                model.prefill_without_memory(&model.fuse_features(&features, &shown.hint)?)?;
             for _ in 0..SAMPLES {
                 let seed = batch.seed.wrapping_add(samplers.len() as u64);
                 samplers.push(Sampler::new(seed, TEMPERATURE, 1.0));

@@ -33,23 +33,12 @@ pub(super) fn is_available() -> bool {
 /// Asks Linux for the state of tile registers, which threads do not carry unless their process has asked.
 #[cfg(target_os = "linux")]
 fn is_permitted() -> bool {
-    const ARCH_PRCTL: i64 = 158;
-    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
-    const XFEATURE_XTILEDATA: u64 = 18;
-    let result: i64;
-    // SAFETY: the call takes two numbers, changes no memory of ours, and clobbers what a system call does.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") ARCH_PRCTL => result,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA,
-            out("rcx") _,
-            out("r11") _,
-            options(nostack),
-        );
-    }
-    result == 0
+    /// `ARCH_REQ_XCOMP_PERM`, asm/prctl.h.
+    const REQUEST_PERMISSION: libc::c_ulong = 0x1023;
+    /// `XFEATURE_XTILEDATA`, asm/fpu/types.h.
+    const TILE_DATA: libc::c_ulong = 18;
+    // SAFETY: the call takes two numbers and changes no memory of this process.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 }
 }
 
 #[cfg(not(target_os = "linux"))]

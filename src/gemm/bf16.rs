@@ -1,11 +1,11 @@
 #![allow(unsafe_code, reason = "vector instructions")]
 //! Products of gradients in bfloat16, for the trainer: `out = a . b` with f32 sums.
 //!
-//! One factor of every gradient of a quantised layer is made of small integers (ternary weights or int8
+//! One factor of every gradient of a quantized layer is made of small integers (ternary weights or int8
 //! activations), which bfloat16 holds exactly; the other, the gradient, is rounded to 8 bits of mantissa
-//! with ties to even, an error of at most 2^-9 of each term. (The optimiser, which asks for less, rounds both
-//! factors.) AVX-512's `dpbf16` multiplies and adds two terms a
-//! lane: twice the rate of f32.
+//! with ties to even, an error of at most 2^-9 of each term. (The optimizer needs less
+//! precision and rounds both factors.) AVX-512's `dpbf16` multiplies and adds two terms per lane: twice the
+//! rate of f32.
 //!
 //! Layout: both factors lie in panels of `WIDTH` columns, pair of terms by pair of terms:
 //! `panel[pair][column] = (term 2 * pair, term 2 * pair + 1)` in one `u32`. A tile of [`TILE_ROWS`] x
@@ -223,7 +223,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Numbers of few bits, so that bfloat16 rounds none of them.
-    pub(in crate::kernels) fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    pub(in crate::gemm) fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + seed * 13) % 31) as f32 - 15.0).collect()
     }
 

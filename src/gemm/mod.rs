@@ -1,15 +1,18 @@
-//! Products for the trainer: of a gradient with the integers a layer worked with (ternary weights or int8
-//! activations, one scale a row), and of two matrices of floats.
+//! Floating-point matrix products of the trainer: a gradient by the integers a layer worked with (ternary
+//! weights or int8 activations, one scale per row), and two matrices of floats. The captioner needs none of
+//! them: it is compiled without this module.
 
 #[cfg(target_arch = "x86_64")]
-use super::{amx, bf16};
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 
 /// Integers `[rows, cols]` with one scale a row.
-pub struct ScaledIntegers<'a> {
+pub(crate) struct ScaledIntegers<'a> {
     /// `[rows, cols]`.
-    pub values: &'a [i8],
+    pub(crate) values: &'a [i8],
     /// `[rows]`.
-    pub scales: &'a [f32],
+    pub(crate) scales: &'a [f32],
 }
 
 impl ScaledIntegers<'_> {
@@ -24,7 +27,7 @@ impl ScaledIntegers<'_> {
     /// # Panics
     ///
     /// If the gradient has no whole number of rows.
-    pub fn left_multiplied(&self, gradient: &[f32]) -> Vec<f32> {
+    pub(crate) fn left_multiplied(&self, gradient: &[f32]) -> Vec<f32> {
         let (terms, cols) = (self.scales.len(), self.cols());
         assert!(gradient.len().is_multiple_of(terms), "a gradient row is {terms} wide");
         #[cfg(target_arch = "x86_64")]
@@ -46,7 +49,7 @@ impl ScaledIntegers<'_> {
     /// # Panics
     ///
     /// If the gradient has another number of rows.
-    pub fn left_multiplied_transposed(&self, gradient: &[f32]) -> Vec<f32> {
+    pub(crate) fn left_multiplied_transposed(&self, gradient: &[f32]) -> Vec<f32> {
         let (terms, cols) = (self.scales.len(), self.cols());
         assert!(gradient.len().is_multiple_of(terms), "a gradient has {terms} rows");
         let rows = gradient.len() / terms;
@@ -72,7 +75,7 @@ impl ScaledIntegers<'_> {
 /// # Panics
 ///
 /// If a factor has no whole number of rows.
-pub fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
+pub(crate) fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
     let columns = b.len() / terms;
     #[cfg(target_arch = "x86_64")]
@@ -94,7 +97,7 @@ pub fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
 /// # Panics
 ///
 /// If `a` has no whole number of rows.
-pub fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
+pub(crate) fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms), "a row is {terms} wide");
     #[cfg(target_arch = "x86_64")]
     if has_bf16(a.len() / terms) && amx::is_available() {
@@ -109,7 +112,7 @@ pub fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
 /// # Panics
 ///
 /// If a factor has no whole number of rows.
-pub fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
+pub(crate) fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
     let (rows, columns) = (a.len() / terms, b.len() / terms);
     #[cfg(target_arch = "x86_64")]
@@ -127,7 +130,7 @@ pub fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> Vec<f32
 }
 
 /// `[rows, columns]` to `[columns, rows]`.
-pub fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
     /// Numbers of a cache line: rows and columns of what is turned at once.
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns;
@@ -181,7 +184,7 @@ fn product(left: &Left, scales: &[f32], right: &bf16::Panels) -> Vec<f32> {
     }
 }
 
-/// Whether the machine multiplies in bfloat16, and a second factor of so many columns.
+/// Whether the machine multiplies in bfloat16 and `columns` of a second factor fill whole tiles.
 #[cfg(target_arch = "x86_64")]
 fn has_bf16(columns: usize) -> bool {
     bf16::is_available() && columns.is_multiple_of(bf16::TILE_COLS)
