@@ -3,13 +3,13 @@
  * Photo captions in the browser and in Node. `BitMar.load()` starts a worker with the model in it, or sets the
  * model up in this thread; `caption(photo)` asks it. Types and options are described in index.d.ts.
  */
-import { clearStored, isStored } from './cache.js';
+import { Memory } from './client/memory.js';
+import { toSendable } from './client/photo-source.js';
+import { streamed } from './client/stream.js';
+import { WorkerLink } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
-import { supportedBuild } from './features.js';
-import { Memory } from './memory.js';
-import { toSendable } from './photo.js';
-import { WorkerLink } from './rpc.js';
-import { streamed } from './stream.js';
+import { clearStored, isStored } from './loading/cache.js';
+import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
 export { BitMarError };
@@ -18,7 +18,7 @@ const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { ty
 
 /** Fetched only where it is used: with workers, the page needs no engine. */
 async function workerHere() {
-  const { WorkerHere } = await import('./here.js');
+  const { WorkerHere } = await import('./engine/inline-worker.js');
   return () => new WorkerHere();
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** The package's engine with the build that is asked for, rather than the one the browser runs best. */
-import { Engine } from '../../pkg/engine.js';
-import { Keeper } from '../../pkg/keeper.js';
+import { Engine } from '../../pkg/engine/engine.js';
+import { Keeper } from '../../pkg/storage/persistent-memory.js';
 
 /** @type {Engine} */
 let engine;

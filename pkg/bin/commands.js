@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { BitMar } from '../index.js';
 import { locked } from './lock.js';
-import { replace, restore, store } from './memory.js';
+import { replace, restore, store } from './memory-file.js';
 
 /**
  * @typedef {{ memory: string | undefined, json: boolean, remember: boolean,

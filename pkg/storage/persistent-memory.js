@@ -4,10 +4,10 @@
  * Storage may be refused, full or taken away at any moment: a notice tells of it, and the session goes
  * on in memory.
  */
-import { translated } from './adoption.js';
+import { BitMarError } from '../errors.js';
 import { storageCode } from './database.js';
-import { BitMarError } from './errors.js';
-import { SnapshotStore } from './store.js';
+import { translated } from './migrate-snapshot.js';
+import { SnapshotStore } from './snapshot-store.js';
 
 /** @typedef {{ code: string, message: string }} Notice */
 

@@ -4,10 +4,10 @@
  * network, whatever their address. Where a service worker keeps them, its copy is used and ours goes.
  * Storage may be denied or full; then they are downloaded every time.
  */
-import { isExpected } from './verify.js';
-import manifest from './wasm/manifest.js';
+import manifest from '../wasm/manifest.js';
+import { isExpected } from './integrity.js';
 
-/** @typedef {import('./verify.js').Expected} Expected */
+/** @typedef {import('./integrity.js').Expected} Expected */
 
 const NAME = 'bitmar files';
 

@@ -1,12 +1,12 @@
 // @ts-check
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
-import { translated } from './adoption.js';
-import { loadAssets } from './assets.js';
-import { BitMarError } from './errors.js';
-import { begin, complete } from './generation.js';
-import { instanceNumber } from './instance.js';
-import { Keeper } from './keeper.js';
-import { readPhoto } from './pixels.js';
+import { BitMarError } from '../errors.js';
+import { loadAssets } from '../loading/assets.js';
+import { translated } from '../storage/migrate-snapshot.js';
+import { Keeper } from '../storage/persistent-memory.js';
+import { readPhoto } from './decode-image.js';
+import { begin, complete } from './generate.js';
+import { instanceNumber } from './wasm-instance.js';
 
 /** @typedef {Blob | ImageBitmap | ImageData} Photo */
 /** @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when what is meant was written there */
@@ -23,7 +23,7 @@ export class Engine {
   }
 
   /**
-   * @param {import('./assets.js').Sources & { memory?: string }} sources
+   * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
    * @param {(event: any) => void} report hears how far loading is
    * @param {(notice: { code: string, message: string }) => void} notice hears what goes wrong without ending a job
    * @param {AbortSignal} signal ends the download
@@ -42,7 +42,7 @@ export class Engine {
   /**
    * Captions a photo. The caption is given when what it leaves in the memory is stored.
    * @param {Photo} photo
-   * @param {import('./index.js').CaptionOptions} options
+   * @param {import('../index.js').CaptionOptions} options
    * @param {(text: string) => void} onText hears the best caption so far whenever it changes
    * @param {() => Promise<boolean>} isCancelled asked after each token
    */

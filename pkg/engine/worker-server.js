@@ -1,7 +1,7 @@
 // @ts-check
 /** The engine's end of the messages: `{ id, method, args }` in, events and one answer out. */
+import { toPlain } from '../errors.js';
 import { Engine } from './engine.js';
-import { toPlain } from './errors.js';
 
 export class Session {
   #post;

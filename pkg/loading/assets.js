@@ -1,11 +1,11 @@
 // @ts-check
 /** The wasm build this browser runs best, the model and the tokenizer: found, downloaded, started. */
+import { start } from '../engine/wasm-instance.js';
+import { BitMarError } from '../errors.js';
+import { supportedBuild } from '../wasm-features.js';
+import manifest from '../wasm/manifest.js';
 import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
-import { BitMarError } from './errors.js';
-import { supportedBuild } from './features.js';
-import { start } from './instance.js';
-import manifest from './wasm/manifest.js';
 
 /**
  * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL, or the thing itself
@@ -15,16 +15,16 @@ import manifest from './wasm/manifest.js';
 // Each path is written out, so that bundlers find the files and give them new addresses.
 const BUILDS = {
   relaxed: {
-    glue: () => import('./wasm/relaxed/bitmar.js'),
-    url: () => new URL('./wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
+    glue: () => import('../wasm/relaxed/bitmar.js'),
+    url: () => new URL('../wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
   },
   simd128: {
-    glue: () => import('./wasm/simd128/bitmar.js'),
-    url: () => new URL('./wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
+    glue: () => import('../wasm/simd128/bitmar.js'),
+    url: () => new URL('../wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
   },
 };
-const MODEL = () => new URL('./model/model.safetensors', import.meta.url).href;
-const TOKENIZER = () => new URL('./model/tokenizer.json', import.meta.url).href;
+const MODEL = () => new URL('../model/model.safetensors', import.meta.url).href;
+const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href;
 
 /**
  * @param {Sources} sources

@@ -1,7 +1,7 @@
 // @ts-check
 /** The episodic memory: what was captioned and corrected. Fires `change` when it changed, in any tab. */
 
-/** @typedef {import('./index.js').Remembered | number} Entry */
+/** @typedef {import('../index.js').Remembered | number} Entry */
 
 /** @param {Entry} entry a slot's number, or what was listed: then it must still be there */
 const place = (entry) =>
@@ -10,7 +10,7 @@ const place = (entry) =>
 export class Memory extends EventTarget {
   #link;
 
-  /** @param {import('./rpc.js').WorkerLink} link */
+  /** @param {import('./worker-client.js').WorkerLink} link */
   constructor(link) {
     super();
     this.#link = link;

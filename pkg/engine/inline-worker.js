@@ -1,7 +1,7 @@
 // @ts-check
 /** The engine in the thread that asks, behind what the queue uses of a worker. */
-import { renew } from './instance.js';
-import { Session } from './session.js';
+import { renew } from './wasm-instance.js';
+import { Session } from './worker-server.js';
 
 /** All engines of this thread, which share one instance of the wasm module. @type {Set<WorkerHere>} */
 const engines = new Set();

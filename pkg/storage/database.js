@@ -1,6 +1,6 @@
 // @ts-check
 /** Opens the package's IndexedDB database, and lets go of it when another tab or the browser wants it. */
-import { BitMarError } from './errors.js';
+import { BitMarError } from '../errors.js';
 
 const NAME = 'bitmar';
 

@@ -3,8 +3,8 @@
  * A photo to RGBA pixels with the browser's decoder, at full size: the model's own resize follows,
  * so that every way in sees the same pixels. What the browser cannot decode goes to Rust as bytes.
  */
-import { BitMarError } from './errors.js';
-import { isA } from './photo.js';
+import { BitMarError } from '../errors.js';
+import { isA } from '../is-a.js';
 
 /** The limit of `preprocess::MAX_PIXELS`: Rust refuses more by the header, before anything is decoded. */
 const MAX_PIXELS = 100_000_000;

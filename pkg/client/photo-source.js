@@ -1,7 +1,8 @@
 // @ts-check
 /** What callers give as an image, as something a worker can be sent. Decoding is left to the worker. */
-import { BitMarError } from './errors.js';
-import { fetchFile } from './files.js';
+import { BitMarError } from '../errors.js';
+import { fetchFile } from '../fetch-file.js';
+import { isA } from '../is-a.js';
 
 /**
  * @param {any} image
@@ -29,12 +30,6 @@ export async function toSendable(image, signal) {
 
 /** What only the page can turn into pixels. */
 const DRAWABLE = ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'HTMLVideoElement', 'VideoFrame'];
-
-/** `instanceof` for a class that may not exist here. @param {any} value @param {string} name */
-export function isA(value, name) {
-  const type = /** @type {any} */ (globalThis)[name];
-  return type !== undefined && value instanceof type;
-}
 
 /** @param {any} drawable */
 async function snapshot(drawable) {

@@ -3,14 +3,14 @@
  * The page's end of the worker: one worker, one queue, one job at a time.
  * A worker that crashes takes its job with it; the next job starts another one.
  */
-import { BitMarError, fromPlain } from './errors.js';
-import { Queue } from './queue.js';
+import { BitMarError, fromPlain } from '../errors.js';
+import { Queue } from './job-queue.js';
 
 /** How long a cancelled job may go on before its worker counts as hung, in milliseconds. */
 const PATIENCE = 10_000;
 
 /**
- * @typedef {import('./queue.js').Message} Message @typedef {import('./queue.js').Job} Job
+ * @typedef {import('./job-queue.js').Message} Message @typedef {import('./job-queue.js').Job} Job
  * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void, terminate: () => void,
  *   onmessage: ((event: any) => void) | null, onerror?: any, onmessageerror?: any }} WorkerLike a worker, or the engine here
  */

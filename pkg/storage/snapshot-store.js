@@ -6,7 +6,7 @@
  * what another has just learned. Why there is no wrapper around IndexedDB: docs/storage.md.
  */
 import { openDatabase } from './database.js';
-import { abort, answer, completion } from './transactions.js';
+import { abort, answer, completion } from './idb-promises.js';
 
 const [SNAPSHOTS, REVISIONS] = ['snapshots', 'revisions'];
 

@@ -3,7 +3,7 @@
 
 /**
  * @param {any} captioner
- * @param {Awaited<ReturnType<typeof import('./pixels.js').readPhoto>>} read
+ * @param {Awaited<ReturnType<typeof import('./decode-image.js').readPhoto>>} read
  * @param {object} options
  */
 export function begin(captioner, read, options) {

@@ -1,10 +1,10 @@
 // @ts-check
 /** Downloads with progress in bytes, a few tries that go on where the last broke off, and a check of what arrived. */
-import { BitMarError } from './errors.js';
-import { fetchFile } from './files.js';
-import { isExpected } from './verify.js';
+import { BitMarError } from '../errors.js';
+import { fetchFile } from '../fetch-file.js';
+import { isExpected } from './integrity.js';
 
-/** @typedef {import('./verify.js').Expected} Expected */
+/** @typedef {import('./integrity.js').Expected} Expected */
 
 /** Tries per file; a connection that breaks so often is gone. */
 const TRIES = 4;
