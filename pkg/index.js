@@ -6,7 +6,7 @@
 import { Memory } from './client/memory.js';
 import { toSendable } from './client/photo-source.js';
 import { streamed } from './client/stream.js';
-import { WorkerLink } from './client/worker-client.js';
+import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
 import { clearStored, isStored } from './loading/cache.js';
 import { supportedBuild } from './wasm-features.js';
@@ -17,9 +17,9 @@ export { BitMarError };
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 
 /** Fetched only where it is used: with workers, the page needs no engine. */
-async function workerHere() {
-  const { WorkerHere } = await import('./engine/inline-worker.js');
-  return () => new WorkerHere();
+async function inlineWorker() {
+  const { InlineWorker } = await import('./engine/inline-worker.js');
+  return () => new InlineWorker();
 }
 
 /** A URL made absolute, for a worker has another base; anything else as it is. @param {any} source */
@@ -30,15 +30,15 @@ const absolute = (source) =>
 
 /** A captioner, in its own worker or in this thread. */
 export class BitMar {
-  #link;
+  #client;
   /** @type {any} */ #info;
 
   /** What the captioner remembers. */
   memory;
 
-  /** @param {WorkerLink} link @param {any} info @param {Memory} memory */
-  constructor(link, info, memory) {
-    this.#link = link;
+  /** @param {WorkerClient} client @param {any} info @param {Memory} memory */
+  constructor(client, info, memory) {
+    this.#client = client;
     this.#info = info;
     this.memory = memory;
   }
@@ -61,17 +61,17 @@ export class BitMar {
     };
     const hear = (/** @type {any} */ notice) =>
       notice.code === 'changed' ? remembered.dispatchEvent(new Event('change')) : onNotice?.(notice);
-    const create = worker ?? canWork ? createWorker ?? newWorker : await workerHere();
-    const link = new WorkerLink(create, () => ({ args: [load] }), hear);
-    const remembered = new Memory(link);
-    const stop = () => link.close();
+    const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
+    const client = new WorkerClient(create, () => ({ args: [load] }), hear);
+    const remembered = new Memory(client);
+    const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
     try {
-      const bitmar = new BitMar(link, await link.start(onProgress), remembered);
+      const bitmar = new BitMar(client, await client.start(onProgress), remembered);
       onProgress?.({ phase: 'ready' });
       return bitmar;
     } catch (error) {
-      link.close();
+      client.close();
       throw signal?.aborted ? signal.reason : error;
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -101,18 +101,18 @@ export class BitMar {
     return this.#info;
   }
 
-  /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
-  async caption(image, { signal, onToken, urgent, ...options } = {}) {
+  /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
+  async caption(photo, { signal, onToken, urgent, ...options } = {}) {
     const prepare = async () => {
-      const { photo, transfer } = await toSendable(image, signal);
-      return { args: [photo, options], transfer };
+      const { sendable, transfer } = await toSendable(photo, signal);
+      return { args: [sendable, options], transfer };
     };
-    return this.#link.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
+    return this.#client.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
   }
 
-  /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
-  captionStream(image, options = {}) {
-    return streamed((own) => this.caption(image, { ...options, ...own }), options);
+  /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
+  captionStream(photo, options = {}) {
+    return streamed((own) => this.caption(photo, { ...options, ...own }), options);
   }
 
   /** @param {any} photos @param {import('./index.js').CaptionOptions} [options] */
@@ -134,14 +134,14 @@ export class BitMar {
     const id = typeof target === 'number' ? target : target?.id;
     const prepare = async () => {
       if (typeof id === 'number') return { args: [id, text] };
-      const { photo, transfer } = await toSendable(target);
-      return { args: [photo, text], transfer };
+      const { sendable, transfer } = await toSendable(target);
+      return { args: [sendable, text], transfer };
     };
-    return this.#link.call('correct', prepare, { isUrgent: true });
+    return this.#client.call('correct', prepare, { isUrgent: true });
   }
 
   /** Ends the captioner and gives its memory back. */
   close() {
-    this.#link.close();
+    this.#client.close();
   }
 }

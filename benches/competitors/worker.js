@@ -1,7 +1,7 @@
 // @ts-check
 /** The package's engine with the build that is asked for, rather than the one the browser runs best. */
 import { Engine } from '../../pkg/engine/engine.js';
-import { Keeper } from '../../pkg/storage/persistent-memory.js';
+import { PersistentMemory } from '../../pkg/storage/persistent-memory.js';
 
 /** @type {Engine} */
 let engine;
@@ -13,7 +13,7 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, m
     const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
     captioner = new glue.Captioner(model, tokenizer);
-    engine = new Engine(captioner, new Keeper(captioner, () => {}));
+    engine = new Engine(captioner, new PersistentMemory(captioner, () => {}));
     self.postMessage('ready');
     return;
   }

@@ -7,7 +7,7 @@
  *   resolve: (value: any) => void, reject: (reason: any) => void, isUrgent: boolean, isCancelled: boolean }} Job
  */
 
-export class Queue {
+export class JobQueue {
   /** @type {Job[]} */ #jobs = [];
 
   /** Puts a job behind the others; an urgent one goes before those that are not. @param {Job} job */

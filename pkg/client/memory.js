@@ -8,17 +8,17 @@ const place = (entry) =>
   typeof entry === 'number' ? { slot: entry } : { slot: entry.slot, writtenAt: entry.writtenAt };
 
 export class Memory extends EventTarget {
-  #link;
+  #client;
 
-  /** @param {import('./worker-client.js').WorkerLink} link */
-  constructor(link) {
+  /** @param {import('./worker-client.js').WorkerClient} client */
+  constructor(client) {
     super();
-    this.#link = link;
+    this.#client = client;
   }
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#link.call(method, () => ({ args }), { isUrgent: true });
+    return this.#client.call(method, () => ({ args }), { isUrgent: true });
   }
 
   list() {

@@ -5,23 +5,23 @@ import { fetchFile } from '../fetch-file.js';
 import { isA } from '../is-a.js';
 
 /**
- * @param {any} image
+ * @param {any} photo
  * @param {AbortSignal} [signal] ends the download of a URL
- * @returns {Promise<{ photo: Blob | ImageBitmap | ImageData, transfer: Transferable[] }>}
+ * @returns {Promise<{ sendable: Blob | ImageBitmap | ImageData, transfer: Transferable[] }>}
  */
-export async function toSendable(image, signal) {
-  if (typeof image === 'string' || image instanceof URL) {
-    return { photo: await fetched(image, signal), transfer: [] };
+export async function toSendable(photo, signal) {
+  if (typeof photo === 'string' || photo instanceof URL) {
+    return { sendable: await fetched(photo, signal), transfer: [] };
   }
-  if (image instanceof Blob || isA(image, 'ImageData') || isA(image, 'ImageBitmap')) {
-    return { photo: image, transfer: [] };
+  if (photo instanceof Blob || isA(photo, 'ImageData') || isA(photo, 'ImageBitmap')) {
+    return { sendable: photo, transfer: [] };
   }
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) {
-    return { photo: new Blob([/** @type {any} */ (image)]), transfer: [] };
+  if (photo instanceof ArrayBuffer || ArrayBuffer.isView(photo)) {
+    return { sendable: new Blob([/** @type {any} */ (photo)]), transfer: [] };
   }
-  if (DRAWABLE.some((name) => isA(image, name))) {
-    const bitmap = await snapshot(image);
-    return { photo: bitmap, transfer: [bitmap] };
+  if (DRAWABLE.some((name) => isA(photo, name))) {
+    const bitmap = await drawn(photo);
+    return { sendable: bitmap, transfer: [bitmap] };
   }
   throw new TypeError(
     'expected a Blob, bytes, a URL, ImageData, ImageBitmap, VideoFrame, or an image, video or canvas element',
@@ -32,7 +32,7 @@ export async function toSendable(image, signal) {
 const DRAWABLE = ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'HTMLVideoElement', 'VideoFrame'];
 
 /** @param {any} drawable */
-async function snapshot(drawable) {
+async function drawn(drawable) {
   try {
     await drawable.decode?.();
     return await createImageBitmap(drawable, { colorSpaceConversion: 'none' });

@@ -4,7 +4,7 @@
  * A worker that crashes takes its job with it; the next job starts another one.
  */
 import { BitMarError, fromPlain } from '../errors.js';
-import { Queue } from './job-queue.js';
+import { JobQueue } from './job-queue.js';
 
 /** How long a cancelled job may go on before its worker counts as hung, in milliseconds. */
 const PATIENCE = 10_000;
@@ -15,12 +15,12 @@ const PATIENCE = 10_000;
  *   onmessage: ((event: any) => void) | null, onerror?: any, onmessageerror?: any }} WorkerLike a worker, or the engine here
  */
 
-export class WorkerLink {
+export class WorkerClient {
   #createWorker;
   #loading;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
-  #queue = new Queue();
+  #queue = new JobQueue();
   /** @type {Job | null} */ #job = null;
   /** The question the worker is working on. @type {any} */ #asked = null;
   #nextId = 1;
@@ -40,7 +40,7 @@ export class WorkerLink {
   /** Starts the worker and loads the model. @param {(event: any) => void} [onEvent] */
   async start(onEvent) {
     this.#worker = this.#createWorker();
-    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (/** @type {ErrorEvent} */ event) => {
       event.preventDefault?.();
       this.#crash(event.message || 'the worker could not be started');
@@ -119,7 +119,7 @@ export class WorkerLink {
   }
 
   /** @param {any} answer */
-  #hear({ id, event, value, error, notice }) {
+  #receive({ id, event, value, error, notice }) {
     if (notice) return this.#onNotice(notice);
     const asked = this.#asked;
     if (asked?.id !== id) return;

@@ -12,13 +12,13 @@ const MAX_PIXELS = 100_000_000;
 /** Bytes in which a header's width and height are looked for: JPEGs may hold large EXIF first. */
 const HEAD = 256 * 1024;
 
-/** @typedef {{ width: number, height: number, data: Uint8Array | Uint8ClampedArray }} Pixels */
+/** @typedef {{ width: number, height: number, data: Uint8Array | Uint8ClampedArray }} DecodedImage */
 
 /**
  * @param {Blob | ImageBitmap | ImageData} photo
- * @returns {Promise<Pixels | Uint8Array>} pixels, or the file's bytes where the browser gave none
+ * @returns {Promise<DecodedImage | Uint8Array>} pixels, or the file's bytes where the browser gave none
  */
-export async function readPhoto(photo) {
+export async function decodePhoto(photo) {
   if (isA(photo, 'ImageData')) return /** @type {ImageData} */ (photo);
   if (isA(photo, 'ImageBitmap')) return drawn(/** @type {ImageBitmap} */ (photo)) ?? refuse('its pixels cannot be read here');
   return readFile(/** @type {Blob} */ (photo));

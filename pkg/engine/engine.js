@@ -2,9 +2,9 @@
 /** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
 import { BitMarError } from '../errors.js';
 import { loadAssets } from '../loading/assets.js';
-import { translated } from '../storage/migrate-snapshot.js';
-import { Keeper } from '../storage/persistent-memory.js';
-import { readPhoto } from './decode-image.js';
+import { migrateSnapshot } from '../storage/migrate-snapshot.js';
+import { PersistentMemory } from '../storage/persistent-memory.js';
+import { decodePhoto } from './decode-image.js';
 import { begin, complete } from './generate.js';
 import { instanceNumber } from './wasm-instance.js';
 
@@ -13,13 +13,13 @@ import { instanceNumber } from './wasm-instance.js';
 
 export class Engine {
   #captioner;
-  #keeper;
+  #memory;
   #instance = instanceNumber();
 
-  /** @param {any} captioner @param {Keeper} keeper */
-  constructor(captioner, keeper) {
+  /** @param {any} captioner @param {PersistentMemory} memory */
+  constructor(captioner, memory) {
     this.#captioner = captioner;
-    this.#keeper = keeper;
+    this.#memory = memory;
   }
 
   /**
@@ -32,8 +32,8 @@ export class Engine {
     const { glue, model, tokenizer } = await loadAssets(sources, report, signal);
     report({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
-    const engine = new Engine(captioner, new Keeper(captioner, notice));
-    if (memory) await engine.#keeper.open(memory, report);
+    const engine = new Engine(captioner, new PersistentMemory(captioner, notice));
+    if (memory) await engine.#memory.open(memory, report);
     return engine;
   }
 
@@ -48,16 +48,16 @@ export class Engine {
    */
   async caption(photo, options, onText, isCancelled) {
     const start = performance.now();
-    const read = await readPhoto(photo);
+    const decoded = await decodePhoto(photo);
     const inBrowser = performance.now() - start;
-    await this.#keeper.refresh();
+    await this.#memory.refresh();
     if (await isCancelled()) throw cancelled();
-    const generation = begin(this.#captioner, read, options);
+    const generation = begin(this.#captioner, decoded, options);
     if (!(await complete(generation, onText, isCancelled))) {
       this.#free(generation);
       throw cancelled();
     }
-    const { ms, ...caption } = await this.#keeper.change(
+    const { ms, ...caption } = await this.#memory.change(
       () => this.#captioner.finish(generation),
       ({ slot, recalled }) => slot !== null || (options.countRecalls !== false && recalled.length > 0),
     );
@@ -66,42 +66,42 @@ export class Engine {
 
   /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text what it shows */
   async correct(target, text) {
-    if (typeof target === 'number') return this.#keeper.change(() => this.#captioner.correct(target, text));
-    const generation = begin(this.#captioner, await readPhoto(target), {});
-    return this.#keeper.change(() => this.#captioner.teach(generation, text));
+    if (typeof target === 'number') return this.#memory.change(() => this.#captioner.correct(target, text));
+    const generation = begin(this.#captioner, await decodePhoto(target), {});
+    return this.#memory.change(() => this.#captioner.teach(generation, text));
   }
 
   async listMemory() {
-    await this.#keeper.refresh();
+    await this.#memory.refresh();
     return this.#captioner.listMemory();
   }
 
   async memoryStats() {
-    await this.#keeper.refresh();
-    return { ...this.#captioner.memoryStats(), stored: this.#keeper.isStored };
+    await this.#memory.refresh();
+    return { ...this.#captioner.memoryStats(), stored: this.#memory.isStored };
   }
 
   /** @param {Place} place @param {string} text what its photo shows */
   async correctMemory(place, text) {
-    await this.#keeper.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
+    await this.#memory.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
   }
 
   /** @param {Place} place */
   async deleteMemory(place) {
-    await this.#keeper.change(() => this.#captioner.deleteMemory(this.#slotAt(place)));
+    await this.#memory.change(() => this.#captioner.deleteMemory(this.#slotAt(place)));
   }
 
   async clearMemory() {
-    await this.#keeper.change(() => this.#captioner.clearMemory());
+    await this.#memory.change(() => this.#captioner.clearMemory());
   }
 
   /** Takes back the latest correction, deletion, clearing or import; whether there was one. */
   async undoMemory() {
-    return this.#keeper.change(() => this.#captioner.undoMemory(), (isUndone) => isUndone);
+    return this.#memory.change(() => this.#captioner.undoMemory(), (isUndone) => isUndone);
   }
 
   async exportMemory() {
-    await this.#keeper.refresh();
+    await this.#memory.refresh();
     return this.#captioner.exportMemory();
   }
 
@@ -113,20 +113,20 @@ export class Engine {
    */
   async importMemory(snapshot, mode, report) {
     const isOwn = this.#captioner.isOwnMemory(snapshot);
-    const own = isOwn ? { snapshot, left: 0 } : translated(this.#captioner, snapshot, report);
-    await this.#keeper.change(() =>
-      mode === 'merge' ? this.#captioner.mergeMemory(own.snapshot) : this.#captioner.importMemory(own.snapshot));
-    return own.left;
+    const migrated = isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, report);
+    await this.#memory.change(() =>
+      mode === 'merge' ? this.#captioner.mergeMemory(migrated.snapshot) : this.#captioner.importMemory(migrated.snapshot));
+    return migrated.left;
   }
 
   /** @param {'list' | 'export' | 'delete'} what @param {string} name */
   aside(what, name) {
-    if (what === 'list') return this.#keeper.listAside();
-    return what === 'export' ? this.#keeper.exportAside(name) : this.#keeper.deleteAside(name);
+    if (what === 'list') return this.#memory.listAside();
+    return what === 'export' ? this.#memory.exportAside(name) : this.#memory.deleteAside(name);
   }
 
   close() {
-    this.#keeper.close();
+    this.#memory.close();
     this.#free(this.#captioner);
   }
 

@@ -3,13 +3,13 @@
 
 /**
  * @param {any} captioner
- * @param {Awaited<ReturnType<typeof import('./decode-image.js').readPhoto>>} read
+ * @param {Awaited<ReturnType<typeof import('./decode-image.js').decodePhoto>>} photo
  * @param {object} options
  */
-export function begin(captioner, read, options) {
-  return read instanceof Uint8Array
-    ? captioner.begin(read, given(options))
-    : captioner.beginRgba(read.width, read.height, asBytes(read.data), given(options));
+export function begin(captioner, photo, options) {
+  return photo instanceof Uint8Array
+    ? captioner.begin(photo, given(options))
+    : captioner.beginRgba(photo.width, photo.height, asBytes(photo.data), given(options));
 }
 
 /**

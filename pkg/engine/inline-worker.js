@@ -1,15 +1,15 @@
 // @ts-check
 /** The engine in the thread that asks, behind what the queue uses of a worker. */
 import { renew } from './wasm-instance.js';
-import { Session } from './worker-server.js';
+import { WorkerServer } from './worker-server.js';
 
-/** All engines of this thread, which share one instance of the wasm module. @type {Set<WorkerHere>} */
+/** All engines of this thread, which share one instance of the wasm module. @type {Set<InlineWorker>} */
 const engines = new Set();
 
-export class WorkerHere {
+export class InlineWorker {
   /** @type {((event: { data: any }) => void) | null} */ onmessage = null;
   /** @type {((event: { message: string }) => void) | null} */ onerror = null;
-  #session = new Session((data) => this.#post(data));
+  #server = new WorkerServer((data) => this.#post(data));
 
   constructor() {
     engines.add(this);
@@ -18,13 +18,13 @@ export class WorkerHere {
   /** @param {any} message */
   postMessage(message) {
     // Not at once: a worker never answers before the call returns.
-    queueMicrotask(() => this.#session.hear(message));
+    queueMicrotask(() => this.#server.receive(message));
   }
 
   terminate() {
     engines.delete(this);
     this.onmessage = this.onerror = null;
-    this.#session.end();
+    this.#server.end();
   }
 
   /** @param {any} data */

@@ -3,7 +3,7 @@
 import { toPlain } from '../errors.js';
 import { Engine } from './engine.js';
 
-export class Session {
+export class WorkerServer {
   #post;
   /** @type {Engine | null} */ #engine = null;
   /** The job to cancel at its next token. */
@@ -17,7 +17,7 @@ export class Session {
   }
 
   /** @param {{ id: number, method: string, args: any[], cancel?: number }} message */
-  hear({ cancel, ...call }) {
+  receive({ cancel, ...call }) {
     if (cancel) this.#cancelledId = cancel;
     else this.#job = this.#work(call);
   }

@@ -6,13 +6,13 @@
  * @param {(event: any) => void} report hears `{ phase: 'adopt', done, total }`
  * @returns {{ snapshot: Uint8Array, left: number }} and how many photos there was nothing left of
  */
-export function translated(captioner, snapshot, report) {
-  const adoption = captioner.adoptMemory(snapshot);
+export function migrateSnapshot(captioner, snapshot, report) {
+  const migration = captioner.adoptMemory(snapshot);
   try {
-    const total = adoption.total();
-    for (let done = 0; adoption.step(); ) report({ phase: 'adopt', done: ++done, total });
-    return { snapshot: adoption.snapshot(), left: adoption.left() };
+    const total = migration.total();
+    for (let done = 0; migration.step(); ) report({ phase: 'adopt', done: ++done, total });
+    return { snapshot: migration.snapshot(), left: migration.left() };
   } finally {
-    adoption.free();
+    migration.free();
   }
 }

@@ -6,12 +6,12 @@
  */
 import { BitMarError } from '../errors.js';
 import { storageCode } from './database.js';
-import { translated } from './migrate-snapshot.js';
+import { migrateSnapshot } from './migrate-snapshot.js';
 import { SnapshotStore } from './snapshot-store.js';
 
 /** @typedef {{ code: string, message: string }} Notice */
 
-export class Keeper {
+export class PersistentMemory {
   #captioner;
   #notice;
   /** @type {SnapshotStore | null} */ #store = null;
@@ -122,9 +122,9 @@ export class Keeper {
     const when = new Date().toISOString().slice(0, 19).replace('T', ' ');
     await store.setAside(when, snapshot);
     try {
-      const adopted = translated(this.#captioner, snapshot, report);
-      await this.change((isRefreshed) => isRefreshed || this.#captioner.reloadMemory(adopted.snapshot));
-      this.#tell('memory-adopted', `the memory of another model was taken over, ${adopted.left} photos could not be`);
+      const migrated = migrateSnapshot(this.#captioner, snapshot, report);
+      await this.change((isRefreshed) => isRefreshed || this.#captioner.reloadMemory(migrated.snapshot));
+      this.#tell('memory-adopted', `the memory of another model was taken over, ${migrated.left} photos could not be`);
     } catch (/** @type {any} */ error) {
       if (error.code !== 'snapshot') throw error;
       await this.change(() => {});
