@@ -3,6 +3,9 @@
 import { Engine } from '../../pkg/engine/engine.js';
 import { PersistentMemory } from '../../pkg/storage/persistent-memory.js';
 
+/** @type {import('../../pkg/engine/engine.js').JobControl} */
+const CONTROL = { onProgress: () => {}, isCancelled: async () => false };
+
 /** @type {Engine} */
 let engine;
 /** @type {any} */
@@ -24,6 +27,6 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, m
     return;
   }
   const options = { beams, remember: false };
-  const { text, tokens, timings } = await engine.caption(photo, options, () => {}, async () => false);
+  const { text, tokens, timings } = await engine.caption(photo, options, CONTROL);
   self.postMessage({ text, tokens, ms: timings });
 };

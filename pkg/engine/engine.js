@@ -6,10 +6,15 @@ import { migrateSnapshot } from '../storage/migrate-snapshot.js';
 import { PersistentMemory } from '../storage/persistent-memory.js';
 import { decodePhoto } from './decode-image.js';
 import { begin, complete } from './generate.js';
-import { instanceNumber } from './wasm-instance.js';
+import { instanceNumber, start } from './wasm-instance.js';
 
 /** @typedef {Blob | ImageBitmap | ImageData} Photo */
 /** @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when what is meant was written there */
+/**
+ * What a long call reports to and asks. `onProgress` is called with the best caption so far or with how far an import
+ * is; `isCancelled` is asked after each token.
+ * @typedef {{ onProgress: (event: any) => void, isCancelled: () => Promise<boolean> }} JobControl
+ */
 
 export class Engine {
   #captioner;
@@ -24,16 +29,18 @@ export class Engine {
 
   /**
    * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
-   * @param {(event: any) => void} report hears how far loading is
-   * @param {(notice: { code: string, message: string }) => void} notice hears what goes wrong without ending a job
-   * @param {AbortSignal} signal ends the download
+   * @param {object} control
+   * @param {(event: any) => void} control.onProgress
+   * @param {(notice: { code: string, message: string }) => void} control.onNotice
+   * @param {AbortSignal} control.signal ends the download
    */
-  static async load({ memory, ...sources }, report, notice, signal) {
-    const { glue, model, tokenizer } = await loadAssets(sources, report, signal);
-    report({ phase: 'start' });
+  static async load({ memory, ...sources }, { onProgress, onNotice, signal }) {
+    const { glue, wasm, model, tokenizer } = await loadAssets(sources, onProgress, signal);
+    await start(glue, wasm);
+    onProgress({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
-    const engine = new Engine(captioner, new PersistentMemory(captioner, notice));
-    if (memory) await engine.#memory.open(memory, report);
+    const engine = new Engine(captioner, new PersistentMemory(captioner, onNotice));
+    if (memory) await engine.#memory.open(memory, onProgress);
     return engine;
   }
 
@@ -43,17 +50,16 @@ export class Engine {
    * Captions a photo. The caption is given when what it leaves in the memory is stored.
    * @param {Photo} photo
    * @param {import('../index.js').CaptionOptions} options
-   * @param {(text: string) => void} onText hears the best caption so far whenever it changes
-   * @param {() => Promise<boolean>} isCancelled asked after each token
+   * @param {JobControl} control
    */
-  async caption(photo, options, onText, isCancelled) {
-    const start = performance.now();
+  async caption(photo, options, control) {
+    const began = performance.now();
     const decoded = await decodePhoto(photo);
-    const inBrowser = performance.now() - start;
+    const inBrowser = performance.now() - began;
     await this.#memory.refresh();
-    if (await isCancelled()) throw cancelled();
+    if (await control.isCancelled()) throw cancelled();
     const generation = begin(this.#captioner, decoded, options);
-    if (!(await complete(generation, onText, isCancelled))) {
+    if (!(await complete(generation, control))) {
       this.#free(generation);
       throw cancelled();
     }
@@ -108,12 +114,12 @@ export class Engine {
   /**
    * @param {Uint8Array} snapshot
    * @param {'replace' | 'merge'} mode
-   * @param {(event: any) => void} report hears how far the re-encoding of another model's memory is
+   * @param {JobControl} control
    * @returns how many of another model's photos could not be encoded
    */
-  async importMemory(snapshot, mode, report) {
+  async importMemory(snapshot, mode, { onProgress }) {
     const isOwn = this.#captioner.isOwnMemory(snapshot);
-    const migrated = isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, report);
+    const migrated = isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, onProgress);
     await this.#memory.change(() =>
       mode === 'merge' ? this.#captioner.mergeMemory(migrated.snapshot) : this.#captioner.importMemory(migrated.snapshot));
     return migrated.left;

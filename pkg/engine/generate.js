@@ -15,15 +15,14 @@ export function begin(captioner, photo, options) {
 /**
  * Makes a caption, token after token.
  * @param {any} generation
- * @param {(text: string) => void} onText hears the best caption so far whenever it changes
- * @param {() => Promise<boolean>} isCancelled asked after each token
+ * @param {import('./engine.js').JobControl} control
  * @returns whether it is complete: if not, it was cancelled
  */
-export async function complete(generation, onText, isCancelled) {
+export async function complete(generation, { onProgress, isCancelled }) {
   let text = '';
   for (let hasMore = true; hasMore; ) {
     hasMore = generation.step();
-    if (hasMore && generation.text() !== text) onText((text = generation.text()));
+    if (hasMore && generation.text() !== text) onProgress((text = generation.text()));
     if (await isCancelled()) return false;
   }
   return true;

@@ -1,14 +1,29 @@
 // @ts-check
-/** The engine's end of the messages: `{ id, method, args }` in, events and one answer out. */
+/**
+ * Runs the engine for a worker client: `{ id, method, args }` or `{ cancel: id }` comes in;
+ * `{ id, event }`, `{ notice }` and one `{ id, value }` or `{ id, error }` per call go out.
+ */
 import { toPlain } from '../errors.js';
 import { Engine } from './engine.js';
+
+/** @typedef {import('./engine.js').JobControl} JobControl */
+
+/** What a client may call after `load`. @type {(keyof Engine)[]} */
+const METHODS = [
+  'caption', 'correct', 'listMemory', 'memoryStats', 'correctMemory', 'deleteMemory', 'clearMemory', 'undoMemory',
+  'exportMemory', 'importMemory', 'aside',
+];
+
+/** The methods that take a `JobControl` as their last argument. @type {(keyof Engine)[]} */
+const LONG_METHODS = ['caption', 'importMemory'];
 
 export class WorkerServer {
   #post;
   /** @type {Engine | null} */ #engine = null;
-  /** The job to cancel at its next token. */
+  /** The call to cancel at its next token. */
   #cancelledId = 0;
-  /** @type {Promise<void>} */ #job = Promise.resolve();
+  /** Settles when the call in progress has been answered. @type {Promise<void>} */
+  #answered = Promise.resolve();
   #ending = new AbortController();
 
   /** @param {(message: any) => void} post */
@@ -16,53 +31,58 @@ export class WorkerServer {
     this.#post = post;
   }
 
-  /** @param {{ id: number, method: string, args: any[], cancel?: number }} message */
+  /** @param {{ id: number, method: any, args: any[], cancel?: number }} message */
   receive({ cancel, ...call }) {
     if (cancel) this.#cancelledId = cancel;
-    else this.#job = this.#work(call);
+    else this.#answered = this.#answer(call);
   }
 
-  /** Ends the job at its next token, then gives the engine's memory back. */
+  /** Ends the call in progress at its next token, then frees the engine. */
   async end() {
     this.#ending.abort();
-    await this.#job;
+    await this.#answered;
     this.#engine?.close();
     this.#engine = null;
   }
 
-  /** @param {{ id: number, method: string, args: any[] }} call */
-  async #work({ id, method, args }) {
-    const tell = (/** @type {any} */ event) => this.#post({ id, event });
-    const isCancelled = async () => {
-      await turn();
-      return this.#cancelledId === id || this.#ending.signal.aborted;
+  /** @param {{ id: number, method: any, args: any[] }} call */
+  async #answer({ id, method, args }) {
+    /** @type {JobControl} */
+    const control = {
+      onProgress: (event) => this.#post({ id, event }),
+      isCancelled: async () => {
+        await nextTurn();
+        return this.#cancelledId === id || this.#ending.signal.aborted;
+      },
     };
     try {
-      this.#post({ id, value: await this.#answer(method, args, tell, isCancelled) });
+      this.#post({ id, value: await this.#run(method, args, control) });
     } catch (error) {
       this.#post({ id, error: toPlain(error) });
     }
   }
 
-  /**
-   * @param {string} method
-   * @param {any[]} args
-   * @param {(event: any) => void} tell
-   * @param {() => Promise<boolean>} isCancelled
-   */
-  async #answer(method, args, tell, isCancelled) {
-    if (method === 'load') {
-      const notice = (/** @type {any} */ notice) => this.#post({ notice });
-      this.#engine = await Engine.load(args[0], tell, notice, this.#ending.signal);
-      return this.#engine.info();
-    }
+  /** @param {any} method @param {any[]} args @param {JobControl} control */
+  async #run(method, args, control) {
+    if (method === 'load') return this.#load(args[0], control);
+    if (!METHODS.includes(method)) throw new Error(`no such method: ${method}`);
     if (!this.#engine) throw new Error(`${method} before load`);
-    return /** @type {any} */ (this.#engine)[method](...args, tell, isCancelled);
+    const call = LONG_METHODS.includes(method) ? [...args, control] : args;
+    return /** @type {any} */ (this.#engine)[method](...call);
+  }
+
+  /** @param {any} options @param {JobControl} control */
+  async #load(options, { onProgress }) {
+    const onNotice = (/** @type {any} */ notice) => this.#post({ notice });
+    this.#engine = await Engine.load(options, { onProgress, onNotice, signal: this.#ending.signal });
+    return this.#engine.info();
   }
 }
 
-/** Lets what waits be heard: messages, and in Node timers and files. */
-const turn = 'setImmediate' in globalThis ? () => new Promise(/** @type {any} */ (globalThis).setImmediate) : messageTurn();
+/** Waits for one turn of the event loop, so that messages (in Node, also timers and files) are handled. */
+const nextTurn = 'setImmediate' in globalThis
+  ? () => new Promise(/** @type {any} */ (globalThis).setImmediate)
+  : messageTurn();
 
 function messageTurn() {
   const { port1, port2 } = new MessageChannel();

@@ -1,6 +1,5 @@
 // @ts-check
-/** The wasm build this browser runs best, the model and the tokenizer: found, downloaded, started. */
-import { start } from '../engine/wasm-instance.js';
+/** The wasm build this browser runs best, the model and the tokenizer: found and downloaded. */
 import { BitMarError } from '../errors.js';
 import { supportedBuild } from '../wasm-features.js';
 import manifest from '../wasm/manifest.js';
@@ -30,7 +29,8 @@ const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href
  * @param {Sources} sources
  * @param {(event: any) => void} report hears `{ phase: 'download', loaded, total }`
  * @param {AbortSignal} signal
- * @returns {Promise<{ glue: any, model: any, tokenizer: any }>} the started module and two files' bytes
+ * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} the wasm module's JavaScript side, not started
+ *   yet, what it starts from, and the bytes of the two files
  */
 export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
   const build = supportedBuild();
@@ -59,6 +59,5 @@ export async function loadAssets({ baseUrl, cache = true, ...own }, report, sign
     get('model', 'model/model.safetensors', MODEL, manifest.model),
     get('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
   ]);
-  await start(module, wasm);
-  return { glue: module, model, tokenizer };
+  return { glue: module, wasm, model, tokenizer };
 }
