@@ -65,21 +65,24 @@ export class PersistentMemory {
    * @param {(value: T) => boolean} [isChange] whether there is something to store
    */
   async change(apply, isChange = () => true) {
-    /** @type {{ value: T } | undefined} */ let applied;
-    let isApplying = false;
+    /** What became of `apply`. @type {{ value: T } | { error: unknown } | undefined} */ let outcome;
     const run = (/** @type {boolean} */ isRefreshed) => {
-      isApplying = true;
-      applied = { value: apply(isRefreshed) };
-      return isChange(applied.value) ? this.#captioner.exportMemory() : undefined;
+      try {
+        outcome = { value: apply(isRefreshed) };
+      } catch (error) {
+        outcome = { error };
+        return undefined;
+      }
+      return isChange(outcome.value) ? this.#captioner.exportMemory() : undefined;
     };
     try {
       await this.#store?.change((snapshot) => this.#captioner.reloadMemory(snapshot), run);
     } catch (error) {
-      if (isApplying && !applied) throw error;
       this.#goOnWithoutStore(error);
     }
-    if (!applied) run(false);
-    const { value } = /** @type {{ value: T }} */ (/** @type {unknown} */ (applied));
+    if (!outcome) run(false);
+    const { error, value } = /** @type {any} */ (outcome);
+    if (error) throw error;
     if (isChange(value)) {
       this.#tell('changed', 'the memory changed');
       this.#otherTabs?.postMessage('changed');
