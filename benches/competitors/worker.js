@@ -16,7 +16,7 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, m
     const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
     captioner = new glue.Captioner(model, tokenizer);
-    engine = new Engine(captioner, new PersistentMemory(captioner, () => {}));
+    engine = new Engine(glue, captioner, new PersistentMemory(captioner, () => {}));
     self.postMessage('ready');
     return;
   }

@@ -1,5 +1,5 @@
 // @ts-check
-/** The captioner behind the worker's messages: one photo at a time, and the memory kept stored. */
+/** What a worker server runs: captions of one photo at a time, and a memory kept in storage. */
 import { BitMarError } from '../errors.js';
 import { loadAssets } from '../loading/assets.js';
 import { migrateSnapshot } from '../storage/migrate-snapshot.js';
@@ -8,21 +8,28 @@ import { decodePhoto } from './decode-image.js';
 import { begin, complete } from './generate.js';
 import { instanceNumber, start } from './wasm-instance.js';
 
-/** @typedef {Blob | ImageBitmap | ImageData} Photo */
-/** @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when what is meant was written there */
 /**
- * What a long call reports to and asks. `onProgress` is called with the best caption so far or with how far an import
- * is; `isCancelled` is asked after each token.
+ * @typedef {Blob | ImageBitmap | ImageData} Photo
+ * @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when the entry that is meant
+ *   was written to it
  * @typedef {{ onProgress: (event: any) => void, isCancelled: () => Promise<boolean> }} JobControl
+ *   `onProgress` receives the best caption so far whenever it changes, or the progress of an
+ *   import; `isCancelled` is called after each token
  */
 
 export class Engine {
+  #glue;
   #captioner;
   #memory;
   #instance = instanceNumber();
 
-  /** @param {any} captioner @param {PersistentMemory} memory */
-  constructor(captioner, memory) {
+  /**
+   * @param {any} glue the JavaScript side of the wasm module
+   * @param {any} captioner
+   * @param {PersistentMemory} memory the captioner's
+   */
+  constructor(glue, captioner, memory) {
+    this.#glue = glue;
     this.#captioner = captioner;
     this.#memory = memory;
   }
@@ -31,7 +38,8 @@ export class Engine {
    * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
    * @param {object} control
    * @param {(event: any) => void} control.onProgress
-   * @param {(notice: { code: string, message: string }) => void} control.onNotice
+   * @param {(notice: { code: string, message: string }) => void} control.onNotice called with
+   *   problems that do not fail a job
    * @param {AbortSignal} control.signal ends the download
    */
   static async load({ memory, ...sources }, { onProgress, onNotice, signal }) {
@@ -39,7 +47,7 @@ export class Engine {
     await start(glue, wasm);
     onProgress({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
-    const engine = new Engine(captioner, new PersistentMemory(captioner, onNotice));
+    const engine = new Engine(glue, captioner, new PersistentMemory(captioner, onNotice));
     if (memory) await engine.#memory.open(memory, onProgress);
     return engine;
   }
@@ -47,15 +55,15 @@ export class Engine {
   info = () => this.#captioner.modelInfo();
 
   /**
-   * Captions a photo. The caption is given when what it leaves in the memory is stored.
+   * Captions a photo. Returns once the change to the memory, if there is one, has been stored.
    * @param {Photo} photo
    * @param {import('../index.js').CaptionOptions} options
    * @param {JobControl} control
    */
   async caption(photo, options, control) {
     const began = performance.now();
-    const decoded = await decodePhoto(photo);
-    const inBrowser = performance.now() - began;
+    const decoded = await decodePhoto(photo, this.#glue);
+    const decoding = performance.now() - began;
     await this.#memory.refresh();
     if (await control.isCancelled()) throw cancelled();
     const generation = begin(this.#captioner, decoded, options);
@@ -63,17 +71,21 @@ export class Engine {
       this.#free(generation);
       throw cancelled();
     }
+    const countsRecalls = options.countRecalls !== false;
     const { ms, ...caption } = await this.#memory.change(
       () => this.#captioner.finish(generation),
-      ({ slot, recalled }) => slot !== null || (options.countRecalls !== false && recalled.length > 0),
+      ({ slot, recalled }) => slot !== null || (countsRecalls && recalled.length > 0),
     );
-    return { ...caption, timings: { ...ms, decode: ms.decode + inBrowser, total: ms.total + inBrowser } };
+    const timings = { ...ms, decode: ms.decode + decoding, total: ms.total + decoding };
+    return { ...caption, timings };
   }
 
-  /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text what it shows */
+  /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text */
   async correct(target, text) {
-    if (typeof target === 'number') return this.#memory.change(() => this.#captioner.correct(target, text));
-    const generation = begin(this.#captioner, await decodePhoto(target), {});
+    if (typeof target === 'number') {
+      return this.#memory.change(() => this.#captioner.correct(target, text));
+    }
+    const generation = begin(this.#captioner, await decodePhoto(target, this.#glue), {});
     return this.#memory.change(() => this.#captioner.teach(generation, text));
   }
 
@@ -87,7 +99,7 @@ export class Engine {
     return { ...this.#captioner.memoryStats(), stored: this.#memory.isStored };
   }
 
-  /** @param {Place} place @param {string} text what its photo shows */
+  /** @param {Place} place @param {string} text */
   async correctMemory(place, text) {
     await this.#memory.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
   }
@@ -101,7 +113,7 @@ export class Engine {
     await this.#memory.change(() => this.#captioner.clearMemory());
   }
 
-  /** Takes back the latest correction, deletion, clearing or import; whether there was one. */
+  /** Undoes the latest correction, deletion, clearing or import; returns whether there was one. */
   async undoMemory() {
     return this.#memory.change(() => this.#captioner.undoMemory(), (isUndone) => isUndone);
   }
@@ -112,17 +124,19 @@ export class Engine {
   }
 
   /**
+   * Imports a snapshot, migrating it first if another model wrote it. Returns the number of photos
+   * that could not be migrated.
    * @param {Uint8Array} snapshot
    * @param {'replace' | 'merge'} mode
    * @param {JobControl} control
-   * @returns how many of another model's photos could not be encoded
    */
   async importMemory(snapshot, mode, { onProgress }) {
     const isOwn = this.#captioner.isOwnMemory(snapshot);
-    const migrated = isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, onProgress);
+    const { snapshot: own, left } =
+      isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, onProgress);
     await this.#memory.change(() =>
-      mode === 'merge' ? this.#captioner.mergeMemory(migrated.snapshot) : this.#captioner.importMemory(migrated.snapshot));
-    return migrated.left;
+      mode === 'merge' ? this.#captioner.mergeMemory(own) : this.#captioner.importMemory(own));
+    return left;
   }
 
   /** @param {'list' | 'export' | 'delete'} what @param {string} name */
@@ -136,18 +150,18 @@ export class Engine {
     this.#free(this.#captioner);
   }
 
-  /** @param {{ free: () => void }} held by the wasm instance; nothing is left of it after a trap */
-  #free(held) {
-    if (this.#instance === instanceNumber()) held.free();
+  /** Frees an object, unless a trap has ended its instance. @param {{ free: () => void }} object */
+  #free(object) {
+    if (this.#instance === instanceNumber()) object.free();
   }
 
-  /** The slot, if it still holds what the caller saw. @param {Place} place */
+  /** The slot, if it still holds the entry that the caller saw. @param {Place} place */
   #slotAt({ slot, writtenAt }) {
     if (writtenAt !== undefined && this.#captioner.writtenAt(slot) !== writtenAt) {
-      throw new BitMarError('memory', `slot ${slot} has changed meanwhile`);
+      throw new BitMarError('memory', `slot ${slot} has changed in the meantime`);
     }
     return slot;
   }
 }
 
-const cancelled = () => new BitMarError('cancelled', 'it was cancelled');
+const cancelled = () => new BitMarError('cancelled', 'the job was cancelled');
