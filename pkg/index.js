@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Photo captions in the browser and in Node. `BitMar.load()` starts a worker with the model in it, or sets the
- * model up in this thread; `caption(photo)` asks it. Types and options are described in index.d.ts.
+ * Photo captions in the browser and in Node. `BitMar.load()` loads the model in a worker or in the
+ * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
 import { Memory } from './client/memory.js';
 import { toSendable } from './client/photo-source.js';
@@ -16,24 +16,24 @@ export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 
-/** Fetched only where it is used: with workers, the page needs no engine. */
+/** Imported on demand: a page that uses workers does not need the engine itself. */
 async function inlineWorker() {
   const { InlineWorker } = await import('./engine/inline-worker.js');
   return () => new InlineWorker();
 }
 
-/** A URL made absolute, for a worker has another base; anything else as it is. @param {any} source */
+/** Makes a URL absolute, because a worker has another base URL. @param {any} source */
 const absolute = (source) =>
   typeof source === 'string' || source instanceof URL
     ? new URL(source, globalThis.document?.baseURI).href
     : source;
 
-/** A captioner, in its own worker or in this thread. */
+/** A captioner, in a worker of its own or in the calling thread. */
 export class BitMar {
   #client;
   /** @type {any} */ #info;
 
-  /** What the captioner remembers. */
+  /** The captions it remembers. */
   memory;
 
   /** @param {WorkerClient} client @param {any} info @param {Memory} memory */
@@ -44,11 +44,12 @@ export class BitMar {
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
-  static async load({ signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = {}) {
+  static async load(options = {}) {
+    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = options;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
     if (!supportedBuild() || (worker && !canWork)) {
-      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are lacking here');
+      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
     const load = {
@@ -59,10 +60,12 @@ export class BitMar {
       cache,
       memory: memory ? memory.name : undefined,
     };
-    const hear = (/** @type {any} */ notice) =>
-      notice.code === 'changed' ? remembered.dispatchEvent(new Event('change')) : onNotice?.(notice);
+    const notify = (/** @type {any} */ notice) => {
+      if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
+      else onNotice?.(notice);
+    };
     const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
-    const client = new WorkerClient(create, () => ({ args: [load] }), hear);
+    const client = new WorkerClient(create, () => ({ args: [load] }), notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -78,7 +81,6 @@ export class BitMar {
     }
   }
 
-  /** Whether this browser can caption at all, and whether the model is already stored here. */
   static async availability() {
     if (!supportedBuild()) return 'unavailable';
     const model = new URL('./model/model.safetensors', import.meta.url);
@@ -86,17 +88,14 @@ export class BitMar {
     return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
   }
 
-  /** Removes the files that `load` stored; whether there were any. What a service worker keeps stays. */
   static async clearCache() {
     return clearStored();
   }
 
-  /** The wasm build this browser runs best. */
   static build() {
     return supportedBuild();
   }
 
-  /** The loaded model's name, sizes and build. */
   get info() {
     return this.#info;
   }
@@ -140,7 +139,6 @@ export class BitMar {
     return this.#client.call('correct', prepare, { isUrgent: true });
   }
 
-  /** Ends the captioner and gives its memory back. */
   close() {
     this.#client.close();
   }

@@ -1,32 +1,33 @@
 // @ts-check
-/** Jobs that wait for their turn. */
+/** The jobs that wait for the worker. */
 
 /**
  * @typedef {{ args: any[], transfer?: Transferable[] }} Message
- * @typedef {{ method: string, prepare: () => Message | Promise<Message>, onEvent?: (event: any) => void,
- *   resolve: (value: any) => void, reject: (reason: any) => void, isUrgent: boolean, isCancelled: boolean }} Job
+ * @typedef {{ method: string, prepare: () => Message | Promise<Message>,
+ *   onEvent?: (event: any) => void, resolve: (value: any) => void, reject: (reason: any) => void,
+ *   isUrgent: boolean, isCancelled: boolean }} Job
  */
 
 export class JobQueue {
   /** @type {Job[]} */ #jobs = [];
 
-  /** Puts a job behind the others; an urgent one goes before those that are not. @param {Job} job */
+  /** Appends a job; an urgent one goes ahead of those that are not urgent. @param {Job} job */
   add(job) {
-    const place = job.isUrgent ? this.#jobs.findIndex((other) => !other.isUrgent) : -1;
-    this.#jobs.splice(place < 0 ? this.#jobs.length : place, 0, job);
+    const index = job.isUrgent ? this.#jobs.findIndex((other) => !other.isUrgent) : -1;
+    this.#jobs.splice(index < 0 ? this.#jobs.length : index, 0, job);
   }
 
-  /** The job whose turn it is, which waits no more; null if none does. */
+  /** Removes and returns the next job; null if the queue is empty. */
   take() {
     return this.#jobs.shift() ?? null;
   }
 
-  /** All jobs, none of which waits any more. */
+  /** Removes and returns all jobs. */
   takeAll() {
     return this.#jobs.splice(0);
   }
 
-  /** @param {Job} job that waits no more, if it did */
+  /** Removes a job, if it is in the queue. @param {Job} job */
   drop(job) {
     this.#jobs = this.#jobs.filter((other) => other !== job);
   }

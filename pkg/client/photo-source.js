@@ -1,5 +1,5 @@
 // @ts-check
-/** What callers give as an image, as something a worker can be sent. Decoding is left to the worker. */
+/** Turns a caller's photo into something that can be posted to a worker, which decodes it. */
 import { BitMarError } from '../errors.js';
 import { fetchFile } from '../fetch-file.js';
 import { isA } from '../is-a.js';
@@ -11,7 +11,7 @@ import { isA } from '../is-a.js';
  */
 export async function toSendable(photo, signal) {
   if (typeof photo === 'string' || photo instanceof URL) {
-    return { sendable: await fetched(photo, signal), transfer: [] };
+    return { sendable: await download(photo, signal), transfer: [] };
   }
   if (photo instanceof Blob || isA(photo, 'ImageData') || isA(photo, 'ImageBitmap')) {
     return { sendable: photo, transfer: [] };
@@ -20,19 +20,22 @@ export async function toSendable(photo, signal) {
     return { sendable: new Blob([/** @type {any} */ (photo)]), transfer: [] };
   }
   if (DRAWABLE.some((name) => isA(photo, name))) {
-    const bitmap = await drawn(photo);
+    const bitmap = await toBitmap(photo);
     return { sendable: bitmap, transfer: [bitmap] };
   }
   throw new TypeError(
-    'expected a Blob, bytes, a URL, ImageData, ImageBitmap, VideoFrame, or an image, video or canvas element',
+    'expected a Blob, bytes, a URL, ImageData, ImageBitmap, VideoFrame, or an image, video or ' +
+      'canvas element',
   );
 }
 
-/** What only the page can turn into pixels. */
-const DRAWABLE = ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'HTMLVideoElement', 'VideoFrame'];
+/** The classes whose pixels only this thread can read. */
+const DRAWABLE = [
+  'HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'HTMLVideoElement', 'VideoFrame',
+];
 
 /** @param {any} drawable */
-async function drawn(drawable) {
+async function toBitmap(drawable) {
   try {
     await drawable.decode?.();
     return await createImageBitmap(drawable, { colorSpaceConversion: 'none' });
@@ -42,7 +45,7 @@ async function drawn(drawable) {
 }
 
 /** @param {string | URL} url @param {AbortSignal} [signal] */
-async function fetched(url, signal) {
+async function download(url, signal) {
   try {
     const response = await fetchFile(url, { signal });
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);

@@ -1,39 +1,41 @@
 // @ts-check
 /**
- * The page's end of the worker: one worker, one queue, one job at a time.
- * A worker that crashes takes its job with it; the next job starts another one.
+ * The page's side of the worker: one worker, one queue, one job at a time.
+ * When a worker crashes, the job it was running fails, and the next job starts a new worker.
  */
 import { BitMarError, fromPlain } from '../errors.js';
 import { JobQueue } from './job-queue.js';
 
-/** How long a cancelled job may go on before its worker counts as hung, in milliseconds. */
-const PATIENCE = 10_000;
+/** How long a cancelled job may keep running before its worker counts as hung, in milliseconds. */
+const CANCEL_TIMEOUT = 10_000;
 
 /**
- * @typedef {import('./job-queue.js').Message} Message @typedef {import('./job-queue.js').Job} Job
- * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void, terminate: () => void,
- *   onmessage: ((event: any) => void) | null, onerror?: any, onmessageerror?: any }} WorkerLike a worker, or the engine here
+ * @typedef {import('./job-queue.js').Message} Message
+ * @typedef {import('./job-queue.js').Job} Job
+ * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void,
+ *   terminate: () => void, onmessage: ((event: any) => void) | null, onerror?: any,
+ *   onmessageerror?: any }} WorkerLike a worker, or the inline worker
  */
 
 export class WorkerClient {
   #createWorker;
-  #loading;
+  #loadMessage;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
   #queue = new JobQueue();
-  /** @type {Job | null} */ #job = null;
-  /** The question the worker is working on. @type {any} */ #asked = null;
+  /** The job whose turn it is. @type {Job | null} */ #job = null;
+  /** The request that the worker has not answered yet. @type {any} */ #request = null;
   #nextId = 1;
   #isClosed = false;
 
   /**
    * @param {() => WorkerLike} createWorker
-   * @param {() => Message} loading the arguments of `load`, the first call to every worker
-   * @param {(notice: any) => void} onNotice hears what went wrong without ending a job
+   * @param {() => Message} loadMessage makes the message for `load`, the first call to each worker
+   * @param {(notice: any) => void} onNotice called with problems that do not fail a job
    */
-  constructor(createWorker, loading, onNotice) {
+  constructor(createWorker, loadMessage, onNotice) {
     this.#createWorker = createWorker;
-    this.#loading = loading;
+    this.#loadMessage = loadMessage;
     this.#onNotice = onNotice;
   }
 
@@ -47,7 +49,7 @@ export class WorkerClient {
     };
     this.#worker.onmessageerror = () => this.#crash('a message could not be read');
     try {
-      return await this.#ask({ method: 'load', ...this.#loading(), onEvent });
+      return await this.#send({ method: 'load', ...this.#loadMessage(), onEvent });
     } catch (error) {
       this.#stopWorker();
       throw error;
@@ -55,7 +57,8 @@ export class WorkerClient {
   }
 
   /**
-   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds no decoded photos.
+   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds no
+   * decoded photos.
    * @param {string} method
    * @param {Job['prepare']} prepare
    * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isUrgent?: boolean }} [options]
@@ -76,21 +79,22 @@ export class WorkerClient {
     });
   }
 
-  /** Ends the worker; what waits for it fails with `closed`. */
+  /** Stops the worker. Its job, and the jobs that wait, fail with `closed`. */
   close() {
     this.#isClosed = true;
     for (const job of this.#queue.takeAll()) job.reject(closed());
-    this.#asked?.reject(closed());
+    this.#request?.reject(closed());
     this.#stopWorker();
   }
 
   async #work() {
     while ((this.#job = this.#queue.take())) {
       const job = this.#job;
+      const { method, onEvent } = job;
       try {
         if (!this.#worker) await this.start();
         const message = await job.prepare();
-        if (!job.isCancelled) job.resolve(await this.#ask({ ...message, method: job.method, onEvent: job.onEvent }, job));
+        if (!job.isCancelled) job.resolve(await this.#send({ ...message, method, onEvent }, job));
       } catch (error) {
         job.reject(error);
       }
@@ -102,45 +106,48 @@ export class WorkerClient {
     job.isCancelled = true;
     this.#queue.drop(job);
     job.reject(reason);
-    const asked = this.#asked;
-    if (asked?.job !== job) return;
-    this.#worker?.postMessage({ cancel: asked.id }, []);
-    asked.timer = setTimeout(() => this.#crash('the worker did not answer'), PATIENCE);
+    const request = this.#request;
+    if (request?.job !== job) return;
+    this.#worker?.postMessage({ cancel: request.id }, []);
+    request.timer = setTimeout(() => this.#crash('the worker did not answer'), CANCEL_TIMEOUT);
   }
 
-  /** @param {Message & { method: string, onEvent?: (event: any) => void }} message @param {Job} [job] */
-  #ask({ method, args, transfer = [], onEvent }, job) {
+  /**
+   * @param {Message & { method: string, onEvent?: (event: any) => void }} message
+   * @param {Job} [job]
+   */
+  #send({ method, args, transfer = [], onEvent }, job) {
     return new Promise((resolve, reject) => {
       if (this.#isClosed || !this.#worker) throw closed();
       const id = this.#nextId++;
-      this.#asked = { id, job, resolve, reject, onEvent, timer: undefined };
+      this.#request = { id, job, resolve, reject, onEvent, timer: undefined };
       this.#worker.postMessage({ id, method, args }, transfer);
     });
   }
 
-  /** @param {any} answer */
+  /** @param {any} message */
   #receive({ id, event, value, error, notice }) {
     if (notice) return this.#onNotice(notice);
-    const asked = this.#asked;
-    if (asked?.id !== id) return;
-    if (event !== undefined) return asked.job?.isCancelled ? undefined : asked.onEvent?.(event);
-    // A trap leaves the wasm instance in an unknown state: the next job gets a new one.
+    const request = this.#request;
+    if (request?.id !== id) return;
+    if (event !== undefined) return request.job?.isCancelled ? undefined : request.onEvent?.(event);
+    // A trap leaves the wasm instance in an unknown state, so the next job gets a new one.
     if (error?.code === 'internal') return this.#crash(error.message);
-    clearTimeout(asked.timer);
-    this.#asked = null;
-    error ? asked.reject(fromPlain(error)) : asked.resolve(value);
+    clearTimeout(request.timer);
+    this.#request = null;
+    error ? request.reject(fromPlain(error)) : request.resolve(value);
   }
 
   /** @param {string} message */
   #crash(message) {
-    const asked = this.#asked;
+    const request = this.#request;
     this.#stopWorker();
-    asked?.reject(new BitMarError('internal', message));
+    request?.reject(new BitMarError('internal', message));
   }
 
   #stopWorker() {
-    clearTimeout(this.#asked?.timer);
-    this.#asked = null;
+    clearTimeout(this.#request?.timer);
+    this.#request = null;
     this.#worker?.terminate();
     this.#worker = null;
   }

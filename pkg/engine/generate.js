@@ -1,5 +1,5 @@
 // @ts-check
-/** A caption's making in the wasm module: its start, and its steps. */
+/** Runs a caption's generation in the wasm module. */
 
 /**
  * @param {any} captioner
@@ -7,16 +7,16 @@
  * @param {object} options
  */
 export function begin(captioner, photo, options) {
+  const given = withoutUndefined(options);
   return photo instanceof Uint8Array
-    ? captioner.begin(photo, given(options))
-    : captioner.beginRgba(photo.width, photo.height, asBytes(photo.data), given(options));
+    ? captioner.begin(photo, given)
+    : captioner.beginRgba(photo.width, photo.height, asBytes(photo.data), given);
 }
 
 /**
- * Makes a caption, token after token.
+ * Generates token after token; returns false if the job was cancelled.
  * @param {any} generation
  * @param {import('./engine.js').JobControl} control
- * @returns whether it is complete: if not, it was cancelled
  */
 export async function complete(generation, { onProgress, isCancelled }) {
   let text = '';
@@ -28,8 +28,9 @@ export async function complete(generation, { onProgress, isCancelled }) {
   return true;
 }
 
-/** Without what is undefined, which is as good as not given. @param {object} options */
-const given = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** `undefined` means "not given". @param {object} options */
+const withoutUndefined = (options) =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
-/** The same bytes, as wasm-bindgen takes them. @param {Uint8Array | Uint8ClampedArray} data */
+/** The class that wasm-bindgen takes. @param {Uint8Array | Uint8ClampedArray} data */
 const asBytes = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -1,10 +1,10 @@
 // @ts-check
-/** The engine in the thread that asks, behind what the queue uses of a worker. */
+/** A stand-in for a worker that runs the engine in the calling thread. */
 import { renew } from './wasm-instance.js';
 import { WorkerServer } from './worker-server.js';
 
-/** All engines of this thread, which share one instance of the wasm module. @type {Set<InlineWorker>} */
-const engines = new Set();
+/** The inline workers of this thread, which share one wasm instance. @type {Set<InlineWorker>} */
+const workers = new Set();
 
 export class InlineWorker {
   /** @type {((event: { data: any }) => void) | null} */ onmessage = null;
@@ -12,32 +12,34 @@ export class InlineWorker {
   #server = new WorkerServer((data) => this.#post(data));
 
   constructor() {
-    engines.add(this);
+    workers.add(this);
   }
 
   /** @param {any} message */
   postMessage(message) {
-    // Not at once: a worker never answers before the call returns.
+    // Deferred, because a real worker never answers before this call returns.
     queueMicrotask(() => this.#server.receive(message));
   }
 
   terminate() {
-    engines.delete(this);
+    workers.delete(this);
     this.onmessage = this.onerror = null;
     this.#server.end();
   }
 
   /** @param {any} data */
   #post(data) {
-    if (!engines.has(this)) return;
+    if (!workers.has(this)) return;
     if (data.error?.code === 'internal') this.#renew();
     this.onmessage?.({ data });
   }
 
-  /** A trap leaves the instance in an unknown state, and here no worker ends with it. */
+  /** Replaces the wasm instance after a trap, which leaves it in an unknown state. */
   #renew() {
     renew();
-    const others = [...engines].filter((engine) => engine !== this);
-    for (const other of others) other.onerror?.({ message: 'another captioner of this thread crashed' });
+    const others = [...workers].filter((worker) => worker !== this);
+    for (const other of others) {
+      other.onerror?.({ message: 'another captioner of this thread crashed' });
+    }
   }
 }

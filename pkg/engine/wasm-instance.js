@@ -1,11 +1,15 @@
 // @ts-check
-/** The wasm module's one instance in this thread, whichever captioners use it. After a trap another takes its place. */
+/** The one wasm instance of this thread, shared by its captioners and replaced after a trap. */
 
 /** @type {Promise<void> | undefined} */ let starting;
-/** The started module's JavaScript side. @type {any} */ let started;
+/** The JavaScript side of the started module. @type {any} */ let started;
 let number = 0;
 
-/** Starts the module, unless it runs. @param {any} glue @param {any} wasm its address, bytes or compiled module */
+/**
+ * Starts the module, unless it has been started.
+ * @param {any} glue
+ * @param {any} wasm its URL, bytes or compiled module
+ */
 export async function start(glue, wasm) {
   starting ??= glue.default({ module_or_path: wasm }).then(() => (started = glue));
   try {
@@ -16,10 +20,10 @@ export async function start(glue, wasm) {
   }
 }
 
-/** Which instance runs. An object of another one must not be freed: its memory is not its own any more. */
+/** Identifies the current instance. Objects of an earlier one are gone and must not be freed. */
 export const instanceNumber = () => number;
 
-/** Puts a new instance in the place of the one that runs. Whatever lived in the old one throws when it is used. */
+/** Replaces the current instance. Objects that lived in the old one throw when they are used. */
 export function renew() {
   number++;
   started?.__wbg_reset_state();

@@ -10,8 +10,8 @@ import { Engine } from './engine.js';
 
 /** What a client may call after `load`. @type {(keyof Engine)[]} */
 const METHODS = [
-  'caption', 'correct', 'listMemory', 'memoryStats', 'correctMemory', 'deleteMemory', 'clearMemory', 'undoMemory',
-  'exportMemory', 'importMemory', 'aside',
+  'caption', 'correct', 'listMemory', 'memoryStats', 'correctMemory', 'deleteMemory', 'clearMemory',
+  'undoMemory', 'exportMemory', 'importMemory', 'aside',
 ];
 
 /** The methods that take a `JobControl` as their last argument. @type {(keyof Engine)[]} */
@@ -74,12 +74,13 @@ export class WorkerServer {
   /** @param {any} options @param {JobControl} control */
   async #load(options, { onProgress }) {
     const onNotice = (/** @type {any} */ notice) => this.#post({ notice });
-    this.#engine = await Engine.load(options, { onProgress, onNotice, signal: this.#ending.signal });
+    const { signal } = this.#ending;
+    this.#engine = await Engine.load(options, { onProgress, onNotice, signal });
     return this.#engine.info();
   }
 }
 
-/** Waits for one turn of the event loop, so that messages (in Node, also timers and files) are handled. */
+/** Waits for the event loop to handle messages, and in Node also timers and files. */
 const nextTurn = 'setImmediate' in globalThis
   ? () => new Promise(/** @type {any} */ (globalThis).setImmediate)
   : messageTurn();

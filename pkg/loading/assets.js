@@ -1,5 +1,5 @@
 // @ts-check
-/** The wasm build this browser runs best, the model and the tokenizer: found and downloaded. */
+/** Finds and downloads the wasm build that suits this browser, the model and the tokenizer. */
 import { BitMarError } from '../errors.js';
 import { supportedBuild } from '../wasm-features.js';
 import manifest from '../wasm/manifest.js';
@@ -7,11 +7,12 @@ import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
 
 /**
- * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL, or the thing itself
- * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string, cache?: boolean }} Sources
+ * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL or the content
+ * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string,
+ *   cache?: boolean }} Sources
  */
 
-// Each path is written out, so that bundlers find the files and give them new addresses.
+// Each path is a literal, so that bundlers find the files and rewrite their URLs.
 const BUILDS = {
   relaxed: {
     glue: () => import('../wasm/relaxed/bitmar.js'),
@@ -27,25 +28,32 @@ const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href
 
 /**
  * @param {Sources} sources
- * @param {(event: any) => void} report hears `{ phase: 'download', loaded, total }`
+ * @param {(event: any) => void} report called with `{ phase: 'download', loaded, total }`
  * @param {AbortSignal} signal
- * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} the wasm module's JavaScript side, not started
- *   yet, what it starts from, and the bytes of the two files
+ * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} the JavaScript side of
+ *   the wasm module, which is not started yet, the source to start it from, and both files' bytes
  */
 export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
   const build = supportedBuild();
   if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
   const progress = new Progress(report);
 
-  /** @param {'wasm' | 'model' | 'tokenizer'} name @param {string} path @param {() => string} url @param {any} expected */
+  /**
+   * @param {'wasm' | 'model' | 'tokenizer'} name
+   * @param {string} path
+   * @param {() => string} url
+   * @param {any} expected
+   */
   const get = async (name, path, url, expected) => {
     const source = own[name] ?? (baseUrl ? new URL(path, baseUrl).href : url());
     if (typeof source !== 'string') return source;
-    // A caller's own file is none the build knows the size of.
+    // The build recorded neither size nor hash of a caller's own file.
     const known = own[name] ? {} : expected;
     progress.expect(known.bytes ?? 0);
-    // The browser keeps the wasm file itself, with its machine code.
-    if (name === 'wasm' || !cache || !known.sha256) return download(source, progress, known, signal);
+    // The browser caches the wasm file itself, along with its compiled code.
+    if (name === 'wasm' || !cache || !known.sha256) {
+      return download(source, progress, known, signal);
+    }
     const held = await stored(source, known);
     if (held) progress.add(held.length);
     const bytes = held ?? (await download(source, progress, known, signal));

@@ -1,10 +1,13 @@
 // @ts-check
+
 /**
- * Another model's snapshot in this model's terms: its photos are encoded anew, as far as it kept them.
+ * Converts another model's snapshot to one of this model, by encoding its photos again from the
+ * thumbnails it kept.
  * @param {any} captioner
  * @param {Uint8Array} snapshot
- * @param {(event: any) => void} report hears `{ phase: 'adopt', done, total }`
- * @returns {{ snapshot: Uint8Array, left: number }} and how many photos there was nothing left of
+ * @param {(event: any) => void} report called with `{ phase: 'adopt', done, total }`
+ * @returns {{ snapshot: Uint8Array, left: number }} `left` counts the photos that could not be
+ *   encoded, because no thumbnail was kept
  */
 export function migrateSnapshot(captioner, snapshot, report) {
   const migration = captioner.adoptMemory(snapshot);

@@ -1,8 +1,7 @@
 // @ts-check
 /**
- * Keeps the captioner's memory stored, and in step with the other tabs.
- * Storage may be refused, full or taken away at any moment: a notice tells of it, and the session goes
- * on in memory.
+ * Keeps the captioner's memory in storage and in sync with other tabs. Storage may be denied, full
+ * or removed at any time: a notice reports that, and the memory then lasts until `close()`.
  */
 import { BitMarError } from '../errors.js';
 import { storageCode } from './database.js';
@@ -13,59 +12,63 @@ import { SnapshotStore } from './snapshot-store.js';
 
 export class PersistentMemory {
   #captioner;
-  #notice;
+  #onNotice;
   /** @type {SnapshotStore | null} */ #store = null;
   /** @type {BroadcastChannel | null} */ #otherTabs = null;
 
-  /** @param {any} captioner @param {(notice: Notice) => void} notice */
-  constructor(captioner, notice) {
+  /** @param {any} captioner @param {(notice: Notice) => void} onNotice */
+  constructor(captioner, onNotice) {
     this.#captioner = captioner;
-    this.#notice = notice;
+    this.#onNotice = onNotice;
   }
 
-  /** Whether changes outlast the session. */
+  /** Whether changes are stored. */
   get isStored() {
     return this.#store !== null;
   }
 
   /**
-   * Fills the memory with what is stored under `name`.
+   * Loads the memory stored under `name`, and stores its changes from then on.
    * @param {string} name
-   * @param {(event: any) => void} report hears how far the re-encoding of another model's memory is
+   * @param {(event: any) => void} report called with the progress of a migration
    */
   async open(name, report) {
-    const store = new SnapshotStore(name, () => this.#tell('storage-evicted', 'the browser removed the stored memory'));
+    const onEvicted = () =>
+      this.#notify('storage-evicted', 'the browser removed the stored memory');
+    const store = new SnapshotStore(name, onEvicted);
     try {
       this.#store = store;
-      const snapshot = await store.news();
+      const snapshot = await store.readIfChanged();
       if (snapshot) await this.#restore(store, snapshot, report);
     } catch (error) {
-      this.#goOnWithoutStore(error);
+      this.#continueUnstored(error);
     }
     if (this.#store && typeof BroadcastChannel !== 'undefined') {
       this.#otherTabs = new BroadcastChannel(`bitmar memory ${name}`);
-      this.#otherTabs.onmessage = () => this.#tell('changed', 'another tab changed the memory');
+      this.#otherTabs.onmessage = () => this.#notify('changed', 'another tab changed the memory');
     }
   }
 
-  /** Takes over what other tabs have stored. */
+  /** Loads what other tabs have stored since. */
   async refresh() {
     try {
-      const snapshot = await this.#store?.news();
+      const snapshot = await this.#store?.readIfChanged();
       if (snapshot) this.#captioner.reloadMemory(snapshot);
     } catch (error) {
-      this.#goOnWithoutStore(error);
+      this.#continueUnstored(error);
     }
   }
 
   /**
-   * Changes the memory, as the other tabs have left it, and stores it in the same transaction.
+   * Refreshes the memory, changes it and stores it, all in one transaction.
    * @template T
-   * @param {(isRefreshed: boolean) => T} apply changes the memory at once; whether another tab had, too
-   * @param {(value: T) => boolean} [isChange] whether there is something to store
+   * @param {(isRefreshed: boolean) => T} apply changes the memory, synchronously; `isRefreshed`
+   *   tells whether another tab had written
+   * @param {(value: T) => boolean} [isChange] whether `apply` changed what is to be stored
    */
   async change(apply, isChange = () => true) {
-    /** What became of `apply`. @type {{ value: T } | { error: unknown } | undefined} */ let outcome;
+    /** @type {{ value: T } | { error: unknown } | undefined} */ let outcome;
+    // Errors of `apply` are kept in `outcome`, so any error thrown below is a storage error.
     const run = (/** @type {boolean} */ isRefreshed) => {
       try {
         outcome = { value: apply(isRefreshed) };
@@ -78,19 +81,19 @@ export class PersistentMemory {
     try {
       await this.#store?.change((snapshot) => this.#captioner.reloadMemory(snapshot), run);
     } catch (error) {
-      this.#goOnWithoutStore(error);
+      this.#continueUnstored(error);
     }
     if (!outcome) run(false);
     const { error, value } = /** @type {any} */ (outcome);
     if (error) throw error;
     if (isChange(value)) {
-      this.#tell('changed', 'the memory changed');
+      this.#notify('changed', 'the memory changed');
       this.#otherTabs?.postMessage('changed');
     }
     return value;
   }
 
-  /** Lets go of the other tabs and the store. */
+  /** Disconnects from the other tabs and the database. */
   close() {
     this.#otherTabs?.close();
     this.#store?.close();
@@ -104,46 +107,52 @@ export class PersistentMemory {
   /** @param {string} name */
   async exportAside(name) {
     const snapshot = await this.#store?.exportAside(name);
-    if (!snapshot) throw new BitMarError('memory', `nothing was set aside as ${name}`);
+    if (!snapshot) throw new BitMarError('memory', `there is no snapshot set aside as ${name}`);
     return snapshot;
   }
 
   /** @param {string} name */
   async deleteAside(name) {
     await this.#store?.deleteAside(name);
-    this.#tell('changed', 'a snapshot that was set aside is deleted');
+    this.#notify('changed', 'a snapshot that was set aside was deleted');
   }
 
-  /** @param {SnapshotStore} store @param {Uint8Array} snapshot @param {(event: any) => void} report */
+  /**
+   * @param {SnapshotStore} store
+   * @param {Uint8Array} snapshot
+   * @param {(event: any) => void} report
+   */
   async #restore(store, snapshot, report) {
     try {
       return this.#captioner.reloadMemory(snapshot);
     } catch (/** @type {any} */ error) {
       if (error.code !== 'snapshot') throw error;
     }
-    // A copy first: nothing below may lose what the user taught.
+    // Copied first, so that nothing below can lose what the user taught.
     const when = new Date().toISOString().slice(0, 19).replace('T', ' ');
     await store.setAside(when, snapshot);
     try {
-      const migrated = migrateSnapshot(this.#captioner, snapshot, report);
-      await this.change((isRefreshed) => isRefreshed || this.#captioner.reloadMemory(migrated.snapshot));
-      this.#tell('memory-adopted', `the memory of another model was taken over, ${migrated.left} photos could not be`);
+      const { snapshot: own, left } = migrateSnapshot(this.#captioner, snapshot, report);
+      await this.change((isRefreshed) => isRefreshed || this.#captioner.reloadMemory(own));
+      const message = `another model's memory was migrated; ${left} photos could not be encoded`;
+      this.#notify('memory-adopted', message);
     } catch (/** @type {any} */ error) {
       if (error.code !== 'snapshot') throw error;
       await this.change(() => {});
-      this.#tell('memory-damaged', error.message);
+      this.#notify('memory-damaged', error.message);
     }
   }
 
   /** @param {any} error */
-  #goOnWithoutStore(error) {
+  #continueUnstored(error) {
+    // Never overwrite a snapshot written by a newer model.
     this.#store = null;
-    // A snapshot that a newer page's model wrote is none of ours to replace.
-    this.#tell(error?.code === 'snapshot' ? 'storage-outdated' : storageCode(error), String(error?.message ?? error));
+    const code = error?.code === 'snapshot' ? 'storage-outdated' : storageCode(error);
+    this.#notify(code, String(error?.message ?? error));
   }
 
   /** @param {string} code @param {string} message */
-  #tell(code, message) {
-    this.#notice({ code, message });
+  #notify(code, message) {
+    this.#onNotice({ code, message });
   }
 }

@@ -1,12 +1,12 @@
 // @ts-check
 /**
- * The memory's snapshot in IndexedDB: whole, with a revision beside it that every write renews.
- * A change is one transaction: it looks whether another tab has written, changes the memory, and puts the
- * snapshot. The browser runs such transactions of all tabs one after the other, so no tab overwrites
- * what another has just learned. Why there is no wrapper around IndexedDB: docs/storage.md.
+ * The memory's snapshot in IndexedDB, stored as a whole, and a revision that every write renews.
+ * A change is one transaction, which checks whether another tab has written, changes the memory and
+ * puts the snapshot. The browser runs such transactions of all tabs one after another, so no tab
+ * overwrites what another has just stored. docs/storage.md says why there is no IndexedDB wrapper.
  */
 import { openDatabase } from './database.js';
-import { abort, answer, completion } from './idb-promises.js';
+import { abort, completion, result } from './idb-promises.js';
 
 const [SNAPSHOTS, REVISIONS] = ['snapshots', 'revisions'];
 
@@ -19,38 +19,45 @@ function upgrade(database) {
 
 export class SnapshotStore {
   #name;
-  #onGone;
+  #onEvicted;
   /** @type {IDBDatabase | null} */ #database = null;
-  /** The revision that the memory in use has; above 0 where one was stored, -1 before the first look. */
+  /** The revision of the memory in use: 0 if nothing is stored, -1 before the first read. */
   #revision = -1;
 
-  /** @param {string} name @param {() => void} onGone hears that the browser removed what was stored */
-  constructor(name, onGone) {
+  /**
+   * @param {string} name
+   * @param {() => void} onEvicted called if the browser has removed the snapshot
+   */
+  constructor(name, onEvicted) {
     this.#name = name;
-    this.#onGone = onGone;
-  }
-
-  /** The stored snapshot, if another tab wrote it since the last look. @returns {Promise<Uint8Array | undefined>} */
-  async news() {
-    return this.#news(await this.#begin('readonly'));
+    this.#onEvicted = onEvicted;
   }
 
   /**
-   * Changes what is stored. `refresh` hears the snapshot that another tab wrote, if one did; then `apply`
-   * changes the memory and gives the snapshot to store, or nothing if there is nothing to store. Neither
-   * may wait: a transaction of which nothing is asked ends.
+   * The stored snapshot, if another tab has written it since the last read or write.
+   * @returns {Promise<Uint8Array | undefined>}
+   */
+  async readIfChanged() {
+    return this.#readIfChanged(await this.#begin('readonly'));
+  }
+
+  /**
+   * Changes what is stored. `refresh` is called with the snapshot that another tab has written, if
+   * there is one; then `apply` changes the memory and returns the snapshot to store, or `undefined`
+   * if there is nothing to store. Both must be synchronous: a transaction without a pending request
+   * ends.
    * @param {(snapshot: Uint8Array) => void} refresh
    * @param {(isRefreshed: boolean) => Uint8Array | undefined} apply
    */
   async change(refresh, apply) {
     const transaction = await this.#begin('readwrite');
     const completed = completion(transaction);
-    // Until it is awaited below, a failure of it is a failure of what is awaited before.
+    // An earlier error in this function is the one to report.
     completed.catch(() => {});
     try {
-      const news = await this.#news(transaction);
-      if (news) refresh(news);
-      const snapshot = apply(news !== undefined);
+      const newer = await this.#readIfChanged(transaction);
+      if (newer) refresh(newer);
+      const snapshot = apply(newer !== undefined);
       if (snapshot) this.#put(transaction, snapshot);
     } catch (error) {
       abort(transaction);
@@ -59,7 +66,11 @@ export class SnapshotStore {
     await completed;
   }
 
-  /** Keeps a snapshot that could not be used as it is. @param {string} name @param {Uint8Array} snapshot */
+  /**
+   * Keeps a snapshot that cannot be used as it is.
+   * @param {string} name
+   * @param {Uint8Array} snapshot
+   */
   async setAside(name, snapshot) {
     const transaction = await this.#begin('readwrite');
     transaction.objectStore(SNAPSHOTS).put(snapshot, this.#asideKey(name));
@@ -70,14 +81,15 @@ export class SnapshotStore {
   async listAside() {
     const snapshots = (await this.#begin('readonly')).objectStore(SNAPSHOTS);
     const prefix = this.#asideKey('');
-    // Keys begin with the prefix from itself up to what sorts behind all that begin with it.
-    const keys = await answer(snapshots.getAllKeys(IDBKeyRange.bound(prefix, `${prefix}\uffff`)));
+    // All keys with this prefix sort between it and the upper bound.
+    const keys = await result(snapshots.getAllKeys(IDBKeyRange.bound(prefix, `${prefix}\uffff`)));
     return keys.map((key) => String(key).slice(prefix.length));
   }
 
   /** @param {string} name @returns {Promise<Uint8Array | undefined>} */
   async exportAside(name) {
-    return answer((await this.#begin('readonly')).objectStore(SNAPSHOTS).get(this.#asideKey(name)));
+    const snapshots = (await this.#begin('readonly')).objectStore(SNAPSHOTS);
+    return result(snapshots.get(this.#asideKey(name)));
   }
 
   /** @param {string} name */
@@ -93,7 +105,7 @@ export class SnapshotStore {
 
   /** @param {IDBTransaction} transaction @param {Uint8Array} snapshot */
   #put(transaction, snapshot) {
-    // What no other write has: a counter would begin anew after the browser removed the database.
+    // Random, hence unique: a counter would start over after the browser removed the database.
     this.#revision = 1 + Math.random();
     transaction.objectStore(SNAPSHOTS).put(snapshot, this.#name);
     transaction.objectStore(REVISIONS).put(this.#revision, this.#name);
@@ -105,28 +117,29 @@ export class SnapshotStore {
   }
 
   /** @param {IDBTransaction} transaction */
-  async #news(transaction) {
-    const revision = (await answer(transaction.objectStore(REVISIONS).get(this.#name))) ?? 0;
+  async #readIfChanged(transaction) {
+    const revision = (await result(transaction.objectStore(REVISIONS).get(this.#name))) ?? 0;
     if (revision === this.#revision) return undefined;
     /** @type {Uint8Array | undefined} */
-    const snapshot = await answer(transaction.objectStore(SNAPSHOTS).get(this.#name));
-    if (!snapshot && this.#revision > 0) this.#onGone();
+    const snapshot = await result(transaction.objectStore(SNAPSHOTS).get(this.#name));
+    if (!snapshot && this.#revision > 0) this.#onEvicted();
     this.#revision = revision;
     return snapshot;
   }
 
   /** @param {IDBTransactionMode} mode */
   async #begin(mode) {
-    const open = async () => (this.#database ??= await openDatabase(upgrade, () => (this.#database = null)));
-    const begun = (/** @type {IDBDatabase} */ database) =>
+    const onLost = () => (this.#database = null);
+    const open = async () => (this.#database ??= await openDatabase(upgrade, onLost));
+    const begin = (/** @type {IDBDatabase} */ database) =>
       database.transaction([SNAPSHOTS, REVISIONS], mode, { durability: 'strict' });
     try {
-      return begun(await open());
+      return begin(await open());
     } catch (/** @type {any} */ error) {
       if (error.name !== 'InvalidStateError') throw error;
-      // The browser closed the connection and has not said so yet.
+      // The browser has closed the connection, and its `close` event has not been fired yet.
       this.#database = null;
-      return begun(await open());
+      return begin(await open());
     }
   }
 }
