@@ -100,7 +100,8 @@ optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module
   [[ $out/${name}_bg.wasm -nt $module && $out/${name}_bg.wasm -nt build.sh ]] && return
   say "wasm-bindgen and wasm-opt: $out"
   rm -rf "$out.new"
-  # The function that puts a new instance in the place of one that trapped: pkg/instance.js.
+  # The function that puts a new instance in the place of one that trapped:
+  # pkg/engine/wasm-instance.js.
   wasm-bindgen --target web --no-typescript --experimental-reset-state-function \
     --out-dir "$out.new" --out-name "$name" "$module"
   tests/e2e/node_modules/.bin/terser --module --compress --mangle --output "$out.new/$name.js" "$out.new/$name.js"
@@ -132,11 +133,11 @@ END
 build_page() { # the package beside the page, and the service worker's list of files
   rm -rf www/pkg
   mkdir -p www/pkg
-  cp -r pkg/*.js pkg/index.d.ts pkg/wasm pkg/model www/pkg/
+  cp -r pkg/*.js pkg/index.d.ts pkg/{client,engine,storage,loading,wasm,model} www/pkg/
   rm www/pkg/model/names.json # the wasm module holds it
   local files version
   # Not what the page never loads: it has a worker.
-  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name here.js | LC_ALL=C sort)
+  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name inline-worker.js | LC_ALL=C sort)
   version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
   # The page is stored under the folder's address, which every static host answers.
   sed -e "s/{{version}}/$version/" \

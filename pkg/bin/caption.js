@@ -3,7 +3,7 @@
 import { plain } from './failure.js';
 import { readPhoto } from './input.js';
 import { locked } from './lock.js';
-import { restore, store } from './memory.js';
+import { restore, store } from './memory-file.js';
 import { printJson, printLine, report, shown } from './output.js';
 
 /** @typedef {import('../index.js').BitMar} BitMar */

@@ -5,7 +5,7 @@ import { captionAll } from './caption.js';
 import { at, fileError } from './failure.js';
 import { read, readPhoto } from './input.js';
 import { locked } from './lock.js';
-import { load, memoryFile, replace, restore, store } from './memory.js';
+import { load, memoryFile, replace, restore, store } from './memory-file.js';
 import { modelName, readModel, readTokenizer, usage, version } from './model-files.js';
 import { print, printJson, printLine, shown } from './output.js';
 

@@ -81,6 +81,18 @@ mod bytes {
     }
 }
 
+/// Width and height as a photo file's header states them; `undefined` if they cannot be told.
+#[wasm_bindgen(js_name = photoSize)]
+pub fn photo_size(photo: &[u8]) -> Option<Vec<u32>> {
+    preprocess::dimensions(photo).map(|(width, height)| vec![width, height])
+}
+
+/// The most pixels a photo may have.
+#[wasm_bindgen(js_name = maxPixels)]
+pub fn max_pixels() -> f64 {
+    preprocess::MAX_PIXELS as f64
+}
+
 #[wasm_bindgen]
 impl Captioner {
     /// Loads a model file and its tokenizer.json.

@@ -2,7 +2,7 @@
 /** A card's picture: the photo, or the file's name where the browser cannot show it. */
 import { strings } from './strings.js';
 
-export class Picture {
+export class CardPhoto {
   #url;
 
   /** @param {HTMLElement} card @param {File} file */

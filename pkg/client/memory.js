@@ -1,24 +1,27 @@
 // @ts-check
-/** The episodic memory: what was captioned and corrected. Fires `change` when it changed, in any tab. */
+/**
+ * The episodic memory: photos with the captions they were given or corrected to. Fires `change`
+ * after every change, in this tab or another.
+ */
 
-/** @typedef {import('./index.js').Remembered | number} Entry */
+/** @typedef {import('../index.js').Remembered | number} Entry */
 
-/** @param {Entry} entry a slot's number, or what was listed: then it must still be there */
+/** @param {Entry} entry a slot, or a listed entry, which must still be in its slot */
 const place = (entry) =>
   typeof entry === 'number' ? { slot: entry } : { slot: entry.slot, writtenAt: entry.writtenAt };
 
 export class Memory extends EventTarget {
-  #link;
+  #client;
 
-  /** @param {import('./rpc.js').WorkerLink} link */
-  constructor(link) {
+  /** @param {import('./worker-client.js').WorkerClient} client */
+  constructor(client) {
     super();
-    this.#link = link;
+    this.#client = client;
   }
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#link.call(method, () => ({ args }), { isUrgent: true });
+    return this.#client.call(method, () => ({ args }), { isUrgent: true });
   }
 
   list() {
@@ -51,7 +54,10 @@ export class Memory extends EventTarget {
     return this.#call('exportMemory');
   }
 
-  /** @param {Uint8Array | ArrayBuffer} snapshot @param {{ mode?: 'replace' | 'merge' }} [options] */
+  /**
+   * @param {Uint8Array | ArrayBuffer} snapshot
+   * @param {{ mode?: 'replace' | 'merge' }} [options]
+   */
   import(snapshot, { mode = 'replace' } = {}) {
     return this.#call('importMemory', new Uint8Array(snapshot), mode);
   }

@@ -1,7 +1,7 @@
 // @ts-check
-/** `fetch` that also reads `file:` addresses in Node, whose own `fetch` does not. */
+/** `fetch`, extended to `file:` URLs in Node, whose own `fetch` does not support them. */
 
-/** As a variable, so that no bundler looks for Node's module. */
+/** In a variable, so that no bundler tries to resolve Node's module. */
 const NODE_FILES = 'node:fs/promises';
 
 const isNode = Boolean(/** @type {any} */ (globalThis).process?.versions?.node);

@@ -1,11 +1,12 @@
 // @ts-check
-/** A job that tells of its progress through a callback, as an async iterator. */
+/** A job that reports progress through a callback, as an async iterator. */
 
 /**
- * Yields each text the job reports and returns what the job gives. Leaving the loop early cancels it.
+ * Yields each text that the job reports and returns the job's result. Leaving the loop early
+ * cancels the job.
  * @template T
  * @param {(options: { signal: AbortSignal, onToken: (text: string) => void }) => Promise<T>} start
- * @param {{ signal?: AbortSignal, onToken?: (text: string) => void }} options the caller's own
+ * @param {{ signal?: AbortSignal, onToken?: (text: string) => void }} options the caller's
  * @returns {AsyncGenerator<string, T, void>}
  */
 export async function* streamed(start, { signal, onToken }) {
@@ -18,7 +19,7 @@ export async function* streamed(start, { signal, onToken }) {
   const texts = [];
   let isDone = false;
   let wake = () => {};
-  const hear = (/** @type {string} */ text) => {
+  const push = (/** @type {string} */ text) => {
     onToken?.(text);
     texts.push(text);
     wake();
@@ -27,7 +28,7 @@ export async function* streamed(start, { signal, onToken }) {
     isDone = true;
     wake();
   };
-  const job = start({ signal: own.signal, onToken: hear });
+  const job = start({ signal: own.signal, onToken: push });
   job.then(finish, finish);
   try {
     while (!isDone || texts.length > 0) {

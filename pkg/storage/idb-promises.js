@@ -2,7 +2,7 @@
 /** IndexedDB's requests and transactions as promises. */
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-export const answer = (request) =>
+export const result = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
@@ -11,15 +11,16 @@ export const answer = (request) =>
 /** @param {IDBTransaction} transaction */
 export const completion = (transaction) =>
   new Promise((resolve, reject) => {
+    const aborted = () => new DOMException('the transaction was aborted', 'AbortError');
     transaction.oncomplete = () => resolve(undefined);
-    transaction.onabort = () => reject(transaction.error ?? new DOMException('the transaction was aborted', 'AbortError'));
+    transaction.onabort = () => reject(transaction.error ?? aborted());
   });
 
-/** Ends a transaction whose changes are not wanted, if it has not ended. @param {IDBTransaction} transaction */
+/** Rolls a transaction back, if it is still active. @param {IDBTransaction} transaction */
 export function abort(transaction) {
   try {
     transaction.abort();
   } catch {
-    // It ended by itself.
+    // It has already finished.
   }
 }

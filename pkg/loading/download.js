@@ -1,15 +1,15 @@
 // @ts-check
-/** Downloads with progress in bytes, a few tries that go on where the last broke off, and a check of what arrived. */
-import { BitMarError } from './errors.js';
-import { fetchFile } from './files.js';
-import { isExpected } from './verify.js';
+/** Downloads files, with progress in bytes, retries that resume, and a check of the result. */
+import { BitMarError } from '../errors.js';
+import { fetchFile } from '../fetch-file.js';
+import { isExpected } from './integrity.js';
 
-/** @typedef {import('./verify.js').Expected} Expected */
+/** @typedef {import('./integrity.js').Expected} Expected */
 
-/** Tries per file; a connection that breaks so often is gone. */
-const TRIES = 4;
+/** Attempts per file; a connection that breaks this often is not going to recover. */
+const ATTEMPTS = 4;
 
-/** Milliseconds before the second try; twice that before the third, and so on. */
+/** Milliseconds before the second attempt; twice that before the third, and so on. */
 const PAUSE = 300;
 
 /** Adds up the bytes of several downloads. */
@@ -23,25 +23,26 @@ export class Progress {
     this.#report = report;
   }
 
-  /** @param {number} bytes to expect on top of those announced so far */
+  /** @param {number} bytes to add to the total */
   expect(bytes) {
     this.#total += bytes;
   }
 
-  /** @param {number} bytes that arrived; negative to take them back */
+  /** @param {number} bytes that have arrived; negative if they were discarded */
   add(bytes) {
     this.#loaded += bytes;
-    this.#report({ phase: 'download', loaded: this.#loaded, total: Math.max(this.#total, this.#loaded) });
+    const total = Math.max(this.#total, this.#loaded);
+    this.#report({ phase: 'download', loaded: this.#loaded, total });
   }
 }
 
-/** What has arrived of a file. */
+/** The part of a file that has arrived. */
 class Part {
   #progress;
   /** @type {Uint8Array<ArrayBuffer>[]} */ #chunks = [];
   length = 0;
-  /** The strong ETag under which it arrived; null if there was none. @type {string | null} */ tag = null;
-  canGoOn = false;
+  /** The strong ETag it arrived with; null if there was none. @type {string | null} */ tag = null;
+  canResume = false;
 
   /** @param {Progress} progress */
   constructor(progress) {
@@ -55,7 +56,7 @@ class Part {
     this.#progress.add(chunk.length);
   }
 
-  drop() {
+  discard() {
     if (this.length === 0) return;
     this.#progress.add(-this.length);
     this.#chunks = [];
@@ -83,23 +84,30 @@ export async function download(url, progress, expected, signal) {
       await receive(response, part, expected);
       const bytes = await part.joined();
       if (await isExpected(bytes, expected)) return bytes;
-      part.canGoOn = false;
-      throw new Error('not the file this version was built with');
+      part.canResume = false;
+      throw new Error('this is not the file that this version was built with');
     } catch (/** @type {any} */ error) {
-      if (!part.canGoOn || attempt === TRIES) part.drop();
+      if (!part.canResume || attempt === ATTEMPTS) part.discard();
       signal.throwIfAborted();
-      if (attempt === TRIES) {
-        throw new BitMarError('network', `cannot download ${url}: ${error.message}`, { cause: error });
+      if (attempt === ATTEMPTS) {
+        const message = `cannot download ${url}: ${error.message}`;
+        throw new BitMarError('network', message, { cause: error });
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE * attempt));
     }
   }
 }
 
-/** Asks for what is missing. @param {string} url @param {Part} part @param {number} attempt @param {AbortSignal} signal */
+/**
+ * Requests the bytes that are missing.
+ * @param {string} url
+ * @param {Part} part
+ * @param {number} attempt
+ * @param {AbortSignal} signal
+ */
 async function request(url, part, attempt, signal) {
   if (part.length === 0) {
-    // What arrived damaged may lie damaged in the HTTP cache.
+    // If the file arrived damaged, the HTTP cache may hold the damaged copy.
     return fetchFile(url, { cache: attempt === 1 ? 'default' : 'reload', signal });
   }
   const headers = { Range: `bytes=${part.length}-`, ...(part.tag && { 'If-Range': part.tag }) };
@@ -108,24 +116,25 @@ async function request(url, part, attempt, signal) {
 
 /** @param {Response} response @param {Part} part @param {Expected} expected */
 async function receive({ ok, status, headers, body }, part, expected) {
-  const isRest = status === 206 && (headers.get('Content-Range') ?? goesOnAt(part)).startsWith(goesOnAt(part));
-  // The server's trouble may pass; any other answer begins the file anew, or is none.
-  if (!isRest && status < 500) part.drop();
+  const range = headers.get('Content-Range') ?? rangeStart(part);
+  const isRest = status === 206 && range.startsWith(rangeStart(part));
+  // A server error may be temporary; any other answer means the file has to start over.
+  if (!isRest && status < 500) part.discard();
   if (!ok || !body || (status === 206 && !isRest)) throw new Error(`HTTP status ${status}`);
   const tag = headers.get('ETag');
   part.tag = tag?.startsWith('"') ? tag : null;
-  // Another version's rest is refused by the server for the tag, or found by the hash. A packed file's ranges
-  // are not of the bytes that arrive here.
-  part.canGoOn = !headers.has('Content-Encoding') && Boolean(part.tag ?? expected.sha256);
+  // If the file changes in between, either the server refuses the range because of the tag, or the
+  // hash will not match. Ranges of an encoded body count other bytes than those that arrive here.
+  part.canResume = !headers.has('Content-Encoding') && Boolean(part.tag ?? expected.sha256);
   const reader = body.getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) part.add(next.value);
 }
 
-/** How a Content-Range begins that fits what has arrived. @param {Part} part */
-const goesOnAt = ({ length }) => `bytes ${length}-`;
+/** The beginning of a Content-Range that continues what has arrived. @param {Part} part */
+const rangeStart = ({ length }) => `bytes ${length}-`;
 
 /** @param {Response} response */
 function contentLength({ headers }) {
-  // With a Content-Encoding the length is of the packed bytes, which are not the ones we count.
+  // With a Content-Encoding, the length is that of the encoded body; progress counts decoded bytes.
   return headers.has('Content-Encoding') ? 0 : Number(headers.get('Content-Length') ?? 0);
 }

@@ -1,15 +1,15 @@
 // @ts-check
-/** Opens the package's IndexedDB database, and lets go of it when another tab or the browser wants it. */
-import { BitMarError } from './errors.js';
+/** Opens the package's IndexedDB database, and closes it when another tab or the browser asks. */
+import { BitMarError } from '../errors.js';
 
 const NAME = 'bitmar';
 
-/** 2: revisions beside the snapshots. */
+/** Version 2 added the store of revisions. */
 const VERSION = 2;
 
 /**
- * @param {(database: IDBDatabase) => void} upgrade makes what a new or an older database lacks
- * @param {() => void} onLost hears that the connection must not be used any more
+ * @param {(database: IDBDatabase) => void} upgrade creates what a new or an older database lacks
+ * @param {() => void} onLost called when the connection can no longer be used
  * @returns {Promise<IDBDatabase>}
  */
 export function openDatabase(upgrade, onLost) {
@@ -19,14 +19,15 @@ export function openDatabase(upgrade, onLost) {
     request.onupgradeneeded = () => upgrade(request.result);
     request.onblocked = () => {
       isBlocked = true;
-      reject(new BitMarError('storage-blocked', 'another tab holds an older version open'));
+      const message = 'another tab has an older version of the database open';
+      reject(new BitMarError('storage-blocked', message));
     };
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
       const database = request.result;
-      // The other tab let go after all, but the session goes on without the store by now.
+      // The other tab closed it after all, but by now this one has gone on without storage.
       if (isBlocked) return database.close();
-      // A newer version in another tab must not wait for this one.
+      // A newer version in another tab must not have to wait for this one.
       database.onversionchange = () => {
         database.close();
         onLost();
@@ -37,13 +38,13 @@ export function openDatabase(upgrade, onLost) {
   });
 }
 
-/** The code of what kept the memory from being stored. @param {any} error */
+/** The notice code for an error that kept the memory from being stored. @param {any} error */
 export function storageCode(error) {
   if (typeof error?.code === 'string') return error.code;
   return CODES[error?.name] ?? 'storage';
 }
 
-/** @type {Record<string, string>} */
+/** By the error's name. @type {Record<string, string>} */
 const CODES = {
   QuotaExceededError: 'storage-full',
   SecurityError: 'storage-denied',
