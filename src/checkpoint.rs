@@ -198,7 +198,7 @@ fn read_header(bytes: &[u8]) -> Result<(Config, BTreeMap<String, String>), Model
     Ok((config, metadata.into_iter().collect()))
 }
 
-/// The int8 kernels do not take -128, which no quantisation writes.
+/// The int8 kernels do not take -128, which no quantization writes.
 fn check_embedding(tensors: &SafeTensors) -> Result<(), ModelError> {
     let name = format!("{EMBEDDING}.weight");
     match tensors.tensor(&name) {

@@ -16,7 +16,7 @@ use crate::nn::{
 use crate::text::text_sizes;
 use crate::weights::{Init, ModelError, Weights};
 
-/// Rows of tokens and prefix to normalised rows for the output head.
+/// Rows of tokens and prefix to normalized rows for the output head.
 pub struct Decoder {
     context_proj: BitLinear,
     context_norm: RmsNorm,
@@ -149,14 +149,14 @@ impl Decoder {
         let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
         let modulations = first.modulations.clone();
         let mut values = with_values(rows, <[f32]>::to_vec)?;
-        let mut room = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
-        room.weights.observed = is_observed.then(Vec::new);
+        let mut scratch = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
+        scratch.weights.observed = is_observed.then(Vec::new);
         for (index, (layer, modulation)) in self.layers.iter().zip(&*modulations).enumerate() {
             let caches = states.iter_mut().map(|state| &mut state.caches[index]);
-            layer.block.step(&mut values, modulation, caches, &mut room)?;
+            layer.block.step(&mut values, modulation, caches, &mut scratch)?;
         }
         let rows = self.norm.forward(&Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)?;
-        Ok((rows, room.weights.observed.unwrap_or_default()))
+        Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
     /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l delta_l`.

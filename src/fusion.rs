@@ -33,7 +33,7 @@ impl CrossModalFusion {
     }
 
     /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows and the
-    /// normalised patches.
+    /// normalized patches.
     pub fn forward(
         &self,
         queries: &Tensor,

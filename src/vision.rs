@@ -32,7 +32,7 @@ pub struct EncodedPhotos {
     pub rows: Tensor,
     /// The CLS rows before the projection, `[photos, vision.hidden_size]`.
     pub pooled: Tensor,
-    /// Normalised patch rows before the projection, `[photos * patches, vision.hidden_size]`.
+    /// Normalized patch rows before the projection, `[photos * patches, vision.hidden_size]`.
     pub patches: Tensor,
     pub(crate) num_photos: usize,
     pub(crate) num_patches: usize,

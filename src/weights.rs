@@ -138,7 +138,7 @@ pub(crate) enum Ternary {
 }
 
 impl Weights {
-    /// Fresh trainable variables, initialised from `seed` and their names.
+    /// Fresh trainable variables, initialized from `seed` and their names.
     pub fn fresh(seed: u64) -> Self {
         Self::root(Source::Fresh {
             seed,

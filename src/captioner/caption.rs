@@ -46,7 +46,7 @@ impl Default for CaptionOptions {
 /// A finished caption.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Caption {
-    /// Names this caption for [`Captioner::correct`].
+    /// Names this caption for [`Captioner::correct`](super::Captioner::correct).
     pub id: u64,
     /// What the photo shows.
     pub text: String,

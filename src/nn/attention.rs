@@ -112,7 +112,7 @@ impl Attention {
         })
     }
 
-    /// Queries from `rows`, keys and values from `context`, both normalised.
+    /// Queries from `rows`, keys and values from `context`, both normalized.
     pub fn forward(
         &self,
         rows: &Tensor,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length, Told};
+use crate::generate::{BeamSearch, HintBonus, Length};
 use crate::random::Random;
 use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
@@ -103,12 +103,12 @@ fn caption_one(
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &evaluated.model;
-    let told = Told::from_hint(tokenizer, hint)?;
+    let bonus = HintBonus::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
     let state = model.prefill_without_memory(&fused)?;
     let start = Length::default().start_token();
-    let mut search = BeamSearch::new(state, start, beams).telling(told);
+    let mut search = BeamSearch::new(state, start, beams).with_hint(bonus);
     while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
     let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;

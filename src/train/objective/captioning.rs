@@ -122,7 +122,7 @@ impl Objective for Captioning {
     }
 }
 
-/// 0.3 in the first fifth, cosine down to 0.06 at three fifths: five times as much cost captions (docs/training.md).
+/// 0.3 in the first fifth, cosine down to 0.06 at three fifths: five times as much cost captions (docs/experiments/2026-11-26-ablations.md).
 fn alignment_weight(progress: f32) -> f64 {
     let along = f64::from(((progress - 0.2) / 0.4).clamp(0.0, 1.0));
     0.06 + 0.12 * (1.0 + (std::f64::consts::PI * along).cos())

@@ -1,6 +1,6 @@
 //! Muon (Jordan 2024): the update of a matrix is its momentum with all singular values brought near 1, so
 //! that rare directions move as far as common ones. Ternary weights, whose codes flip only after a long way,
-//! learn far sooner by it than by AdamW: docs/training.md, "The optimiser".
+//! learn far sooner by it than by AdamW: docs/training.md, "Optimizer".
 
 use crate::gemm::{rounded_gram, rounded_product, transposed};
 
