@@ -306,7 +306,8 @@ fn defaults(stage: &str) -> String {
     format!(
         "Defaults: --steps {steps} --batch-size {batch_size_per_worker} --workers {workers} \
          --rate {learning_rate} --dropout {dropout} --seed {seed}\n\
-         Writes OUT/{stage}.safetensors every four minutes and at the end."
+         Writes OUT/{stage}.safetensors every four minutes and at the end, and \
+         OUT/{stage}-best.safetensors where the score on the dev set is the best so far."
     )
 }
 

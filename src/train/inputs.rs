@@ -19,6 +19,9 @@ type AnyError = Box<dyn std::error::Error>;
 /// Texts about photos; CommonGen's sentences are about words.
 pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
 
+/// Dev photos of Flickr8k that a run measures.
+const FLICKR8K_DEV_PHOTOS: usize = 300;
+
 /// Where a stage finds what it needs, and what it starts from.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -71,6 +74,33 @@ impl Inputs {
         }
         samples.retain(|(_, sample)| !sample.captions.is_empty());
         Ok(samples)
+    }
+
+    /// The first 300 dev photos of Flickr8k in their original view. Nothing is trained on them.
+    pub(crate) fn flickr8k_dev(
+        &self,
+        stem: &Stem,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
+        let split = (PhotoSet::flickr8k(), Split::Dev);
+        let mut samples = load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?;
+        samples.truncate(FLICKR8K_DEV_PHOTOS);
+        Ok(samples)
+    }
+
+    /// The photos of [`Self::flickr8k_dev`], then those of the dev sets.
+    pub(crate) fn dev_samples(
+        &self,
+        stem: &Stem,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Sample>, AnyError> {
+        let mut samples = self.flickr8k_dev(stem, tokenizer)?;
+        for set in PhotoSet::of_role(Role::Dev) {
+            let split = (set, Split::Dev);
+            samples.extend(load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?);
+        }
+        samples.retain(|(_, sample)| !sample.captions.is_empty());
+        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
     }
 }
 

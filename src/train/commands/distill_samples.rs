@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::train::data::photo_set::{Role, Split, PHOTO_SETS};
+use crate::train::data::photo_set::{PhotoSet, Role, Split, PHOTO_SETS};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
@@ -72,4 +72,28 @@ pub(crate) fn lessons(inputs: &Inputs, weights: &Weights) -> Result<DistillDatas
         }
     }
     Ok(DistillDataset::new(weights, &config, shown, stem.output_scale())?)
+}
+
+/// What the teachers of `inputs`, or Lite2, say about 300 dev photos of Flickr8k.
+pub(crate) fn dev_lessons(inputs: &Inputs) -> Result<Vec<DistillSample>, AnyError> {
+    let config = Config::small();
+    let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
+    let samples = inputs.flickr8k_dev(&inputs.stem(&config)?, &tokenizer)?;
+    let (photos, samples): (Vec<_>, Vec<_>) = samples.into_iter().unzip();
+    let mut said: Vec<Vec<Target>> = vec![Vec::new(); photos.len()];
+    for teacher in inputs.loaded_teachers(&config)? {
+        let set = PhotoSet::flickr8k().name;
+        let file = [set, "dev", teacher.name(), &View::Original.name()].join("-") + ".bin";
+        let file = inputs.out.join(file);
+        let targets = targets(&teacher, &inputs.data, &photos, View::Original, &file)?;
+        said.iter_mut().zip(targets).for_each(|(said, target)| said.push(target));
+    }
+    let each = samples.into_iter().zip(said);
+    let each = each.map(|(sample, targets)| DistillSample {
+        view: sample.views[0].clone(),
+        targets,
+        is_mirrored: false,
+        written: Default::default(),
+    });
+    Ok(each.collect())
 }

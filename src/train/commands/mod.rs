@@ -8,7 +8,7 @@ use candle_core::Var;
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
-use crate::train::commands::distill_samples::lessons;
+use crate::train::commands::distill_samples::{dev_lessons, lessons};
 use crate::train::data::archive::CAPTION_TEXTS;
 use crate::train::data::bpe::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::data::chosen_captions::ChosenCaptions;
@@ -17,7 +17,7 @@ use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::LabelCaptions;
 use crate::train::data::photo_set::{Role, Split};
 use crate::train::data::sample::Sample;
-use crate::train::data::samples::load_texts;
+use crate::train::data::samples::{load_dev_texts, load_texts};
 use crate::train::data::view::View;
 use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
 use crate::train::model_source::ModelSource;
@@ -136,6 +136,7 @@ pub fn vision(
     let weights = options.ablation.weights(options.seed);
     let lessons = lessons(inputs, &weights)?;
     let objective = Distillation::new(&weights, &Config::small(), lessons)?;
+    let objective = objective.with_dev(dev_lessons(inputs)?);
     let variables = weights.variables();
     start(inputs, &variables)?;
     train(inputs, stage, variables, &objective, options, is_resumed)
@@ -155,7 +156,8 @@ pub fn text(
     let trained = TrainedModel::new(&weights, &Config::small())?;
     let texts = load_texts(&inputs.data, &CAPTION_TEXTS, &tokenizer)?;
     let hinted = BatchOptions::default().hinted_texts;
-    let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS, hinted };
+    let dev = load_dev_texts(&inputs.data, &tokenizer)?;
+    let objective = Language { trained, texts, dev, tokenizer, copied: COPIED_TEXTS, hinted };
     let variables = weights.variables();
     start(inputs, &variables)?;
     train(inputs, stage, variables, &objective, options, is_resumed)
@@ -188,7 +190,9 @@ fn captioning(
     });
     let mut weak: Vec<Sample> = weak.collect();
     texts.extend(load_texts(&inputs.data, CAPTION_TEXTS.split_at(OF_PHOTOS.len()).1, &tokenizer)?);
-    let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
+    let mut dev = inputs.dev_samples(&stem, &tokenizer)?;
+    let photos = gold.iter_mut().chain(&mut weak).chain(&mut dev);
+    let captions = photos.flat_map(|sample| &mut sample.captions);
     captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
     let trained = TrainedModel::new(weights, &config)?;
     let variables = weights.variables();
@@ -198,6 +202,7 @@ fn captioning(
     Ok(Captioning {
         trained,
         pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
+        dev,
         texts,
         stem_scale,
         tokenizer,

@@ -90,6 +90,13 @@ pub fn load_texts(
     Ok(texts)
 }
 
+/// The first caption of each dev photo of Flickr8k.
+pub fn load_dev_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+    let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
+    let photos = photos.filter(|photo| photo.split == Split::Dev);
+    Ok(photos.filter_map(|photo| captions(&photo, tokenizer).into_iter().next()).collect())
+}
+
 fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();

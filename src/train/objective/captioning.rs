@@ -15,8 +15,10 @@ use crate::tokenizer::{CORRECTED, RECALLED};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::{Batch, BatchOptions};
+use crate::train::objective::dev::{mean_loss, DevScore};
 use crate::train::objective::features::features;
 use crate::train::objective::losses::{alignment_loss, consistency_loss};
+use crate::train::objective::targets::Targets;
 use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
@@ -51,6 +53,8 @@ pub struct Captioning {
     pub trained: TrainedModel,
     /// Photos by pool, and the share of draws from each.
     pub pools: Vec<(Vec<Sample>, f32)>,
+    /// Dev photos with human captions, which are only measured: 300 of Flickr8k first.
+    pub dev: Vec<Sample>,
     /// Texts without photos.
     pub texts: Vec<CaptionTokens>,
     /// What a stem feature is worth.
@@ -119,6 +123,27 @@ impl Objective for Captioning {
             loss = (loss + (text * TEXTS)?)?;
         }
         Ok((loss, measures))
+    }
+
+    /// Nats a token of the human captions of dev photos: the original view, no hint, an empty memory.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        const BATCH: usize = 12;
+        let model = &self.trained.model;
+        mean_loss(&self.dev, BATCH, |samples| {
+            let views: Vec<_> = samples.iter().map(|sample| sample.views[0].clone()).collect();
+            let mut targets = Targets::default();
+            for (photo, sample) in samples.iter().enumerate() {
+                for caption in &sample.captions {
+                    targets.push(photo, caption.start, &caption.tokens, 1.0);
+                }
+            }
+            let table = model.table()?;
+            let photos = model.vision().forward(&self.features(&views)?)?;
+            let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); samples.len()])?;
+            let context = model.null_context(samples.len())?;
+            let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
+            Ok((targets.plain_loss(&logits)?, targets.tokens.len()))
+        })
     }
 }
 

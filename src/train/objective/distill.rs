@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::random::Random;
 use crate::train::objective::captioning::TrainedModel;
+use crate::train::objective::dev::{mean_loss, DevScore};
 use crate::train::objective::{Measures, Objective, StepContext};
 use crate::weights::{ModelError, Weights};
 
@@ -25,6 +26,7 @@ const TAUGHT_WEIGHT: f64 = 0.5;
 pub struct Distillation {
     trained: TrainedModel,
     lessons: DistillDataset,
+    dev: Vec<DistillSample>,
 }
 
 impl Distillation {
@@ -34,7 +36,13 @@ impl Distillation {
         config: &Config,
         lessons: DistillDataset,
     ) -> std::result::Result<Self, ModelError> {
-        Ok(Self { trained: TrainedModel::new(weights, config)?, lessons })
+        Ok(Self { trained: TrainedModel::new(weights, config)?, lessons, dev: Vec::new() })
+    }
+
+    /// The same with views of dev photos, which are only measured.
+    #[must_use]
+    pub fn with_dev(self, dev: Vec<DistillSample>) -> Self {
+        Self { dev, ..self }
     }
 }
 
@@ -51,6 +59,15 @@ impl Objective for Distillation {
 
     fn loss(&self, lesson: &DistillBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         self.lessons.loss(&self.trained.model, lesson)
+    }
+
+    fn dev(&self) -> Result<Option<DevScore>> {
+        const BATCH: usize = 32;
+        mean_loss(&self.dev, BATCH, |photos| {
+            let lesson = DistillBatch::new(photos.to_vec());
+            let (loss, _) = self.lessons.loss(&self.trained.model, &lesson)?;
+            Ok((loss.to_scalar()?, photos.len()))
+        })
     }
 }
 
@@ -86,6 +103,10 @@ impl<O: Objective + AsRef<BitMar>> Objective for WithDistillation<O> {
         let (taught, of_lesson) = self.lessons.loss(self.objective.as_ref(), lesson)?;
         measures.extend(of_lesson);
         Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
+    }
+
+    fn dev(&self) -> Result<Option<DevScore>> {
+        self.objective.dev()
     }
 }
 

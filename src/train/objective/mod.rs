@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use crate::random::Random;
+use crate::train::objective::dev::DevScore;
 
 pub mod ablation;
 pub mod batch;
 pub mod captioning;
+pub mod dev;
 pub mod distill;
 pub(crate) mod features;
 pub mod losses;
@@ -34,6 +36,12 @@ pub trait Objective: Sync {
         batch: &Self::Batch,
         context: StepContext,
     ) -> candle_core::Result<(Tensor, Measures)>;
+
+    /// Scores the model on the dev set as it is now; `None` if the objective has no dev set. It draws nothing at
+    /// random and changes nothing, so that a run takes the same steps with it and without.
+    fn dev(&self) -> candle_core::Result<Option<DevScore>> {
+        Ok(None)
+    }
 }
 
 /// Where in its run a step stands.

@@ -11,19 +11,21 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var};
 
-use crate::generate::{Length, Sampler, MAX_TOKENS};
+use crate::generate::{BeamSearch, Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
 use crate::train::data::sample::Sample;
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{cider_of_each, words, CaptionVector, Cider};
 use crate::train::objective::batch::Batch;
 use crate::train::objective::captioning::Captioning;
+use crate::train::objective::dev::DevScore;
 use crate::train::objective::losses::policy_loss;
 use crate::train::objective::targets::Targets;
 use crate::train::objective::{Measures, Objective, StepContext};
+use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
@@ -49,6 +51,9 @@ pub struct SelfCritical {
     /// References of each photo of each pool.
     references: Vec<Vec<Vec<CaptionVector>>>,
 }
+
+/// The first so many dev photos are captioned, those of Flickr8k.
+const DEV_PHOTOS: usize = 300;
 
 /// Some photos in one view each.
 pub struct SelfCriticalBatch {
@@ -150,6 +155,17 @@ impl SelfCritical {
         Ok(captions.chunks(SAMPLES).map(<[_]>::to_vec).collect())
     }
 
+    /// What `model` writes about a photo with one beam, no hint and an empty memory.
+    fn caption(&self, model: &BitMar, sample: &Sample) -> Result<String> {
+        let photo = model.vision().forward(&self.captioning.features(&sample.views[..1])?)?;
+        let fused = model.fuse(&photo, &[])?;
+        let state = model.prefill_without_memory(&fused)?;
+        let mut search = BeamSearch::new(state, Length::default().start_token(), 1);
+        while model.search_step(&mut search, &fused.episode)? {}
+        let tokens = &search.best().tokens;
+        self.captioning.tokenizer.decode(tokens, true).map_err(candle_core::Error::wrap)
+    }
+
     fn model_variables(&self) -> BTreeMap<String, Var> {
         let own = self.variables.iter().filter(|(name, _)| !name.starts_with("train."));
         own.map(|(name, var)| (name.clone(), var.clone())).collect()
@@ -248,5 +264,25 @@ impl Objective for SelfCritical {
             (measure, rewards.iter().sum::<f32>() / rewards.len() as f32)
         }));
         Ok(((policy + (human * HUMAN_WEIGHT)?)?, measures))
+    }
+
+    /// CIDEr-D of what the model writes about dev photos as it ships.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        let samples: Vec<&Sample> = self.captioning.dev.iter().take(DEV_PHOTOS).collect();
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        let trained = &self.captioning.trained.model;
+        let packed = self.captioning.ablation.packed(&self.model_variables(), trained.config());
+        let packed = packed.map_err(candle_core::Error::wrap)?;
+        let model = packed.as_ref().unwrap_or(trained);
+        let captions: Result<Vec<String>> =
+            parallel::map(&samples, |sample| self.caption(model, sample));
+        let texts = |sample: &&Sample| sample.captions.iter().map(|c| c.text.clone()).collect();
+        let references: Vec<Vec<String>> = samples.iter().map(texts).collect();
+        let ciders = cider_of_each(&captions?, &references);
+        let mean = ciders.iter().sum::<f64>() / ciders.len() as f64;
+        #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
+        Ok(Some(DevScore::Cider(mean as f32)))
     }
 }

@@ -48,4 +48,9 @@ impl Targets {
     pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
         caption_loss(logits, self.tokens.clone(), self.weights.clone(), SMOOTHING)
     }
+
+    /// Cross entropy of their logits without smoothing, nats a token.
+    pub fn plain_loss(&self, logits: &Tensor) -> Result<f32> {
+        caption_loss(logits, self.tokens.clone(), self.weights.clone(), 0.0)?.to_scalar()
+    }
 }

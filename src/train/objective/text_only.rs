@@ -7,6 +7,8 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::captioning::TrainedModel;
+use crate::train::objective::dev::{mean_loss, DevScore};
+use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::objective::{Measures, Objective, StepContext};
 
@@ -16,6 +18,8 @@ pub struct Language {
     pub trained: TrainedModel,
     /// The texts.
     pub texts: Vec<CaptionTokens>,
+    /// Captions of dev photos, which are only measured.
+    pub dev: Vec<CaptionTokens>,
     /// For the words that are put into captions.
     pub tokenizer: Tokenizer,
     /// Share of texts that are to be repeated.
@@ -39,5 +43,19 @@ impl Objective for Language {
     fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
         Ok(batch.loss(model, &model.table()?)?.expect("a batch has texts"))
+    }
+
+    /// Nats a token of captions on their own: no hint, nothing to repeat.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        const BATCH: usize = 32;
+        let model = &self.trained.model;
+        mean_loss(&self.dev, BATCH, |captions| {
+            let mut targets = Targets::default();
+            captions
+                .iter()
+                .for_each(|caption| targets.push(0, caption.start, &caption.tokens, 1.0));
+            let logits = model.decode_texts(&model.table()?, &[], &[], &targets.inputs)?;
+            Ok((targets.plain_loss(&logits)?, targets.tokens.len()))
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Var;
@@ -65,6 +65,9 @@ pub(super) struct State {
     pools: Vec<Pool>,
     balance: ModalityBalance,
     intervention: Intervention,
+    /// The best score on the dev set so far; checkpoints of earlier versions have none.
+    #[serde(default)]
+    best_dev: Option<f32>,
 }
 
 /// A random order of examples, and how far it is used up.
@@ -89,6 +92,7 @@ impl Run {
             pools: Vec::new(),
             balance: ModalityBalance::new(),
             intervention: Intervention::NONE,
+            best_dev: None,
             options,
         };
         Ok(Self { variables, optimizer: Optimizer::default(), state })
@@ -105,9 +109,12 @@ impl Run {
     }
 
     /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
+    /// Where the objective has a dev set, it is scored every 250 steps and after the last, and
+    /// `NAME-best.safetensors` next to `NAME.safetensors` keeps the checkpoint with the best score.
     pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
+        const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
         let mut log = Log::new();
         let mut codes = CodeWatch::default();
@@ -129,12 +136,27 @@ impl Run {
                     );
                 }
             }
+            if step.is_multiple_of(STEPS_PER_DEV) || step == self.state.options.steps {
+                self.score_dev(objective, file)?;
+            }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
                 saved = Instant::now();
             }
         }
         self.save(file)
+    }
+
+    /// Scores the model on the dev set, and keeps the checkpoint if that is the best score so far.
+    fn score_dev(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+        let Some(dev) = objective.dev()? else { return Ok(()) };
+        let State { step, options, .. } = &self.state;
+        eprintln!("step {step}/{} {} {:.4}", options.steps, dev.name(), dev.value());
+        if dev.beats(self.state.best_dev) {
+            self.state.best_dev = Some(dev.value());
+            self.save(&best_checkpoint(file))?;
+        }
+        Ok(())
     }
 
     /// One step: draws, differentiates on every core, updates.
@@ -213,6 +235,12 @@ impl Run {
             0.0
         }
     }
+}
+
+/// Where the checkpoint with the best dev score is kept, next to the last one in `file`.
+pub(crate) fn best_checkpoint(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}-best.safetensors"))
 }
 
 /// The mean gradient over the batches, each on a core of its own, and the means of their measures.

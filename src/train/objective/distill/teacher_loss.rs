@@ -99,6 +99,13 @@ pub struct DistillDataset {
 #[derive(Debug, Clone)]
 pub struct DistillBatch(Vec<DistillSample>);
 
+impl DistillBatch {
+    /// These views.
+    pub(crate) fn new(views: Vec<DistillSample>) -> Self {
+        Self(views)
+    }
+}
+
 impl DistillDataset {
     /// The lessons of `photos`; the variables of their heads are made under `train.teacher`.
     ///

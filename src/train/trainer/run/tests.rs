@@ -60,6 +60,7 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
     Captioning {
         trained: TrainedModel::new(weights, &config()).unwrap(),
         pools: vec![(samples, 1.0)],
+        dev: Vec::new(),
         texts,
         stem_scale: 0.02,
         tokenizer,
@@ -163,6 +164,60 @@ fn a_resumed_run_takes_the_steps_it_would_have_taken() {
     run.train(&objective, &file).unwrap();
     assert_eq!(run.step(), 6);
     assert_eq!(latents(&weights.variables()), uninterrupted);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_best_checkpoint_is_kept_when_the_dev_loss_rises() {
+    let folder = std::env::temp_dir().join(format!("bitmar-best-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    let weights = Weights::fresh(1);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::new(weights.variables(), options(6)).unwrap();
+    run.update(&objective).unwrap();
+    run.score_dev(&objective, &file).unwrap();
+    let best = run.state.best_dev.unwrap();
+    let kept = std::fs::read(best_checkpoint(&file)).unwrap();
+    // Other weights of the same model, which are worse.
+    for variable in run.variables.values() {
+        variable.set(&(variable.as_tensor() * -3.0).unwrap()).unwrap();
+    }
+    assert!(objective.dev().unwrap().unwrap().value() > best);
+    run.score_dev(&objective, &file).unwrap();
+    assert_eq!(run.state.best_dev, Some(best));
+    assert_eq!(std::fs::read(best_checkpoint(&file)).unwrap(), kept);
+    let resumed = Run::resume(run.variables, &best_checkpoint(&file)).unwrap();
+    assert_eq!((resumed.step(), resumed.state.best_dev), (1, Some(best)));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn scores_on_the_dev_set_change_no_step() {
+    let folder = std::env::temp_dir().join(format!("bitmar-dev-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    let weights = Weights::fresh(1);
+    let objective = captioning(&weights, captions());
+    let mut run = Run::new(weights.variables(), options(4)).unwrap();
+    (0..4).for_each(|_| drop(run.update(&objective).unwrap()));
+    let without_dev = latents(&weights.variables());
+
+    let weights = Weights::fresh(1);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::new(weights.variables(), options(4)).unwrap();
+    for _ in 0..2 {
+        run.update(&objective).unwrap();
+        run.score_dev(&objective, &file).unwrap();
+    }
+    run.save(&file).unwrap();
+    let best = run.state.best_dev;
+    let weights = Weights::fresh(9);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::resume(weights.variables(), &file).unwrap();
+    assert_eq!(run.state.best_dev, best);
+    run.train(&objective, &file).unwrap();
+    assert_eq!(latents(&weights.variables()), without_dev);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -286,8 +341,14 @@ fn texts_learn_to_take_up_a_hint() {
         let tokens = encode(&tokenizer, text);
         CaptionTokens { text: text.into(), tokens, ..caption }
     });
-    let objective =
-        Language { trained, texts: texts.collect(), tokenizer, copied: 0.3, hinted: 0.5 };
+    let objective = Language {
+        trained,
+        texts: texts.collect(),
+        dev: Vec::new(),
+        tokenizer,
+        copied: 0.3,
+        hinted: 0.5,
+    };
     let batch = objective.batch(&[(0, 0), (0, 1), (0, 2)].repeat(6), &mut Random::new(1));
     let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
     let (_, measured) = objective.loss(&batch, context).unwrap();
