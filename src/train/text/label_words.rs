@@ -55,7 +55,7 @@ pub(crate) fn is_label_word(word: &str) -> bool {
     !SMALL.contains(&word)
 }
 
-/// The share of the words of a [`subject`] that are among the `words` of a caption.
+/// The share of the words of a label ([`label_words`]) that are among the `words` of a caption.
 pub fn share_named(subject: &[String], words: &[String]) -> f32 {
     let is_said = |&wanted: &&String| words.iter().any(|word| singular(word) == wanted);
     subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
