@@ -38,7 +38,8 @@ const BATCH: usize = 64;
 ///
 /// If there is no such place, or the model, photos or texts cannot be read.
 pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
-    let file: &PathBuf = inputs.label_captions.as_ref().ok_or("lend needs --lent FILE")?;
+    let file: &PathBuf =
+        inputs.label_captions.as_ref().ok_or("label-captions needs --label-captions FILE")?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
     let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
