@@ -63,7 +63,7 @@ pub(crate) fn lessons(inputs: &Inputs, weights: &Weights) -> Result<DistillDatas
                     view: sample.views[0].clone(),
                     targets: targets.clone(),
                     is_mirrored: view == View::Mirrored,
-                    written: [
+                    caption_vectors: [
                         words.get(&(set.name, photo.name.as_str())).cloned(),
                         meant.as_ref().and_then(|meant| meant[number].clone()),
                     ],

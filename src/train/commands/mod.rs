@@ -244,7 +244,7 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
     match lessons {
         None => train(inputs, stage, variables, &objective, options, is_resumed),
         Some(lessons) => {
-            let objective = WithDistillation { objective, lessons };
+            let objective = WithDistillation { objective, dataset: lessons };
             train(inputs, stage, variables, &objective, options, is_resumed)
         }
     }

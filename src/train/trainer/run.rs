@@ -81,7 +81,7 @@ impl Run {
     ///
     /// If a variable cannot be set.
     pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
-        options.ablation.silence(&variables)?;
+        options.ablation.zero_frozen(&variables)?;
         let state = State {
             step: 0,
             updates: 0,
