@@ -2,8 +2,8 @@
 //! reward than the others of the same photo become likelier.
 //!
 //! The reward is CIDEr-D. For a photo with a label, whose references describe other photos with
-//! that label, it is the share of the label's words that the caption has, times `1 + min(CIDEr-D,
-//! 1)`. For a photo with a hint it is the same with the hint's words.
+//! that label, it is the share of the label's words that the caption has, times
+//! `1 + min(CIDEr-D, 1)`. For a photo with a hint it is the same with the hint's words.
 //!
 //! The baseline of a caption is the mean reward of the others sampled for its photo (Luo 2020).
 //! Some of the photos also train on their human captions, so that the model does not forget
