@@ -175,13 +175,13 @@ impl Batch {
         let targets: Vec<&CaptionTokens> =
             others.map(|(_, c)| c).filter(|c| !(is_mirrored && mentions_side(&c.text))).collect();
         let has_hint = !targets.is_empty() && random.uniform() < options.hinted;
-        let drawn = if has_hint { random.below(targets.len()) } else { 0 };
-        let hint = has_hint.then(|| Hint::draw(&targets[drawn].text, random)).flatten();
+        let hinted = if has_hint { random.below(targets.len()) } else { 0 };
+        let hint = has_hint.then(|| Hint::draw(&targets[hinted].text, random)).flatten();
         self.hints.push(hint.as_ref().map_or_else(Vec::new, |hint| hint.prompt(tokenizer)));
         for (index, caption) in targets.iter().enumerate() {
             // A target without the hint's words would teach the model to ignore hints.
             let tokens = match &hint {
-                Some(hint) if index == drawn => encode(tokenizer, &hint.caption),
+                Some(hint) if index == hinted => encode(tokenizer, &hint.caption),
                 Some(hint) if !hint.is_taken_up(&caption.text) => continue,
                 _ => caption.tokens.clone(),
             };
