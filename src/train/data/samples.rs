@@ -16,7 +16,7 @@ use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::tokenized;
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::data::view::View;
-use crate::train::text::ethnicity::without_origin;
+use crate::train::text::ethnicity::without_ethnicity;
 use crate::train::text::label_words::label_phrase;
 use crate::train::text::label_words::label_words;
 use crate::train::text::normalize::normalize_caption;
@@ -84,7 +84,7 @@ pub fn load_texts(
     let mut texts = Vec::new();
     for file in files {
         let lines = load_caption_text(data, file)?;
-        let lines = lines.iter().map(|line| without_origin(&normalize_caption(line)));
+        let lines = lines.iter().map(|line| without_ethnicity(&normalize_caption(line)));
         texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
     }
     Ok(texts)
@@ -97,7 +97,7 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
         texts.push(label_phrase(label));
     }
     if photo.split == Split::Train {
-        texts.iter_mut().for_each(|text| *text = without_origin(text));
+        texts.iter_mut().for_each(|text| *text = without_ethnicity(text));
     }
     let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty());
     let weighted = texts.map(|(number, text)| CaptionTokens {
