@@ -59,7 +59,7 @@ impl EvaluatedModel {
         let config = self.model.config();
         let channels = config.stem.output_channels();
         let features = features(views, channels, self.stem_scale)?;
-        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
+        self.model.vision().forward(&self.ablation.input_features(features, config.num_patches())?)
     }
 }
 

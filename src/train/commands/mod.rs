@@ -8,7 +8,7 @@ use candle_core::Var;
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
-use crate::train::commands::distill_samples::{dev_lessons, lessons};
+use crate::train::commands::distill_samples::{dev_samples, distill_dataset};
 use crate::train::data::archive::CAPTION_TEXTS;
 use crate::train::data::bpe::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::data::chosen_captions::ChosenCaptions;
@@ -48,16 +48,17 @@ const WEAK_VIEWS: [View; 2] = [View::Original, View::Mirrored];
 
 /// Share of photos that come from the sets with labels.
 const WEAK_SHARE: f32 = 0.2;
-/// Share of texts that the language stage asks to be repeated.
+/// Share of texts in the text stage that the decoder must repeat from a recalled caption.
 const COPIED_TEXTS: f32 = 0.4;
 
 type RunStage = fn(&Inputs, &str, RunOptions, bool) -> Result<(), AnyError>;
 /// The stages of the shipped model; each starts from the one before.
 const STAGES: [(&str, RunStage); 4] =
     [("text", text), ("vision", vision), ("captions", captions), ("critical", critical)];
-/// The stages whose mean is shipped.
+/// The stages whose mean of weights is the shipped model.
 const SHIPPED: [&str; 2] = ["captions", "critical"];
 
+/// Loads the starting weights that `inputs` names into `variables`.
 fn start(inputs: &Inputs, variables: &BTreeMap<String, Var>) -> Result<(), AnyError> {
     if let Some(init) = &inputs.init {
         let latents = ModelFile::latents(&std::fs::read(init)?)?;
@@ -82,10 +83,8 @@ fn train(
 ) -> Result<(), AnyError> {
     let file = inputs.checkpoint(stage);
     let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
-    let mut run = match is_resumed {
-        true => Run::resume(variables, &file)?,
-        false => Run::new(variables, options)?,
-    };
+    let mut run =
+        if is_resumed { Run::resume(variables, &file)? } else { Run::new(variables, options)? };
     let examples: usize = objective.pools().iter().map(|(count, _)| count).sum();
     eprintln!("{stage}: {examples} examples, {parameters} parameters, step {}", run.step());
     run.train(objective, &file)?;
@@ -102,8 +101,8 @@ pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`]. Stages that have a
-/// checkpoint go on from it. With `steps`, every stage has only so many: a trial.
+/// Runs everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`]. Stages that
+/// have a checkpoint resume. With `steps`, every stage is cut to that many steps, for a trial.
 pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
     std::fs::create_dir_all(&inputs.out)?;
     let mut inputs = Inputs { tokenizer: inputs.out.join("tokenizer.json"), ..inputs.clone() };
@@ -125,7 +124,7 @@ pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), A
     eval(&inputs, ModelSource::Model(&model), (Split::Dev, 1000, 3), false)
 }
 
-/// Distils the vision encoder from a float teacher on every photo set.
+/// Trains the vision encoder by distillation from float teachers, on every photo set.
 pub fn vision(
     inputs: &Inputs,
     stage: &str,
@@ -134,16 +133,16 @@ pub fn vision(
 ) -> Result<(), AnyError> {
     std::fs::create_dir_all(&inputs.out)?;
     let weights = options.ablation.weights(options.seed);
-    let lessons = lessons(inputs, &weights)?;
-    let objective = Distillation::new(&weights, &Config::small(), lessons)?;
-    let objective = objective.with_dev(dev_lessons(inputs)?);
+    let dataset = distill_dataset(inputs, &weights)?;
+    let objective = Distillation::new(&weights, &Config::small(), dataset)?;
+    let objective = objective.with_dev(dev_samples(inputs)?);
     let variables = weights.variables();
     start(inputs, &variables)?;
     train(inputs, stage, variables, &objective, options, is_resumed)
 }
 
-/// Trains the decoder and the text encoder on text alone. Like the stages after it, it keeps its checkpoint
-/// under the name `stage`.
+/// Trains the decoder and the text encoder on captions without photos. The checkpoint is
+/// `out/STAGE.safetensors`, as in the other stages.
 pub fn text(
     inputs: &Inputs,
     stage: &str,
@@ -163,8 +162,7 @@ pub fn text(
     train(inputs, stage, variables, &objective, options, is_resumed)
 }
 
-/// The photos and texts of the caption stages; the variables of the model that learns from them are made in
-/// `weights`.
+/// The photos and texts of the caption stages. Creates the variables of the model in `weights`.
 fn captioning(
     inputs: &Inputs,
     weights: &Weights,
@@ -178,13 +176,13 @@ fn captioning(
     let mut gold: Vec<Sample> = gold.into_iter().map(|(_, sample)| sample).collect();
     weigh_by_consensus(&mut gold);
     let mut texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
-    let lender = LabelCaptions::new(&texts);
+    let label_captions = LabelCaptions::new(&texts);
     let chosen = inputs.label_captions.as_deref().map(ChosenCaptions::read).transpose()?;
     let weak = inputs.samples(&stem, Role::LabelCaptions, &WEAK_VIEWS, &tokenizer)?;
     let weak = weak.into_iter().map(|(photo, mut sample)| {
         match &chosen {
-            Some(chosen) => chosen.give(&photo, &mut sample.captions, &tokenizer),
-            None => lender.lend(&photo, &mut sample.captions, &tokenizer),
+            Some(chosen) => chosen.apply(&photo, &mut sample.captions, &tokenizer),
+            None => label_captions.draw(&photo, &mut sample.captions, &tokenizer),
         }
         sample
     });
@@ -221,7 +219,7 @@ pub fn captions(
     train_captions(inputs, stage, options, is_resumed, |captioning, _| captioning)
 }
 
-/// Goes on from trained captions by what CIDEr-D says of the model's own.
+/// Continues from the captions stage by self-critical training: rewards for captions that the model draws.
 pub fn critical(
     inputs: &Inputs,
     stage: &str,
@@ -231,7 +229,8 @@ pub fn critical(
     train_captions(inputs, stage, options, is_resumed, SelfCritical::new)
 }
 
-/// Trains by what `objective` makes of the captions, with lessons beside if there is a teacher.
+/// Trains the objective that `objective` makes from the captions, together with distillation if there
+/// are teachers.
 fn train_captions<O: Objective + AsRef<BitMar>>(
     inputs: &Inputs,
     stage: &str,
@@ -240,16 +239,16 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
     objective: impl FnOnce(Captioning, BTreeMap<String, Var>) -> O,
 ) -> Result<(), AnyError> {
     let weights = options.ablation.weights(options.seed);
-    // Before the captions, which set every variable there is to what it starts from.
-    let is_taught = !inputs.teachers.is_empty();
-    let lessons = is_taught.then(|| lessons(inputs, &weights)).transpose()?;
+    // First, because `captioning` sets every variable that exists to its starting value.
+    let has_teachers = !inputs.teachers.is_empty();
+    let dataset = has_teachers.then(|| distill_dataset(inputs, &weights)).transpose()?;
     let captioning = captioning(inputs, &weights, options.ablation)?;
     let variables = weights.variables();
     let objective = objective(captioning, variables.clone());
-    match lessons {
+    match dataset {
         None => train(inputs, stage, variables, &objective, options, is_resumed),
-        Some(lessons) => {
-            let objective = WithDistillation { objective, lessons };
+        Some(dataset) => {
+            let objective = WithDistillation { objective, dataset };
             train(inputs, stage, variables, &objective, options, is_resumed)
         }
     }

@@ -2,7 +2,7 @@
 //! map. One table for the student and its teachers.
 //!
 //! Each representation is one vector a photo. Ridge regression ([`ridge`]) maps it to the words of the
-//! captions and to a tf-idf vector of them ([`targets`]); scored on the dev split are the mean average
+//! captions and to a tf-idf vector of them ([`tfidf`](crate::train::metrics::tfidf)). The dev scores are the mean average
 //! precision of the words and the recall of the photo's own captions among all dev captions ([`metrics`]).
 
 pub mod metrics;

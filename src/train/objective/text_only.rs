@@ -1,5 +1,5 @@
-//! Training on text alone, without a photo: the decoder learns the language of captions, and to repeat
-//! what the text encoder hands it of a corrected caption, and to take up the words of a hint.
+//! Training on texts without photos: the decoder learns the language of captions, to repeat a
+//! corrected caption that the text encoder has encoded, and to use the words of a hint.
 
 use candle_core::{Result, Tensor};
 use tokenizers::Tokenizer;
@@ -12,7 +12,7 @@ use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::objective::{Measures, Objective, StepContext};
 
-/// Texts as examples of their own.
+/// Language modeling on texts without photos.
 pub struct Language {
     /// The model.
     pub trained: TrainedModel,
@@ -20,9 +20,9 @@ pub struct Language {
     pub texts: Vec<CaptionTokens>,
     /// Captions of dev photos, which are only measured.
     pub dev: Vec<CaptionTokens>,
-    /// For the words that are put into captions.
+    /// Encodes the hints and names that are drawn.
     pub tokenizer: Tokenizer,
-    /// Share of texts that are to be repeated.
+    /// Share of texts to be repeated from a recalled caption.
     pub copied: f32,
     /// Share of the other texts that have a hint.
     pub hinted: f32,
@@ -36,13 +36,13 @@ impl Objective for Language {
     }
 
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> TextBatch {
-        let chosen = examples.iter().map(|&(_, number)| &self.texts[number]);
+        let chosen = examples.iter().map(|&(_, index)| &self.texts[index]);
         TextBatch::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
     }
 
     fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
-        Ok(batch.loss(model, &model.table()?)?.expect("a batch has texts"))
+        Ok(batch.loss(model, &model.table()?)?.expect("a batch has at least one text"))
     }
 
     /// Nats a token of captions on their own: no hint, nothing to repeat.

@@ -1,6 +1,6 @@
 //! Keeps vision and text learning at the same pace: watches how well the two align and steps in when that falls.
 //!
-//! Section 8 of the design. The signal is the mean cosine of matching pairs minus that of the other pairs in
+//! The signal (docs/architecture.md, "Training") is the mean cosine of matching pairs minus that of the other pairs in
 //! the batch. The cosine of matching pairs alone would rise when all embeddings collapse into one; the
 //! difference falls to zero.
 

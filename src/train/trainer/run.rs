@@ -12,7 +12,7 @@ use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
-use crate::train::optim::code_flips::CodeWatch;
+use crate::train::optim::code_flips::CodeTracker;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
@@ -84,7 +84,7 @@ impl Run {
     ///
     /// If a variable cannot be set.
     pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
-        options.ablation.silence(&variables)?;
+        options.ablation.zero_frozen(&variables)?;
         let state = State {
             step: 0,
             updates: 0,
@@ -117,7 +117,7 @@ impl Run {
         const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
         let mut log = Log::new();
-        let mut codes = CodeWatch::default();
+        let mut codes = CodeTracker::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
             let (measures, norm) = self.update(objective)?;
@@ -127,7 +127,7 @@ impl Run {
                 log.print(&self.state.options, step, rate);
             }
             if step.is_multiple_of(STEPS_PER_LOOK) {
-                if let Some(change) = codes.look(&self.variables)? {
+                if let Some(change) = codes.observe(&self.variables)? {
                     let flips =
                         change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
                     eprintln!(

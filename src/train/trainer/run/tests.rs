@@ -122,9 +122,9 @@ fn lessons_are_learned_beside_captions() {
     let weights = Weights::fresh(1);
     let (cells, config) = (config().num_patches(), config());
     let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
-    let lessons =
+    let dataset =
         DistillDataset::new(&weights, &config, examples(&config, &[sizes], 20, 4), 0.02).unwrap();
-    let objective = WithDistillation { objective: captioning(&weights, captions()), lessons };
+    let objective = WithDistillation { objective: captioning(&weights, captions()), dataset };
     let mut run = Run::new(weights.variables(), options(40)).unwrap();
     let means = |run: &mut Run| {
         let steps: Vec<Measures> = (0..5).map(|_| run.update(&objective).unwrap().0).collect();
