@@ -39,8 +39,8 @@ pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Adoption;
 use wording::Capitals;
 
-/// Minimum READ weight for repeating a correction: above it, the photo is more likely the corrected one
-/// than another.
+/// Minimum READ weight for repeating a correction: above it, the photo is more likely the corrected
+/// one than another.
 const REPEAT_WEIGHT: f32 = 0.5;
 /// Captions that can still be corrected.
 const NUM_RECENT: usize = 64;

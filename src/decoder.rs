@@ -1,7 +1,7 @@
 //! The causal BitNet decoder, conditioned in every layer on what the memory returned.
 //!
-//! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm becomes
-//! `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
+//! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm
+//! becomes `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ struct ConditionedBlock {
     block: Block,
 }
 
-/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks it.
+/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks
+/// it.
 #[derive(Clone)]
 pub struct DecoderState {
     caches: Vec<KvCache>,
@@ -65,8 +66,8 @@ impl Decoder {
         })
     }
 
-    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the memory and
-    /// the photo of each row.
+    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the
+    /// memory and the photo of each row.
     pub fn forward(
         &self,
         rows: &Tensor,
@@ -85,8 +86,8 @@ impl Decoder {
         self.norm.forward(&rows)
     }
 
-    /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in the fixed
-    /// part of the caches; the first token will stand at `first`.
+    /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in
+    /// the fixed part of the caches; the first token will stand at `first`.
     pub fn prefill(
         &self,
         prefix: &Tensor,
@@ -127,8 +128,9 @@ impl Decoder {
         self.step_in(states, rows, false).map(|(rows, _)| rows)
     }
 
-    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the mean over
-    /// all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the text itself.
+    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the
+    /// mean over all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the
+    /// text itself.
     pub(crate) fn observed_step(
         &self,
         state: &mut DecoderState,
@@ -159,7 +161,8 @@ impl Decoder {
         Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
-    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l delta_l`.
+    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l
+    /// delta_l`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
         let context = self.conditioning(context)?;

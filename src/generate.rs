@@ -1,8 +1,8 @@
 //! From logits to a caption: beam search (`Sampler` is for those who want variety).
 //!
-//! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so this
-//! file knows no tensors. The same logits give the same caption: ties go to the better beam, then to the
-//! lower token.
+//! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so
+//! this file knows no tensors. The same logits give the same caption: ties go to the better beam,
+//! then to the lower token.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,8 @@ pub const MAX_BEAMS: usize = 8;
 pub const DEFAULT_BEAMS: usize = 3;
 /// Exponent of the length normalization (Wu et al. 2016 found 0.6 to 0.7 best).
 pub const LENGTH_EXPONENT: f32 = 0.7;
-/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see [`BeamSearch::weigh`].
+/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see
+/// [`BeamSearch::weigh`].
 pub const AGREEMENT_WEIGHT: f32 = 2.0;
 
 /// How much to say.
@@ -51,8 +52,8 @@ impl Length {
     }
 }
 
-/// A corrected caption that the search may copy whole: the user wrote it for what is most likely the same
-/// photo.
+/// A corrected caption that the search may copy whole: the user wrote it for what is most likely
+/// the same photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CopyCandidate {
     /// Its text tokens.
@@ -62,7 +63,8 @@ pub struct CopyCandidate {
 }
 
 impl CopyCandidate {
-    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts otherwise.
+    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts
+    /// otherwise.
     fn after(&self, tokens: &[u32]) -> Option<u32> {
         let rest = self.tokens.strip_prefix(tokens)?;
         Some(rest.first().copied().unwrap_or(EOS))
@@ -71,9 +73,10 @@ impl CopyCandidate {
 
 /// A search for the most probable caption, one token of every beam at a time.
 ///
-/// With captions to copy, the probability of a caption y is the mixture that READ's weights make of the
-/// model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is what a
-/// nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for whole captions.
+/// With captions to copy, the probability of a caption y is the mixture that READ's weights make of
+/// the model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is
+/// what a nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for
+/// whole captions.
 ///
 /// `S` is what the model keeps of one text; a beam that forks clones it.
 #[derive(Debug, Clone)]
@@ -194,9 +197,9 @@ impl<S: Clone> BeamSearch<S> {
         best.max_by(|a, b| a.score().total_cmp(&b.score())).expect("a search has a hypothesis")
     }
 
-    /// No running beam scores better now than the best that has ended (one could still overtake by many
-    /// certain tokens, which captions do not have), and there are as many captions as beams to choose from.
-    /// A copy needs no rivals.
+    /// No running beam scores better now than the best that has ended (one could still overtake by
+    /// many certain tokens, which captions do not have), and there are as many captions as beams to
+    /// choose from. A copy needs no rivals.
     pub fn is_done(&self) -> bool {
         if self.running.is_empty() || self.finished.is_empty() {
             return self.running.is_empty();
@@ -230,8 +233,8 @@ impl<S: Clone> BeamSearch<S> {
         self.copies.iter().any(|copy| copy.tokens == hypothesis.tokens)
     }
 
-    /// The best continuations of all beams, best first: twice as many as beams, because up to half of
-    /// them may end a caption.
+    /// The best continuations of all beams, best first: twice as many as beams, because up to half
+    /// of them may end a caption.
     fn choices(&self, logits: &[Vec<f32>]) -> Vec<Choice> {
         let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {

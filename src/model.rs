@@ -56,8 +56,8 @@ pub struct EncodedTexts {
 
 /// Photos after the fusion.
 pub struct FusedPhotos {
-    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused rows, then
-    /// the patch rows they were fused with.
+    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused
+    /// rows, then the patch rows they were fused with.
     pub rows: Tensor,
     /// The rows of each photo.
     pub photos: Vec<FusedPhotoRows>,
@@ -185,7 +185,8 @@ impl BitMar {
         Ok(FusedPhotos { rows, photos: of_photos, episodes })
     }
 
-    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share one.
+    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share
+    /// one.
     fn encode_prompts(
         &self,
         table: &QuantizedTable,
@@ -227,8 +228,9 @@ impl BitMar {
         self.embedding.head(table, &rows)
     }
 
-    /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees the sinks
-    /// and the recalled captions of its place, and the context of an empty memory. `hints` are those of the first places.
+    /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees
+    /// the sinks and the recalled captions of its place, and the context of an empty memory.
+    /// `hints` are those of the first places.
     pub fn decode_texts(
         &self,
         table: &QuantizedTable,
@@ -241,7 +243,8 @@ impl BitMar {
         self.decode_captions(table, &told, recalled, texts, &self.null_context(places)?)
     }
 
-    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their hints.
+    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their
+    /// hints.
     fn fuse_nothing(
         &self,
         table: &QuantizedTable,
@@ -265,7 +268,8 @@ impl BitMar {
         Ok(FusedPhotos { rows, photos, episodes: zeros(width)? })
     }
 
-    /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the captions.
+    /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the
+    /// captions.
     fn place(
         &self,
         table: &QuantizedTable,
@@ -334,7 +338,8 @@ impl BitMar {
         self.decoder.prefill(&rows, &row(context)?, segments, &positions, first)
     }
 
-    /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]` each.
+    /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]`
+    /// each.
     pub fn step(&self, states: &mut [DecoderState], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
         let table = self.table()?;
         let rows = self.embedding.look_up(&table, tokens)?;
@@ -342,9 +347,9 @@ impl BitMar {
         self.embedding.head(&table, &rows)?.to_vec2()
     }
 
-    /// How much of its attention the decoder gives to each patch of `photo` when it chooses the token after
-    /// each of `tokens`, `[tokens, patches]`: the mean over all heads and layers. `state` has seen the
-    /// prefix of that photo only.
+    /// How much of its attention the decoder gives to each patch of `photo` when it chooses the
+    /// token after each of `tokens`, `[tokens, patches]`: the mean over all heads and layers.
+    /// `state` has seen the prefix of that photo only.
     pub fn attention(
         &self,
         photo: &FusedPhoto,

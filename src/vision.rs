@@ -1,7 +1,8 @@
-//! The vision encoder above the frozen stem (architecture.md, "Vision"): DINOv2-style ternary blocks.
+//! The vision encoder above the frozen stem (architecture.md, "Vision"): DINOv2-style ternary
+//! blocks.
 //!
-//! Stem features `[photos * patches, channels]` to rows `[photos * (patches + 1), hidden]`: first every
-//! photo's patches, then one CLS row a photo.
+//! Stem features `[photos * patches, channels]` to rows `[photos * (patches + 1), hidden]`: first
+//! every photo's patches, then one CLS row a photo.
 
 use std::ops::Range;
 

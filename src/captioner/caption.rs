@@ -24,7 +24,8 @@ pub struct CaptionOptions {
     pub count_recalls: bool,
     /// Whether to tell where the model looked at each word.
     pub attention: bool,
-    /// Whether the search repeats corrected captions. Without, only the decoder can: for evaluations.
+    /// Whether the search repeats corrected captions. Without, only the decoder can: for
+    /// evaluations.
     pub repeat: bool,
 }
 

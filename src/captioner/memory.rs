@@ -62,8 +62,8 @@ impl Captioner {
         self.teach_encoding(&encoding, text, thumbnail)
     }
 
-    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail that the
-    /// new caption is joined with; what recalls the slot stays as it was.
+    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail
+    /// that the new caption is joined with; what recalls the slot stays as it was.
     pub fn correct_memory(&mut self, slot: SlotIndex, text: &str) -> Result<(), Error> {
         let record = self.memory.get(slot).ok_or(MemoryError::NoSuchSlot { slot })?.clone();
         let tokens = self.correction(text)?;
@@ -123,7 +123,8 @@ impl Captioner {
         self.recent.clear();
     }
 
-    /// Takes back the latest correction, deletion, clearing or import; returns whether there was one.
+    /// Takes back the latest correction, deletion, clearing or import; returns whether there was
+    /// one.
     pub fn undo_memory(&mut self) -> bool {
         let Some(change) = self.changes.pop_back() else { return false };
         self.memory.undo(change);
@@ -135,8 +136,9 @@ impl Captioner {
         Ok(Snapshot::model_sha256(snapshot)? == self.sha256)
     }
 
-    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew, for nothing else is
-    /// left of the photos but their keys: these stay if this model makes the same. The memory in use stays as it is.
+    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew,
+    /// for nothing else is left of the photos but their keys: these stay if this model makes the
+    /// same. The memory in use stays as it is.
     pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
         let foreign = Snapshot::read_foreign(snapshot)?;
         let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());

@@ -33,7 +33,8 @@ pub(super) enum Next {
         /// Whether a word has just been said: the next token must not lengthen it.
         is_word: bool,
     },
-    /// One of these: a hint word has begun and is spelled to its end, however unlikely the model finds it.
+    /// One of these: a hint word has begun and is spelled to its end, however unlikely the model
+    /// finds it.
     Spelt(Vec<u32>),
 }
 
@@ -49,7 +50,8 @@ impl Next {
 }
 
 impl HintBonus {
-    /// Words by their tokens; `joins` says of each token of the vocabulary whether it goes on with the word before it.
+    /// Words by their tokens; `joins` says of each token of the vocabulary whether it goes on with
+    /// the word before it.
     pub fn new(mut words: Vec<Vec<u32>>, joins: Vec<bool>) -> Self {
         words.sort_unstable();
         words.dedup();
@@ -98,7 +100,8 @@ impl HintBonus {
         Next::Any { gaining: missing().map(|word| word[0]).collect(), is_word }
     }
 
-    /// What a text gains by `token`, whose log probability is given, if `next` is what may follow; `None` if it must not.
+    /// What a text gains by `token`, whose log probability is given, if `next` is what may follow;
+    /// `None` if it must not.
     pub(super) fn gain(&self, next: &Next, token: u32, log_probability: f32) -> Option<f32> {
         match next {
             Next::Any { gaining, is_word } => {

@@ -65,7 +65,8 @@ impl BitLinear {
         }
     }
 
-    /// [`forward`](Self::forward) of rows that were quantized already, `[rows, outputs]` into `out`.
+    /// [`forward`](Self::forward) of rows that were quantized already, `[rows, outputs]` into
+    /// `out`.
     pub(super) fn multiply(&self, rows: &mut QuantizedRows, out: &mut Vec<f32>) -> Result<()> {
         match &self.weight {
             Weight::Packed(packed) => rows.multiply(&packed.matrix, packed.scale, out),
@@ -83,7 +84,8 @@ impl BitLinear {
     }
 }
 
-/// Rows quantized once for all layers that read them. Kept from one token to the next, it allocates nothing.
+/// Rows quantized once for all layers that read them. Kept from one token to the next, it allocates
+/// nothing.
 #[derive(Default)]
 pub(super) struct QuantizedRows {
     values: Vec<i8>,

@@ -1,5 +1,5 @@
-//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the same
-//! order of operations, without a tensor for every step. Rows are `[texts, width]`.
+//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the
+//! same order of operations, without a tensor for every step. Rows are `[texts, width]`.
 
 use candle_core::Result;
 
@@ -9,8 +9,8 @@ use super::mlp::gate;
 use super::rotary::Rotations;
 use super::{Attention, Block, KvCache, Mlp};
 
-/// Scale and shift of a block's first norm, one of each a channel: a [`Modulation`](super::Modulation)
-/// of texts that belong to one photo.
+/// Scale and shift of a block's first norm, one of each a channel: a
+/// [`Modulation`](super::Modulation) of texts that belong to one photo.
 #[derive(Debug, Clone)]
 pub(crate) struct RowModulation {
     pub(crate) scale: Vec<f32>,

@@ -1,8 +1,9 @@
 //! The token table, int8 with one scale a token, tied with the output head.
 //!
-//! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et al.
-//! 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both factors
-//! int8 and the sum exact. Training quantizes the same way and passes the gradient straight through.
+//! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et
+//! al. 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both
+//! factors int8 and the sum exact. Training quantizes the same way and passes the gradient straight
+//! through.
 
 #[cfg(feature = "train")]
 mod backward;

@@ -35,10 +35,11 @@ pub struct Inputs {
     pub init: Option<PathBuf>,
     /// Checkpoints of earlier stages to start from; where two hold a tensor, the later one counts.
     pub from: Vec<PathBuf>,
-    /// The teachers of the vision encoder. If empty, the vision stage uses Lite2 and the others none.
+    /// The teachers of the vision encoder. If empty, the vision stage uses Lite2 and the others
+    /// none.
     pub teachers: Vec<TeacherSource>,
-    /// Folder of a sentence encoder. If given, the vision encoder also learns to predict the sentence
-    /// embeddings of captions.
+    /// Folder of a sentence encoder. If given, the vision encoder also learns to predict the
+    /// sentence embeddings of captions.
     pub sentences: Option<PathBuf>,
     /// File of label captions that a model chose.
     pub label_captions: Option<PathBuf>,

@@ -18,8 +18,8 @@ use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// The model whose latent weights are the mean of those of some checkpoints (a model soup, Wortsman et al.
-/// 2022), and its variables.
+/// The model whose latent weights are the mean of those of some checkpoints (a model soup, Wortsman
+/// et al. 2022), and its variables.
 pub(crate) fn restored(
     checkpoints: &[PathBuf],
     config: &Config,

@@ -1,10 +1,10 @@
 //! Chooses [label captions](crate::train::data::label_captions) with a trained model.
 //!
-//! Of all sentences that match a photo's label, the model takes those with the highest cosine to the
-//! photo's episode, then keeps the ones that agree most with the others by CIDEr-D. The best-fitting
-//! sentence alone often mentions things that are not on the photo; what many have in common is more often
-//! there (consensus captions, Devlin et al. 2015). Captions that the model writes itself teach less: with
-//! the label as a hint it says little else.
+//! Of all sentences that match a photo's label, the model takes those with the highest cosine to
+//! the photo's episode, then keeps the ones that agree most with the others by CIDEr-D. The
+//! best-fitting sentence alone often mentions things that are not on the photo; what many have in
+//! common is more often there (consensus captions, Devlin et al. 2015). Captions that the model
+//! writes itself teach less: with the label as a hint it says little else.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};

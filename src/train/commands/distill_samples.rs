@@ -1,5 +1,5 @@
-//! The distillation dataset: every training photo of every set in four views, with the outputs of the
-//! teachers and vectors of its captions.
+//! The distillation dataset: every training photo of every set in four views, with the outputs of
+//! the teachers and vectors of its captions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ type AnyError = Box<dyn std::error::Error>;
 /// Views of each photo. The mirrored view follows the original, whose teacher outputs it reuses.
 const VIEWS: [View; 4] = [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
-/// Builds the dataset. The teachers are those of `inputs`, or Lite2. Photos with human captions have a
-/// tf-idf vector of their words; if there is a sentence encoder, photos with any captions have a sentence
-/// embedding. Creates the variables of the heads in `weights`.
+/// Builds the dataset. The teachers are those of `inputs`, or Lite2. Photos with human captions
+/// have a tf-idf vector of their words; if there is a sentence encoder, photos with any captions
+/// have a sentence embedding. Creates the variables of the heads in `weights`.
 pub(crate) fn distill_dataset(
     inputs: &Inputs,
     weights: &Weights,

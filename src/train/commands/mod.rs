@@ -101,8 +101,9 @@ pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Runs everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`]. Stages that
-/// have a checkpoint resume. With `steps`, every stage is cut to that many steps, for a trial.
+/// Runs everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`].
+/// Stages that have a checkpoint resume. With `steps`, every stage is cut to that many steps, for a
+/// trial.
 pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
     std::fs::create_dir_all(&inputs.out)?;
     let mut inputs = Inputs { tokenizer: inputs.out.join("tokenizer.json"), ..inputs.clone() };
@@ -219,7 +220,8 @@ pub fn captions(
     train_captions(inputs, stage, options, is_resumed, |captioning, _| captioning)
 }
 
-/// Continues from the captions stage by self-critical training: rewards for captions that the model draws.
+/// Continues from the captions stage by self-critical training: rewards for captions that the model
+/// draws.
 pub fn critical(
     inputs: &Inputs,
     stage: &str,
@@ -229,8 +231,8 @@ pub fn critical(
     train_captions(inputs, stage, options, is_resumed, SelfCritical::new)
 }
 
-/// Trains the objective that `objective` makes from the captions, together with distillation if there
-/// are teachers.
+/// Trains the objective that `objective` makes from the captions, together with distillation if
+/// there are teachers.
 fn train_captions<O: Objective + AsRef<BitMar>>(
     inputs: &Inputs,
     stage: &str,

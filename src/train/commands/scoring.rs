@@ -39,9 +39,9 @@ pub fn export(
     Ok(())
 }
 
-/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if `list`. On
-/// training photos only the model's own scores mean anything: the nearest-neighbor baselines find the photo
-/// itself.
+/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if
+/// `list`. On training photos only the model's own scores mean anything: the nearest-neighbor
+/// baselines find the photo itself.
 pub fn eval(
     inputs: &Inputs,
     source: ModelSource<'_>,

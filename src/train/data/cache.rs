@@ -39,7 +39,8 @@ pub(crate) fn cached(
     Ok(out)
 }
 
-/// Writes `bytes` to a temporary file and renames it to `file`, which is therefore either whole or absent.
+/// Writes `bytes` to a temporary file and renames it to `file`, which is therefore either whole or
+/// absent.
 pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let beside = file.with_extension("part");
     std::fs::write(&beside, bytes)?;

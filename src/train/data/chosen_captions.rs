@@ -1,5 +1,5 @@
-//! Label captions that a trained model chose for each photo, one JSON object a line: `set`, `image`,
-//! `caption`. `bitmar-train label-captions` writes the file.
+//! Label captions that a trained model chose for each photo, one JSON object a line: `set`,
+//! `image`, `caption`. `bitmar-train label-captions` writes the file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -46,8 +46,8 @@ impl ChosenCaptions {
         Ok(Self { texts })
     }
 
-    /// Replaces all captions of `photo` but the first, the template of its label, by the chosen ones; a photo
-    /// without chosen captions keeps its own.
+    /// Replaces all captions of `photo` but the first, the template of its label, by the chosen
+    /// ones; a photo without chosen captions keeps its own.
     pub fn apply(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let key = (photo.set.name.to_owned(), photo.name.clone());
         if let Some(texts) = self.texts.get(&key) {

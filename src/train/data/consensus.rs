@@ -1,5 +1,5 @@
-//! Weights of a photo's captions: a caption that agrees with the others teaches more than one that nobody
-//! else would have written (Phan et al. 2017, "Consensus-based sequence training").
+//! Weights of a photo's captions: a caption that agrees with the others teaches more than one that
+//! nobody else would have written (Phan et al. 2017, "Consensus-based sequence training").
 
 use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
@@ -16,8 +16,8 @@ pub(crate) fn agreements(captions: &[&CaptionVector]) -> Vec<f64> {
     (0..captions.len()).map(agreement).collect()
 }
 
-/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's captions are 1
-/// on average.
+/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's
+/// captions are 1 on average.
 pub fn weigh_by_consensus(samples: &mut [Sample]) {
     let documents: Vec<Vec<Vec<String>>> = samples
         .iter()

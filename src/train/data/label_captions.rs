@@ -1,9 +1,9 @@
-//! Captions for photos that only have a label: sentences that people wrote about other photos of the
-//! same thing.
+//! Captions for photos that only have a label: sentences that people wrote about other photos of
+//! the same thing.
 //!
-//! The template "a pizza" teaches a word but no sentence around it. Sentences about photos of pizza all
-//! contain the word, and what else they mention is what such photos usually show; the loss averages over
-//! them.
+//! The template "a pizza" teaches a word but no sentence around it. Sentences about photos of pizza
+//! all contain the word, and what else they mention is what such photos usually show; the loss
+//! averages over them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,13 +19,13 @@ use crate::train::text::people::{neutral, PEOPLE};
 
 /// Label captions for each photo.
 pub(crate) const PER_PHOTO: usize = 3;
-/// Minimum number of matching sentences; a label with fewer keeps its template only, because a handful of
-/// sentences says little about such photos.
+/// Minimum number of matching sentences; a label with fewer keeps its template only, because a
+/// handful of sentences says little about such photos.
 const MIN_SENTENCES: usize = 12;
 /// Length in words of a sentence that can be a label caption.
 const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
-/// The thing of the label, or the person who acts, must be among this many first words; otherwise the
-/// sentence mentions it only in passing.
+/// The thing of the label, or the person who acts, must be among this many first words; otherwise
+/// the sentence mentions it only in passing.
 const TOPIC_WORDS: usize = 4;
 
 /// Sentences indexed by their words.
@@ -48,8 +48,9 @@ impl<'a> LabelCaptions<'a> {
         Self { texts, words, by_word }
     }
 
-    /// Replaces the captions of a labelled photo by its template and [`PER_PHOTO`] sentences drawn at random
-    /// from those that match its label. Leaves the captions as they are if too few sentences match.
+    /// Replaces the captions of a labelled photo by its template and [`PER_PHOTO`] sentences drawn
+    /// at random from those that match its label. Leaves the captions as they are if too few
+    /// sentences match.
     pub fn draw(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let Some(template) = captions.first().filter(|_| photo.label.is_some()) else { return };
         let mut found = self.matching(&template.text);
@@ -75,8 +76,8 @@ impl<'a> LabelCaptions<'a> {
         sentences.filter(|sentence| seen.insert(sentence.text.clone())).collect()
     }
 
-    /// The sentence with this number. Where the label names an action, people become "a person": the label
-    /// does not say whether a man or a woman acts.
+    /// The sentence with this number. Where the label names an action, people become "a person":
+    /// the label does not say whether a man or a woman acts.
     fn sentence(&self, number: usize, is_of_person: bool, tokenizer: &Tokenizer) -> CaptionTokens {
         let text = &self.texts[number];
         if is_of_person {
@@ -86,8 +87,8 @@ impl<'a> LabelCaptions<'a> {
         }
     }
 
-    /// Numbers of the sentences that have every label word of `template` and are about it; none if there are
-    /// fewer than [`MIN_SENTENCES`].
+    /// Numbers of the sentences that have every label word of `template` and are about it; none if
+    /// there are fewer than [`MIN_SENTENCES`].
     fn matching(&self, template: &str) -> Vec<usize> {
         let is_of_person = is_of_person(template);
         // The label names one thing: a sentence about "two elephants" is about another photo.

@@ -1,5 +1,5 @@
-//! Loads photos as samples: int8 stem features of some views, `[patches * channels]` each, computed once
-//! and cached in a file, and the captions as tokens.
+//! Loads photos as samples: int8 stem features of some views, `[patches * channels]` each, computed
+//! once and cached in a file, and the captions as tokens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::train::text::normalize::normalize_caption;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Loads the photos of one set and split with the features of `views`, which are read from the folder
-/// `cache` or computed and written there.
+/// Loads the photos of one set and split with the features of `views`, which are read from the
+/// folder `cache` or computed and written there.
 pub fn load(
     data: &Path,
     cache: &Path,

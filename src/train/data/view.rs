@@ -11,8 +11,8 @@ pub enum View {
     Original,
     /// The photo with left and right exchanged.
     Mirrored,
-    /// A random crop with changed brightness and contrast; mirrored if the number is odd. The sides of numbers
-    /// 1 and 2 are 85 to 100 % of the photo's, those of the others 70 to 100 %.
+    /// A random crop with changed brightness and contrast; mirrored if the number is odd. The sides
+    /// of numbers 1 and 2 are 85 to 100 % of the photo's, those of the others 70 to 100 %.
     Jittered(u8),
 }
 

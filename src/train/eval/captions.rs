@@ -1,5 +1,5 @@
-//! Scores of a model on photos it has not learned from, run as shipped: packed weights, beam search, empty
-//! memory.
+//! Scores of a model on photos it has not learned from, run as shipped: packed weights, beam
+//! search, empty memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ pub struct Evaluation {
     pub model: Scores,
     /// Baseline: the most frequent training caption for every photo.
     pub most_frequent: Scores,
-    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher if one was named.
+    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher
+    /// if one was named.
     pub nearest: Scores,
     /// Baseline: the consensus caption of the nearest training photos.
     pub consensus: Scores,
@@ -60,13 +61,13 @@ pub struct Evaluation {
     pub text_perplexity: f32,
     /// Calibration of the confidence: fifths of the photos in order of confidence.
     pub calibration: Vec<Calibration>,
-    /// Share of held-out labelled photos whose caption has every word of the label, by set; the mean over
-    /// the labels of the set.
+    /// Share of held-out labelled photos whose caption has every word of the label, by set; the
+    /// mean over the labels of the set.
     pub named: BTreeMap<&'static str, f32>,
     /// The same with the label as a hint.
     pub named_if_told: BTreeMap<&'static str, f32>,
-    /// Share of hints that the caption takes up. The hint is a word or phrase of a human caption, or a name,
-    /// that the caption without a hint lacks.
+    /// Share of hints that the caption takes up. The hint is a word or phrase of a human caption,
+    /// or a name, that the caption without a hint lacks.
     pub hints_taken_up: f32,
     /// Captions a second on all cores.
     pub captions_per_second: f32,
@@ -116,8 +117,8 @@ fn caption_one(
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in `embeddings`: a vector for each
-/// photo of `train`, and of `dev`.
+/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in
+/// `embeddings`: a vector for each photo of `train`, and of `dev`.
 pub fn evaluate(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
@@ -158,8 +159,8 @@ pub fn evaluate(
     Ok((evaluation, captioned))
 }
 
-/// The share of photos of each set whose caption has every word of the label, as a mean over labels;
-/// `with_hint` gives the label as a hint.
+/// The share of photos of each set whose caption has every word of the label, as a mean over
+/// labels; `with_hint` gives the label as a hint.
 fn named_share(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
@@ -187,8 +188,8 @@ fn named_share(
     Ok(shares)
 }
 
-/// The share of hints that captions take up, among photos whose captions without a hint (`unprompted`)
-/// lack the hint's words.
+/// The share of hints that captions take up, among photos whose captions without a hint
+/// (`unprompted`) lack the hint's words.
 fn taken_up_share(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,

@@ -11,8 +11,8 @@ const COLORS: [&str; 4] = ["#1b6ef3", "#d9480f", "#2b8a3e", "#7048e8"];
 /// A named line of (step, value).
 pub type Curve = (String, Vec<(f32, f32)>);
 
-/// The measures called `names` in the lines `step 25/4800 caption 6.160 ...` of a log, in the order of `names`;
-/// those that it does not have are left out.
+/// The measures called `names` in the lines `step 25/4800 caption 6.160 ...` of a log, in the order
+/// of `names`; those that it does not have are left out.
 pub fn read_curves(log: &str, names: &[String]) -> Vec<Curve> {
     let mut curves: BTreeMap<&str, Vec<(f32, f32)>> = BTreeMap::new();
     for line in log.lines() {

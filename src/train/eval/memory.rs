@@ -1,5 +1,5 @@
-//! Evaluates the memory: corrects the captions of some photos, then captions altered copies of them and other
-//! photos with the captioner as shipped.
+//! Evaluates the memory: corrects the captions of some photos, then captions altered copies of them
+//! and other photos with the captioner as shipped.
 
 use std::io::Cursor;
 
@@ -136,8 +136,8 @@ pub struct MemoryEvaluation {
     pub reloaded: Returns,
     /// As `perturbed`, after migration from another model that makes the same keys.
     pub taken_over_keys: Returns,
-    /// As `perturbed`, after migration from a model with other keys, where only thumbnails are left of the
-    /// photos.
+    /// As `perturbed`, after migration from a model with other keys, where only thumbnails are left
+    /// of the photos.
     pub taken_over_thumbnails: Returns,
     /// As `reloaded`, without a memory.
     pub empty: Returns,

@@ -1,5 +1,5 @@
-//! What the memory memory_reads, early and late in training: the paper's figure 2 for this model. Photos are
-//! stored with a caption each and read with their mirrored views.
+//! What the memory memory_reads, early and late in training: the paper's figure 2 for this model.
+//! Photos are stored with a caption each and read with their mirrored views.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -34,7 +34,8 @@ pub struct MemoryReads {
     /// Weight of each slot for each photo: READ.
     #[serde(skip)]
     pub weights: Map,
-    /// Cosine of what is returned for a photo and what is stored in each slot, both without the slots' mean.
+    /// Cosine of what is returned for a photo and what is stored in each slot, both without the
+    /// slots' mean.
     #[serde(skip)]
     pub cosines: Map,
     /// Mean weight of a photo's own slot.
@@ -74,7 +75,8 @@ pub fn draw_memory_reads(
     Ok(())
 }
 
-/// Stores photos with captions and reads with other views of them; both `[photos * patches, channels]`.
+/// Stores photos with captions and reads with other views of them; both `[photos * patches,
+/// channels]`.
 fn memory_reads(
     name: String,
     evaluated: &EvaluatedModel,
@@ -113,8 +115,8 @@ fn memory_reads(
     })
 }
 
-/// An SVG picture: for each model the weights of READ and the cosines of its memory_reads, slots to the right,
-/// photos downwards; white is 0, dark is 1.
+/// An SVG picture: for each model the weights of READ and the cosines of its memory_reads, slots to
+/// the right, photos downwards; white is 0, dark is 1.
 fn draw(seen: &[MemoryReads]) -> String {
     let side = seen.first().map_or(0, |one| one.weights.len()) as f32 * CELL;
     let (width, row) = (3.0 * MARGIN + 2.0 * side, side + 2.0 * MARGIN);

@@ -127,7 +127,8 @@ impl Objective for Captioning {
         Ok((loss, measures))
     }
 
-    /// Nats a token of the human captions of dev photos: the original view, no hint, an empty memory.
+    /// Nats a token of the human captions of dev photos: the original view, no hint, an empty
+    /// memory.
     fn dev(&self) -> Result<Option<DevScore>> {
         const BATCH: usize = 12;
         let model = &self.trained.model;

@@ -37,8 +37,9 @@ pub trait Objective: Sync {
         context: StepContext,
     ) -> candle_core::Result<(Tensor, Measures)>;
 
-    /// Scores the model on the dev set as it is now; `None` if the objective has no dev set. It draws nothing at
-    /// random and changes nothing, so that a run takes the same steps with it and without.
+    /// Scores the model on the dev set as it is now; `None` if the objective has no dev set. It
+    /// draws nothing at random and changes nothing, so that a run takes the same steps with it and
+    /// without.
     fn dev(&self) -> candle_core::Result<Option<DevScore>> {
         Ok(None)
     }

@@ -1,5 +1,5 @@
-//! Removes guesses about people's ethnicity from training captions: a photo does not show it, and the model
-//! does not say what it has not learned.
+//! Removes guesses about people's ethnicity from training captions: a photo does not show it, and
+//! the model does not say what it has not learned.
 
 use crate::train::text::people::PEOPLE;
 

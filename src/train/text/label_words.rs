@@ -1,10 +1,11 @@
-//! What a label is about: its plain name with an article, and the words that a caption must have to name it.
+//! What a label is about: its plain name with an article, and the words that a caption must have to
+//! name it.
 
 use crate::train::metrics::words;
 
-/// Everyday names of things that Caltech-101 names otherwise. Its cougars and wild cats are its only cats:
-/// a model that learns "cougar" calls every cat one, and no photo would get sentences about cats. People do
-/// not write about "a face", and "watches" is mostly a verb.
+/// Everyday names of things that Caltech-101 names otherwise. Its cougars and wild cats are its
+/// only cats: a model that learns "cougar" calls every cat one, and no photo would get sentences
+/// about cats. People do not write about "a face", and "watches" is mostly a verb.
 const EVERYDAY: [(&str, &str); 7] = [
     ("face", "person looking at the camera"),
     ("watch", "wrist watch"),
@@ -15,8 +16,8 @@ const EVERYDAY: [(&str, &str); 7] = [
     ("water lilly", "water lily"),
 ];
 
-/// The label as a phrase: with its article if it is singular. A part in Caltech-101 ("cougar face") stands
-/// for the whole.
+/// The label as a phrase: with its article if it is singular. A part in Caltech-101 ("cougar face")
+/// stands for the whole.
 pub(crate) fn label_phrase(label: &str) -> String {
     let label = label.replace('_', " ");
     let mut name = label.as_str();

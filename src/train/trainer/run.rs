@@ -1,4 +1,5 @@
-//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
+//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume
+//! exactly.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
-/// loses what is then won back; that is no encoder running ahead.
+/// Share of a run after which the modality balance watches. At the full rate a start, fresh or
+/// warm, first loses what is then won back; that is no encoder running ahead.
 const SETTLED: f32 = 0.1;
 
 /// Gradients by variable name.

@@ -303,8 +303,8 @@ fn a_run_started_from_a_shipped_file_has_the_same_model() {
     }
 }
 
-/// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions that
-/// were never seen would be predicted better than by chance.
+/// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions
+/// that were never seen would be predicted better than by chance.
 #[test]
 fn random_captions_are_not_predicted_better_than_by_chance() {
     const TOKENS: usize = 64;
