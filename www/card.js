@@ -84,10 +84,9 @@ export class Card {
   /** @param {import('./pkg/index.js').Caption} caption */
   showCaption(caption) {
     this.caption = caption;
-    const { text, timings, confidence } = caption;
-    const meta = strings.captionMeta(timings.total, confidence, this.hint);
+    const meta = strings.captionMeta(caption, this.hint);
     Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });
-    this.#show('done', { caption: text, meta });
+    this.#show('done', { caption: caption.text, meta });
     showRecalled(this.#find('.recalled'), caption);
     showWords(this.element, caption);
   }

@@ -95,8 +95,7 @@ async function watch({ captioner, length, onKeep }, signal) {
     frame?.close();
     const shown = (frame = next);
     said = caption.text;
-    const meta = strings.captionMeta(caption.timings.total, caption.confidence, '');
-    show('done', { text: said, meta });
+    show('done', { text: said, meta: strings.captionMeta(caption) });
     announce(said);
     byId('live-keep').disabled = false;
     byId('live-keep').onclick = async () => {

@@ -127,14 +127,9 @@ export const strings = {
     })[code] ?? 'The memory could not be stored. Corrections last until the page is closed.',
 
   /** The line below a caption: how long it took, how sure the model is, and the hint. */
-  captionMeta: (
-    /** @type {number} */ ms,
-    /** @type {number} */ confidence,
-    /** @type {string} */ hint,
-  ) => {
-    const seconds = `${number(ms / 1000, 2)} s`;
-    return [seconds, strings.sureness(confidence), hint && `hint “${hint}”`]
-      .filter(Boolean).join(' · ');
+  captionMeta: (/** @type {Caption} */ { timings, confidence }, hint = '') => {
+    const meta = [`${number(timings.total / 1000, 2)} s`, strings.sureness(confidence)];
+    return [...meta, ...(hint ? [`hint “${hint}”`] : [])].join(' · ');
   },
   /** Where the model looked for a word, by thirds of the photo. */
   looked: (
