@@ -136,6 +136,8 @@ export interface MemoryStats {
 }
 
 export interface ModelInfo {
+  /** Such as `v1`; the first 12 digits of `sha256` for a model that was never released. */
+  name: string;
   sha256: string;
   /** The model's dimensions and settings. */
   config: Record<string, unknown>;

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bitmar::train::activations::activations;
-use bitmar::train::commands::{self, Places};
-use bitmar::train::curves::{draw, read_curves};
-use bitmar::train::data::Split;
-use bitmar::train::lent::choose_lent_sentences;
-use bitmar::train::probe::probe;
-use bitmar::train::recipe;
-use bitmar::train::restore::Scored;
+use bitmar::train::commands;
+use bitmar::train::commands::choose_label_captions::choose_label_captions;
+use bitmar::train::data::photo_set::Split;
+use bitmar::train::eval::curves::{draw, read_curves};
+use bitmar::train::eval::memory_reads::draw_memory_reads;
+use bitmar::train::eval::probe::probe;
+use bitmar::train::inputs::Inputs;
+use bitmar::train::model_source::ModelSource;
+use bitmar::train::trainer::recipe;
 use bitmar::train::trainer::RunOptions;
 use lexopt::prelude::*;
 
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 struct Arguments {
-    places: Places,
+    inputs: Inputs,
     /// One, or several whose mean is meant.
     checkpoints: Vec<PathBuf>,
     model: PathBuf,
@@ -74,7 +75,7 @@ struct Arguments {
 impl Arguments {
     fn of(command: &str) -> Self {
         Self {
-            places: Places {
+            inputs: Inputs {
                 data: "data".into(),
                 out: "runs".into(),
                 tokenizer: "pkg/model/tokenizer.json".into(),
@@ -82,7 +83,7 @@ impl Arguments {
                 from: Vec::new(),
                 teachers: Vec::new(),
                 sentences: None,
-                lent: None,
+                label_captions: None,
             },
             checkpoints: Vec::new(),
             model: "pkg/model/model.safetensors".into(),
@@ -113,15 +114,15 @@ fn run() -> Outcome {
         _ => return Err(USAGE.into()),
     };
     let arguments = parse(&command, parser)?;
-    let Arguments { places, options, resume, .. } = &arguments;
+    let Arguments { inputs, options, resume, .. } = &arguments;
     match command.as_str() {
-        "tokenizer" => commands::tokenizer(&places.data, &places.out),
-        "vision" => commands::vision(places, &command, options.clone(), *resume),
-        "text" => commands::text(places, &command, options.clone(), *resume),
-        "captions" => commands::captions(places, &command, options.clone(), *resume),
-        "critical" => commands::critical(places, &command, options.clone(), *resume),
-        "lend" => choose_lent_sentences(places, Scored::Checkpoints(&arguments.checkpoints)),
-        "all" => commands::all(places, &arguments.trained, arguments.steps),
+        "tokenizer" => commands::tokenizer(&inputs.data, &inputs.out),
+        "vision" => commands::vision(inputs, &command, options.clone(), *resume),
+        "text" => commands::text(inputs, &command, options.clone(), *resume),
+        "captions" => commands::captions(inputs, &command, options.clone(), *resume),
+        "critical" => commands::critical(inputs, &command, options.clone(), *resume),
+        "lend" => choose_label_captions(inputs, ModelSource::Checkpoints(&arguments.checkpoints)),
+        "all" => commands::all(inputs, &arguments.trained, arguments.steps),
         "curves" => {
             let Arguments { log, svg, title, measures, .. } = &arguments;
             let curves = read_curves(&std::fs::read_to_string(log)?, measures);
@@ -133,28 +134,28 @@ fn run() -> Outcome {
             if checkpoints.is_empty() {
                 return Err("export needs a --checkpoint".into());
             }
-            commands::export(places, checkpoints, trained, model)
+            commands::export(inputs, checkpoints, trained, model)
         }
         "eval" => {
             let Arguments { checkpoints, model, photos, beams, split, list, .. } = &arguments;
             let scored = match checkpoints.as_slice() {
-                [] => Scored::Model(model),
-                checkpoints => Scored::Checkpoints(checkpoints),
+                [] => ModelSource::Model(model),
+                checkpoints => ModelSource::Checkpoints(checkpoints),
             };
-            commands::eval(places, scored, (*split, *photos, *beams), *list)
+            commands::eval(inputs, scored, (*split, *photos, *beams), *list)
         }
         "activations" => {
-            let models: Vec<Scored<'_>> =
-                arguments.checkpoints.chunks(1).map(Scored::Checkpoints).collect();
-            activations(places, &models, &arguments.svg)
+            let models: Vec<ModelSource<'_>> =
+                arguments.checkpoints.chunks(1).map(ModelSource::Checkpoints).collect();
+            draw_memory_reads(inputs, &models, &arguments.svg)
         }
         "probe" => {
             let Arguments { checkpoints, model, .. } = &arguments;
-            let mut models = vec![Scored::Model(model)];
-            models.extend(checkpoints.chunks(1).map(Scored::Checkpoints));
-            probe(places, &models)
+            let mut models = vec![ModelSource::Model(model)];
+            models.extend(checkpoints.chunks(1).map(ModelSource::Checkpoints));
+            probe(inputs, &models)
         }
-        "eval-memory" => commands::eval_memory(places, &arguments.model, arguments.photos),
+        "eval-memory" => commands::eval_memory(inputs, &arguments.model, arguments.photos),
         _ => Err(USAGE.into()),
     }
 }
@@ -163,14 +164,14 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
     let mut a = Arguments::of(command);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("data") => a.places.data = parser.value()?.into(),
-            Long("out") => a.places.out = parser.value()?.into(),
-            Long("tokenizer") => a.places.tokenizer = parser.value()?.into(),
-            Long("sentences") => a.places.sentences = Some(parser.value()?.into()),
-            Long("teacher") => a.places.teachers.push(parser.value()?.parse()?),
-            Long("lent") => a.places.lent = Some(parser.value()?.into()),
-            Long("init") => a.places.init = Some(parser.value()?.into()),
-            Long("from") => a.places.from.push(parser.value()?.into()),
+            Long("data") => a.inputs.data = parser.value()?.into(),
+            Long("out") => a.inputs.out = parser.value()?.into(),
+            Long("tokenizer") => a.inputs.tokenizer = parser.value()?.into(),
+            Long("sentences") => a.inputs.sentences = Some(parser.value()?.into()),
+            Long("teacher") => a.inputs.teachers.push(parser.value()?.parse()?),
+            Long("lent") => a.inputs.label_captions = Some(parser.value()?.into()),
+            Long("init") => a.inputs.init = Some(parser.value()?.into()),
+            Long("from") => a.inputs.from.push(parser.value()?.into()),
             Long("checkpoint") => a.checkpoints.push(parser.value()?.into()),
             Long("model") => a.model = parser.value()?.into(),
             Long("trained") => a.trained = parser.value()?.string()?,
@@ -184,9 +185,9 @@ fn parse(command: &str, mut parser: lexopt::Parser) -> Result<Arguments, lexopt:
             }
             Long("examples") => {
                 a.photos = parser.value()?.parse()?;
-                a.options.examples_per_shard = a.photos;
+                a.options.batch_size_per_worker = a.photos;
             }
-            Long("cores") => a.options.shards = parser.value()?.parse()?,
+            Long("cores") => a.options.workers = parser.value()?.parse()?,
             Long("rate") => a.options.learning_rate = parser.value()?.parse()?,
             Long("dropout") => a.options.dropout = parser.value()?.parse()?,
             Long("without") => a.options.ablation = parser.value()?.parse()?,

@@ -6,6 +6,7 @@
 mod bleu;
 mod cider;
 mod rouge;
+pub mod tfidf;
 mod words;
 
 use std::collections::HashSet;

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::{AnyError, Run, RunOptions, State};
-use crate::train::optimizer::Optimizer;
+use super::run::{Run, RunOptions, State};
+use crate::train::optim::optimizer::Optimizer;
+
+type AnyError = Box<dyn std::error::Error>;
 
 impl Run {
     /// Writes everything a run is made of, beside `file` and then renamed onto it.
@@ -21,7 +23,8 @@ impl Run {
                 tensors.insert(format!("{moment}.{name}"), tensor);
             }
         }
-        let state = State { updates: self.optimizer.step, ..self.state.clone() };
+        let mut state = self.state.clone();
+        state.updates = self.optimizer.step;
         let json = serde_json::to_vec(&state)?;
         let len = json.len();
         tensors.insert("state".into(), Tensor::from_vec(json, len, &Device::Cpu)?);

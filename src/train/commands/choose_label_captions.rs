@@ -1,0 +1,132 @@
+//! Sentences lent to photos that only have a label, chosen by a trained model: of all that people wrote about others of
+//! their kind ([`label_captions`](crate::train::data::label_captions)) those that are most like the ones that fit the photo, by the cosine that
+//! the alignment loss has taught it. A sentence that fits alone tells things that nobody sees on the photo; what many
+//! have in common is there more often (Devlin et al. 2015). Its own captions would be no better teachers: told the
+//! label, it says little else.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use candle_core::Tensor;
+
+use crate::model::unit_rows;
+use crate::train::data::cache::write_beside;
+use crate::train::data::chosen_captions::Line;
+use crate::train::data::consensus::agreements;
+use crate::train::data::label_captions::{LabelCaptions, PER_PHOTO};
+use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
+use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::data::samples::{load, load_texts};
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
+use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Sentences that fit a photo and choose among themselves: at the most, and as a share of those of its kind.
+const FITTING: usize = 40;
+const FITTING_SHARE: usize = 4;
+/// Texts and photos that the model sees at once.
+const BATCH: usize = 64;
+
+/// Chooses sentences for every training photo that has a label and writes them to `inputs.label_captions`.
+///
+/// # Errors
+///
+/// If there is no such place, or the model, photos or texts cannot be read.
+pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
+    let file: &PathBuf = inputs.label_captions.as_ref().ok_or("lend needs --lent FILE")?;
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
+    let (evaluated, stem) = source.load(inputs, &sha)?;
+    let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
+    let lender = LabelCaptions::new(&texts);
+    let mut lines = String::new();
+    for set in PhotoSet::of_role(Role::LabelCaptions) {
+        let of_set = (set, Split::Train);
+        let photos = load(&inputs.data, &inputs.out, &stem, of_set, &[View::Original], &tokenizer)?;
+        let mut by_label: BTreeMap<String, Vec<(Photo, Sample)>> = BTreeMap::new();
+        for (photo, sample) in photos.into_iter().filter(|(photo, _)| photo.label.is_some()) {
+            let template = sample.captions[0].text.clone();
+            by_label.entry(template).or_default().push((photo, sample));
+        }
+        for (template, photos) in by_label {
+            let sentences = lender.sentences(&template, &tokenizer);
+            if sentences.is_empty() {
+                continue;
+            }
+            let chosen = choose(&evaluated, &photos, &sentences)?;
+            let different: HashSet<usize> = chosen.iter().flatten().copied().collect();
+            eprintln!(
+                "{template}: {} photos, {} sentences, {} of them lent",
+                photos.len(),
+                sentences.len(),
+                different.len()
+            );
+            for ((photo, _), chosen) in photos.iter().zip(chosen) {
+                for number in chosen {
+                    let (set, image) = (set.name.into(), photo.name.clone());
+                    let line = Line { set, image, caption: sentences[number].text.clone() };
+                    lines += &(serde_json::to_string(&line)? + "\n");
+                }
+            }
+        }
+    }
+    Ok(write_beside(file, lines.as_bytes())?)
+}
+
+/// For each photo the numbers of the sentences that are lent to it.
+fn choose(
+    evaluated: &EvaluatedModel,
+    photos: &[(Photo, Sample)],
+    sentences: &[CaptionTokens],
+) -> Result<Vec<Vec<usize>>, AnyError> {
+    let model = &evaluated.model;
+    let table = model.table()?;
+    let mut vectors = Vec::new();
+    for sentences in sentences.chunks(BATCH) {
+        let texts: Vec<&[u32]> = sentences.iter().map(|s| s.tokens.as_slice()).collect();
+        let of_texts = model.caption_vectors(&model.encode_texts(&table, &texts)?)?;
+        vectors.push(unit_rows(&of_texts)?.detach());
+    }
+    let vectors = Tensor::cat(&vectors, 0)?.t()?.contiguous()?;
+    let documents: Vec<Vec<Vec<String>>> = sentences.iter().map(|s| vec![words(&s.text)]).collect();
+    let cider = Cider::new(&documents);
+    let contents: Vec<CaptionVector> = documents.iter().map(|d| cider.vector(&d[0])).collect();
+    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * PER_PHOTO);
+    let mut chosen = Vec::new();
+    for photos in photos.chunks(BATCH) {
+        let views: Vec<_> = photos.iter().map(|(_, sample)| sample.views[0].clone()).collect();
+        let hints = vec![Vec::new(); photos.len()];
+        let fused = model.fuse_photos(&table, &evaluated.encode(&views)?, &hints)?;
+        let cosines = unit_rows(&fused.episodes)?.detach().matmul(&vectors)?.to_vec2::<f32>()?;
+        chosen.extend(cosines.iter().map(|cosines| {
+            let fitting = highest(cosines, fitting);
+            let contents: Vec<&CaptionVector> = fitting.iter().map(|&n| &contents[n]).collect();
+            let agreed = highest(&agreements(&contents), PER_PHOTO);
+            agreed.into_iter().map(|place| fitting[place]).collect()
+        }));
+    }
+    Ok(chosen)
+}
+
+/// The inputs of the `count` highest numbers, the highest first.
+fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by(|&a, &b| numbers[b].partial_cmp(&numbers[a]).unwrap_or(Ordering::Equal));
+    order.truncate(count);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_are_chosen() {
+        assert_eq!(highest(&[0.1, 0.9, 0.4, 0.8, 0.4], 4), [1, 3, 2, 4]);
+        assert_eq!(highest(&[0.1, 0.9], 3), [1, 0]);
+    }
+}

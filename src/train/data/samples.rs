@@ -1,0 +1,123 @@
+//! Photos as the trainer sees them: int8 stem features of a few views each, computed once and kept in a
+//! file, and the captions as tokens.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokenizers::Tokenizer;
+
+use crate::checkpoint::sha256;
+use crate::preprocess;
+use crate::stem::{Stem, StemTensor};
+use crate::train::data::archive::load_caption_text;
+use crate::train::data::archive::load_index;
+use crate::train::data::cache::cached;
+use crate::train::data::photo_set::{Photo, PhotoSet, Split};
+use crate::train::data::sample::tokenized;
+use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::data::view::View;
+use crate::train::text::ethnicity::without_origin;
+use crate::train::text::label_words::label_phrase;
+use crate::train::text::label_words::label_words;
+use crate::train::text::normalize::normalize_caption;
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Photos of one set and split with the features of `views`, from `cache` or computed into it.
+pub fn load(
+    data: &Path,
+    cache: &Path,
+    stem: &Stem,
+    (set, split): (&'static PhotoSet, Split),
+    views: &[View],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<(Photo, Sample)>, AnyError> {
+    let photos: Vec<Photo> =
+        load_index(data, set)?.into_iter().filter(|photo| photo.split == split).collect();
+    let mut samples: Vec<Sample> = photos
+        .iter()
+        .map(|photo| {
+            let captions = captions(photo, tokenizer);
+            let has_template = photo.label.is_some() && !set.has_human_text();
+            let template = captions.first().filter(|_| has_template);
+            Sample {
+                views: Vec::new(),
+                mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
+                label_words: template.map_or_else(Vec::new, |template| label_words(&template.text)),
+                captions,
+                weight: 1.0,
+            }
+        })
+        .collect();
+    // Features belong to one stem: another one's must not be taken for them.
+    let stem_name = &fingerprint(stem)[..12];
+    for &view in views {
+        let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.name, view.name());
+        let features = view_features(data, &cache.join(file), stem, &photos, view)?;
+        let len = features.len() / photos.len();
+        for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len)) {
+            sample.views.push(Arc::from(features));
+        }
+    }
+    Ok(photos.into_iter().zip(samples).collect())
+}
+
+/// SHA-256 of a stem's numbers.
+fn fingerprint(stem: &Stem) -> String {
+    let mut bytes = Vec::new();
+    for (name, _, tensor) in stem.tensors() {
+        bytes.extend_from_slice(name.as_bytes());
+        match tensor {
+            StemTensor::I8(values) => bytes.extend(values.iter().map(|v| v.to_le_bytes()[0])),
+            StemTensor::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        }
+    }
+    sha256(&bytes)
+}
+
+/// Texts without photos from `files`, ready for training.
+pub fn load_texts(
+    data: &Path,
+    files: &[&str],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<CaptionTokens>, AnyError> {
+    let mut texts = Vec::new();
+    for file in files {
+        let lines = load_caption_text(data, file)?;
+        let lines = lines.iter().map(|line| without_origin(&normalize_caption(line)));
+        texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
+    }
+    Ok(texts)
+}
+
+fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
+    let mut texts: Vec<String> =
+        photo.captions.iter().map(|text| normalize_caption(text)).collect();
+    if let (true, Some(label)) = (texts.is_empty(), &photo.label) {
+        texts.push(label_phrase(label));
+    }
+    if photo.split == Split::Train {
+        texts.iter_mut().for_each(|text| *text = without_origin(text));
+    }
+    let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty());
+    let weighted = texts.map(|(number, text)| CaptionTokens {
+        weight: photo.set.weight(number),
+        ..tokenized(text, tokenizer)
+    });
+    weighted.collect()
+}
+
+fn view_features(
+    data: &Path,
+    file: &Path,
+    stem: &Stem,
+    photos: &[Photo],
+    view: View,
+) -> Result<Vec<i8>, AnyError> {
+    let config = stem.config();
+    let len = config.output_grid() * config.output_grid() * config.output_channels();
+    cached(data, file, photos, len, |photo, image| {
+        let shown = view.apply(image, &photo.name);
+        stem.forward(&preprocess::to_pixels(&shown, config.input_size))
+    })
+}

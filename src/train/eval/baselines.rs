@@ -1,0 +1,193 @@
+//! Captions without a model, to be scored beside the model's: the most frequent one, and captions borrowed
+//! from training photos that look alike.
+//!
+//! Photos are feature vectors of one length, compared by cosine. Each function returns one caption a dev
+//! photo, in order, for [`score`](crate::train::metrics::score).
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use crate::train::data::consensus::agreements;
+use crate::train::metrics::{words, CaptionVector, Cider};
+
+/// Photos with their captions, in two slices of one length.
+#[derive(Debug, Clone, Copy)]
+pub struct CaptionedPhotos<'a> {
+    /// One vector a photo.
+    pub features: &'a [Vec<f32>],
+    /// At least one caption a photo.
+    pub captions: &'a [Vec<String>],
+}
+
+/// The caption that `captions` holds most often (of equals the first in the alphabet), for each of
+/// `num_photos` photos. Give it normalised captions: it counts exact copies.
+///
+/// # Panics
+/// When there are no captions.
+pub fn most_frequent_caption(captions: &[Vec<String>], num_photos: usize) -> Vec<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for caption in captions.iter().flatten() {
+        *counts.entry(caption).or_default() += 1;
+    }
+    let (most_frequent, _) = counts
+        .into_iter()
+        .max_by_key(|&(caption, count)| (count, Reverse(caption)))
+        .expect("the training set has captions");
+    vec![most_frequent.to_owned(); num_photos]
+}
+
+/// The first caption of the most similar training photo.
+///
+/// # Panics
+/// When there are no training photos, one has no caption, or feature vectors differ in length.
+pub fn nearest_caption(train: CaptionedPhotos<'_>, dev: &[Vec<f32>]) -> Vec<String> {
+    let nearest = nearest_photos(train, dev, 1);
+    nearest.iter().map(|photos| train.captions[photos[0]][0].clone()).collect()
+}
+
+/// Of all captions of the `num_neighbors` most similar training photos, the one most like the rest
+/// (Devlin et al. 2015, with CIDEr-D as the similarity): what one neighbour alone shows loses.
+///
+/// # Panics
+/// As [`nearest_caption`], and when `num_neighbors` is 0.
+pub fn consensus_caption(
+    train: CaptionedPhotos<'_>,
+    dev: &[Vec<f32>],
+    num_neighbors: usize,
+) -> Vec<String> {
+    assert!(num_neighbors > 0, "a consensus needs a neighbour");
+    let documents: Vec<Vec<Vec<String>>> = train
+        .captions
+        .iter()
+        .map(|captions| captions.iter().map(|caption| words(caption)).collect())
+        .collect();
+    let cider = Cider::new(&documents);
+    let vectors: Vec<Vec<CaptionVector>> = documents
+        .iter()
+        .map(|captions| captions.iter().map(|words| cider.vector(words)).collect())
+        .collect();
+    nearest_photos(train, dev, num_neighbors)
+        .iter()
+        .map(|photos| {
+            let (captions, vectors): (Vec<_>, Vec<_>) = photos
+                .iter()
+                .flat_map(|&photo| train.captions[photo].iter().zip(&vectors[photo]))
+                .unzip();
+            captions[most_agreed(&vectors)].clone()
+        })
+        .collect()
+}
+
+/// The number of the caption with the highest total similarity to the others, of equals the first: that of the
+/// nearer photo.
+fn most_agreed(pool: &[&CaptionVector]) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (index, agreement) in agreements(pool).into_iter().enumerate() {
+        if agreement > best.1 {
+            best = (index, agreement);
+        }
+    }
+    best.0
+}
+
+/// For each dev photo its `num_neighbors` most similar training photos, the nearest first.
+fn nearest_photos(
+    train: CaptionedPhotos<'_>,
+    dev: &[Vec<f32>],
+    num_neighbors: usize,
+) -> Vec<Vec<usize>> {
+    assert!(!train.features.is_empty(), "no training photos");
+    assert_eq!(train.features.len(), train.captions.len(), "each photo needs its captions");
+    assert!(train.captions.iter().all(|captions| !captions.is_empty()), "a photo has no caption");
+    let train: Vec<Vec<f32>> = train.features.iter().map(|features| unit(features)).collect();
+    dev.iter()
+        .map(|photo| {
+            let photo = unit(photo);
+            let cosines: Vec<f32> = train.iter().map(|other| dot(&photo, other)).collect();
+            let mut order: Vec<usize> = (0..train.len()).collect();
+            order.sort_by(|&a, &b| cosines[b].total_cmp(&cosines[a]));
+            order.truncate(num_neighbors);
+            order
+        })
+        .collect()
+}
+
+/// `features` scaled to length 1; all zeros stay.
+fn unit(features: &[f32]) -> Vec<f32> {
+    let length = dot(features, features).sqrt().max(f32::MIN_POSITIVE);
+    features.iter().map(|feature| feature / length).collect()
+}
+
+fn dot(left: &[f32], right: &[f32]) -> f32 {
+    /// Sums kept apart, so that the compiler may use vector instructions.
+    const LANES: usize = 8;
+    assert_eq!(left.len(), right.len(), "feature vectors differ in length");
+    let mut sums = [0.0; LANES];
+    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
+    let rest = left_chunks.remainder().iter().zip(right_chunks.remainder());
+    let rest: f32 = rest.map(|(left, right)| left * right).sum();
+    for (left, right) in left_chunks.zip(right_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += left[lane] * right[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captions(photos: &[&[&str]]) -> Vec<Vec<String>> {
+        photos.iter().map(|photo| photo.iter().map(|text| (*text).to_owned()).collect()).collect()
+    }
+
+    #[test]
+    fn dot_covers_every_lane_and_the_rest() {
+        for len in 0..20_u8 {
+            let left: Vec<f32> = (0..len).map(f32::from).collect();
+            let expected: f32 = left.iter().map(|value| value * 2.0).sum();
+            assert_eq!(dot(&left, &vec![2.0; left.len()]), expected);
+        }
+    }
+
+    #[test]
+    fn most_frequent_caption_is_given_to_every_photo() {
+        let train = captions(&[&["two dogs", "a dog"], &["a dog", "two dogs"], &["a cat"]]);
+        assert_eq!(most_frequent_caption(&train, 3), ["a dog"; 3], "the first in the alphabet");
+    }
+
+    #[test]
+    fn nearest_is_by_direction_not_by_length() {
+        let features = [vec![1.0, 0.1], vec![0.1, 1.0], vec![0.0, 0.0]];
+        let captions = captions(&[&["a beach", "the sea"], &["a forest"], &["nothing"]]);
+        let train = CaptionedPhotos { features: &features, captions: &captions };
+        let dev = [vec![0.0, 0.5], vec![90.0, 10.0]];
+        assert_eq!(nearest_caption(train, &dev), ["a forest", "a beach"]);
+        assert_eq!(nearest_photos(train, &dev, 9)[0], [1, 0, 2], "no more than there are");
+    }
+
+    #[test]
+    fn consensus_outvotes_the_nearest_photo() {
+        let features = [vec![1.0, 0.0], vec![0.9, 0.1], vec![0.8, 0.2], vec![-1.0, 0.0]];
+        let captions = captions(&[
+            &["a red balloon rises", "my birthday party"],
+            &["a dog runs on the beach", "one wet dog"],
+            &["a brown dog runs on the beach", "a dog runs along the sea"],
+            &["a tall tower", "a tower at night"],
+        ]);
+        let train = CaptionedPhotos { features: &features, captions: &captions };
+        let dev = [vec![1.0, 0.0]];
+        assert_eq!(nearest_caption(train, &dev), ["a red balloon rises"]);
+        assert_eq!(consensus_caption(train, &dev, 3), ["a dog runs on the beach"]);
+        assert_eq!(consensus_caption(train, &dev, 1), ["a red balloon rises"], "equals: the first");
+    }
+
+    #[test]
+    fn lone_caption_is_its_own_consensus() {
+        let features = [vec![1.0]];
+        let captions = captions(&[&["a dog"]]);
+        let train = CaptionedPhotos { features: &features, captions: &captions };
+        assert_eq!(consensus_caption(train, &[vec![2.0]], 40), ["a dog"]);
+    }
+}

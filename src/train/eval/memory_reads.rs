@@ -1,0 +1,198 @@
+//! What the memory memory_reads, early and late in training: the paper's figure 2 for this model. Photos are
+//! stored with a caption each and read with their mirrored views.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+
+use crate::model::unit_rows;
+use crate::train::data::photo_set::{PhotoSet, Split};
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs};
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
+use crate::train::objective::features::features;
+
+type AnyError = Box<dyn std::error::Error>;
+/// `[photos][slots]`
+type Map = Vec<Vec<f32>>;
+
+/// Photos that are stored.
+const PHOTOS: usize = 40;
+/// Side of a cell in the picture, and of its margins.
+const CELL: f32 = 7.0;
+const MARGIN: f32 = 28.0;
+
+/// What the memory of one model memory_reads.
+#[derive(Debug, Serialize)]
+pub struct MemoryReads {
+    /// Whose it is.
+    pub name: String,
+    /// Weight of each slot for each photo: READ.
+    #[serde(skip)]
+    pub weights: Map,
+    /// Cosine of what is returned for a photo and what is stored in each slot, both without the slots' mean.
+    #[serde(skip)]
+    pub cosines: Map,
+    /// Mean weight of a photo's own slot.
+    pub own_weight: f32,
+    /// Mean cosine of what is returned and what is stored in the photo's own slot.
+    pub own_cosine: f32,
+    /// Root mean square of the cosines to the other slots.
+    pub other_cosine: f32,
+    /// What the answer does to each decoder layer: root mean square of `g gamma` and `g delta`.
+    pub modulations: Vec<f32>,
+}
+
+/// Prints what the memories of some models answer as JSON and draws it, a model above the other.
+pub fn draw_memory_reads(
+    inputs: &Inputs,
+    models: &[ModelSource<'_>],
+    svg: &Path,
+) -> Result<(), AnyError> {
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
+    let mut seen = Vec::new();
+    for source in models {
+        let (evaluated, stem) = source.load(inputs, &sha)?;
+        let views = [View::Original, View::Mirrored];
+        let set = (PhotoSet::flickr8k(), Split::Dev);
+        let photos = load(&inputs.data, &inputs.out, &stem, set, &views, &tokenizer)?;
+        let photos = photos.into_iter().map(|(_, sample)| sample).take(PHOTOS);
+        let (views, captions): (Vec<_>, Vec<_>) =
+            photos.map(|s| (s.views, s.captions[0].tokens.clone())).unzip();
+        let of = |view: usize| views.iter().map(|views| views[view].clone()).collect::<Vec<_>>();
+        let channels = evaluated.model.config().stem.output_channels();
+        let [stored, shown] =
+            [0, 1].map(|view| features(&of(view), channels, evaluated.stem_scale));
+        seen.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
+    }
+    println!("{}", serde_json::to_string_pretty(&seen)?);
+    std::fs::write(svg, draw(&seen))?;
+    Ok(())
+}
+
+/// Stores photos with captions and reads with other views of them; both `[photos * patches, channels]`.
+fn memory_reads(
+    name: String,
+    evaluated: &EvaluatedModel,
+    stored: &Tensor,
+    shown: &Tensor,
+    captions: &[Vec<u32>],
+) -> candle_core::Result<MemoryReads> {
+    let (model, count) = (&evaluated.model, captions.len());
+    let table = model.table()?;
+    let fused =
+        model.fuse_photos(&table, &model.vision().forward(stored)?, &vec![Vec::new(); count])?;
+    let texts: Vec<&[u32]> = captions.iter().map(Vec::as_slice).collect();
+    let vectors = model.caption_vectors(&model.encode_texts(&table, &texts)?)?;
+    let values = model.episode_values(&fused.episodes, &vectors)?;
+    let mask = Tensor::zeros((count, count), DType::F32, &Device::Cpu)?;
+    let (queries, keys) = (model.photo_keys(shown)?, model.photo_keys(stored)?);
+    let (weights, context) = model.read_slots(&queries, &keys, &values, &mask)?;
+    let weights: Map = weights.to_vec2::<f32>()?.into_iter().map(|row| row[1..].to_vec()).collect();
+    // What all episodes have in common tells none from another.
+    let common = values.mean_keepdim(0)?;
+    let own = |rows: &Tensor| unit_rows(&rows.broadcast_sub(&common)?);
+    let cosines = own(&context)?.matmul(&own(&values)?.t()?)?.to_vec2::<f32>()?;
+    let on_diagonal = |map: &Map| (0..count).map(|at| map[at][at]).sum::<f32>() / count as f32;
+    let squares = |map: &Map| map.iter().flatten().map(|value| value * value).sum::<f32>();
+    let own_squares = (0..count).map(|at| cosines[at][at].powi(2)).sum::<f32>();
+    let (own_weight, own_cosine) = (on_diagonal(&weights), on_diagonal(&cosines));
+    let others = (count * (count - 1)) as f32;
+    Ok(MemoryReads {
+        name,
+        own_weight,
+        own_cosine,
+        other_cosine: ((squares(&cosines) - own_squares) / others).sqrt(),
+        modulations: model.modulations(&context)?,
+        weights,
+        cosines,
+    })
+}
+
+/// An SVG picture: for each model the weights of READ and the cosines of its memory_reads, slots to the right,
+/// photos downwards; white is 0, dark is 1.
+fn draw(seen: &[MemoryReads]) -> String {
+    let side = seen.first().map_or(0, |one| one.weights.len()) as f32 * CELL;
+    let (width, row) = (3.0 * MARGIN + 2.0 * side, side + 2.0 * MARGIN);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {}\" font-family=\"sans-serif\" \
+         font-size=\"12\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+        row * seen.len() as f32
+    );
+    for (number, one) in seen.iter().enumerate() {
+        let top = row * number as f32 + MARGIN;
+        let maps = [("weights of READ", &one.weights), ("cosine of answer and slot", &one.cosines)];
+        for (place, (title, map)) in maps.into_iter().enumerate() {
+            let left = MARGIN + place as f32 * (side + MARGIN);
+            let name = &one.name;
+            let text = top - 8.0;
+            write!(svg, "<text x=\"{left}\" y=\"{text}\">{name}: {title}</text>")
+                .expect("a string takes any text");
+            write!(
+                svg,
+                "<rect x=\"{left}\" y=\"{top}\" width=\"{side}\" height=\"{side}\" fill=\"none\" stroke=\"#999\"/>"
+            )
+            .expect("a string takes any text");
+            for (y, values) in map.iter().enumerate() {
+                for (x, value) in values.iter().enumerate() {
+                    #[allow(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "0 to 15"
+                    )]
+                    let shade = (15.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
+                    if shade == 15 {
+                        continue;
+                    }
+                    write!(
+                        svg,
+                        "<path fill=\"#{shade:x}{shade:x}{shade:x}\" d=\"M{:.0} {:.0}h{CELL}v{CELL}h-{CELL}z\"/>",
+                        left + x as f32 * CELL,
+                        top + y as f32 * CELL,
+                    )
+                    .expect("a string takes any text");
+                }
+            }
+            svg.push('\n');
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::model::BitMar;
+    use crate::random::Random;
+    use crate::train::objective::ablation::Ablation;
+
+    #[test]
+    fn photos_that_come_back_read_their_own_slots() {
+        let config = Config::tiny();
+        let mut random = Random::new(3);
+        let (patches, channels) = (config.num_patches(), config.stem.output_channels());
+        let captions = vec![vec![300, 301], vec![302, 303, 304], vec![305]];
+        let rows = captions.len() * patches;
+        let stored: Vec<f32> = (0..rows * channels).map(|_| random.normal()).collect();
+        let stored = Tensor::from_vec(stored, (rows, channels), &Device::Cpu).unwrap();
+        let model = BitMar::new(&Ablation::Nothing.weights(4), &config).unwrap();
+        let evaluated = EvaluatedModel { model, stem_scale: 1.0, ablation: Ablation::Nothing };
+        let seen = memory_reads("x".into(), &evaluated, &stored, &stored, &captions).unwrap();
+        assert!(seen.own_weight > 0.99 && seen.own_cosine > 0.99, "{seen:?}");
+        assert!(seen.other_cosine < 0.9, "{seen:?}");
+        // The gates start closed.
+        assert_eq!(seen.modulations, vec![0.0; config.decoder_layers]);
+        let other = stored.neg().unwrap();
+        let seen = memory_reads("x".into(), &evaluated, &stored, &other, &captions).unwrap();
+        assert!(seen.own_weight < 0.01, "{seen:?}");
+        let svg = draw(&[seen]);
+        assert!(svg.ends_with("</svg>\n") && svg.contains("x: weights of READ"), "{svg}");
+    }
+}

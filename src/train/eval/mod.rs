@@ -1,0 +1,8 @@
+//! Scores of models, and pictures of what they do.
+
+pub mod baselines;
+pub mod captions;
+pub mod curves;
+pub mod memory;
+pub mod memory_reads;
+pub mod probe;

@@ -1,0 +1,191 @@
+//! Parts of the method that a run can do without, to see what they are worth.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use candle_core::{Result, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::packed_model;
+use crate::config::Config;
+use crate::generate::Length;
+use crate::model::BitMar;
+use crate::train::data::sample::CaptionTokens;
+use crate::train::objective::batch::BatchOptions;
+use crate::weights::{ModelError, Weights};
+
+/// What a run does without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ablation {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Ternary weights and int8 activations: the float twin. Its token table is int8 as in the model.
+    Ternary,
+    /// Patches: every patch is the mean of the photo's patches.
+    Patches,
+    /// Length tokens: every caption starts as a medium one.
+    Lengths,
+    /// The alignment loss.
+    Alignment,
+    /// The memory's consistency loss.
+    Consistency,
+    /// Episodes: the memory is empty in training.
+    Memory,
+    /// The decoder's modulation by what the memory returns.
+    Conditioning,
+    /// The modality-balance controller.
+    Balance,
+}
+
+impl FromStr for Ablation {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let value = serde_json::Value::String(name.to_owned());
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+}
+
+impl Ablation {
+    /// Fresh variables of the model.
+    pub fn weights(self, seed: u64) -> Weights {
+        match self {
+            Self::Ternary => Weights::fresh_float(seed),
+            _ => Weights::fresh(seed),
+        }
+    }
+
+    /// The model of these variables as it is shipped, if it is like that that it writes captions: the float
+    /// twin's weights are no codes.
+    pub(crate) fn packed(
+        self,
+        variables: &BTreeMap<String, Var>,
+        config: &Config,
+    ) -> std::result::Result<Option<BitMar>, ModelError> {
+        match self {
+            Self::Ternary => Ok(None),
+            _ => packed_model(variables, config).map(Some),
+        }
+    }
+
+    /// How workers are put together.
+    pub fn batch_options(self) -> BatchOptions {
+        let options = BatchOptions::default();
+        match self {
+            Self::Memory => BatchOptions { empty_memory: 1.0, ..options },
+            _ => options,
+        }
+    }
+
+    /// What the model sees of stem features, `[photos * patches, channels]`.
+    pub fn seen(self, features: Tensor, patches: usize) -> Result<Tensor> {
+        if self != Self::Patches {
+            return Ok(features);
+        }
+        let (rows, channels) = features.dims2()?;
+        let photos = features.reshape((rows / patches, patches, channels))?;
+        photos.mean_keepdim(1)?.broadcast_as(photos.shape())?.reshape((rows, channels))
+    }
+
+    /// The start token of a caption.
+    pub fn start(self, caption: &CaptionTokens) -> u32 {
+        match self {
+            Self::Lengths => Length::default().start_token(),
+            _ => caption.start,
+        }
+    }
+
+    /// The factors of the losses of alignment and of the memory's consistency.
+    pub fn loss_factors(self) -> (f64, f64) {
+        (f64::from(self != Self::Alignment), f64::from(self != Self::Consistency))
+    }
+
+    /// Sets what is never to be used to 0.
+    pub fn silence(self, variables: &BTreeMap<String, Var>) -> Result<()> {
+        let mut silent = variables.iter().filter(|(name, _)| self.freezes(name));
+        silent.try_for_each(|(_, variable)| variable.set(&variable.zeros_like()?))
+    }
+
+    /// Whether a variable stays as it is.
+    pub fn freezes(self, name: &str) -> bool {
+        // A closed gate is a modulation that changes nothing.
+        self == Self::Conditioning && name.starts_with("decoder.") && name.ends_with(".gate")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::model::PlacedText;
+    use crate::random::Random;
+
+    #[test]
+    fn names_are_those_of_the_command_line() {
+        assert_eq!("patches".parse(), Ok(Ablation::Patches));
+        assert!("patch".parse::<Ablation>().is_err());
+    }
+
+    #[test]
+    fn without_patches_every_patch_is_the_photos_mean() {
+        let rows =
+            Tensor::new(&[[1f32, 0.0], [3.0, 2.0], [5.0, 5.0], [5.0, 7.0]], &Device::Cpu).unwrap();
+        let seen = Ablation::Patches.seen(rows.clone(), 2).unwrap();
+        let means = [[2.0, 1.0], [2.0, 1.0], [5.0, 6.0], [5.0, 6.0]];
+        assert_eq!(seen.to_vec2::<f32>().unwrap(), means);
+        let all = Ablation::Nothing.seen(rows.clone(), 2).unwrap();
+        assert_eq!(all.to_vec2::<f32>().unwrap(), rows.to_vec2::<f32>().unwrap());
+    }
+
+    #[test]
+    fn without_conditioning_the_gates_are_closed_and_stay_so() {
+        let weights = Ablation::Conditioning.weights(1);
+        BitMar::new(&weights, &Config::tiny()).unwrap();
+        let variables = weights.variables();
+        let gates: Vec<&String> =
+            variables.keys().filter(|name| Ablation::Conditioning.freezes(name)).collect();
+        assert_eq!(gates.len(), Config::tiny().decoder_layers);
+        assert!(variables.keys().all(|name| !Ablation::Nothing.freezes(name)));
+        let gate = &variables[gates[0]];
+        gate.set(&gate.ones_like().unwrap()).unwrap();
+        Ablation::Conditioning.silence(&variables).unwrap();
+        assert_eq!(gate.to_vec1::<f32>().unwrap(), [0.0]);
+    }
+
+    /// Both ways through the float twin agree, and neither is that of the ternary model of the same latents.
+    #[test]
+    fn the_float_twin_decodes_as_it_is_trained() {
+        let config = Config::tiny();
+        let mut random = Random::new(5);
+        let features: Vec<f32> = (0..config.num_patches() * config.stem.output_channels())
+            .map(|_| random.normal())
+            .collect();
+        let start = Length::default().start_token();
+        let logits = [Ablation::Ternary, Ablation::Nothing].map(|ablation| {
+            let model = BitMar::new(&ablation.weights(2), &config).unwrap();
+            let fused = model.fuse(&model.encode_photo(&features).unwrap(), &[]).unwrap();
+            let context = model.read_parameters().unwrap().null_value;
+            let state = model.prefill(&fused, &[], &context).unwrap();
+            let stepped = model.step(&mut [state], &[start]).unwrap().remove(0);
+            let encoded = model.encode_photo(&features).unwrap();
+            let table = model.table().unwrap();
+            let fused = model.fuse_photos(&table, &encoded, &[Vec::new()]).unwrap();
+            let text = [PlacedText { photo: 0, tokens: vec![start] }];
+            let context = model.null_context(1).unwrap();
+            let whole = model.decode_captions(&table, &fused, &[], &text, &context).unwrap();
+            (stepped, whole.to_vec2::<f32>().unwrap().remove(0))
+        });
+        let distance = |a: &[f32], b: &[f32]| {
+            let squares =
+                |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+            squares(&mut a.iter().zip(b).map(|(a, b)| a - b)) / squares(&mut b.iter().copied())
+        };
+        let [(stepped, whole), (_, ternary)] = &logits;
+        assert!(distance(stepped, whole) < 1e-3, "{}", distance(stepped, whole));
+        assert!(distance(ternary, whole) > 1e-2, "{}", distance(ternary, whole));
+    }
+}

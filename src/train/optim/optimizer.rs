@@ -1,0 +1,168 @@
+//! One update of all variables: Muon for the matrices of BitLinear layers, AdamW (Loshchilov and Hutter 2019)
+//! for everything else.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor, Var};
+
+use crate::train::optim::code_flips::TERNARY;
+use crate::train::optim::muon::muon_step;
+use crate::train::parallel;
+
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.95;
+const EPSILON: f32 = 1e-8;
+/// Gradients are scaled down to this global norm.
+const CLIP: f32 = 1.0;
+/// Rates of Muon's matrices and of the token table over that of the other variables. A token's row has a
+/// gradient worth following only when the token occurs.
+const MATRIX_RATE: f32 = 3.0;
+const TABLE_RATE: f32 = 4.0;
+
+/// First and second moments of a variable; Muon has no second.
+pub type Moments = (Vec<f32>, Vec<f32>);
+
+/// Moments of every variable, and the steps they have seen.
+#[derive(Debug, Default)]
+pub struct Optimizer {
+    /// Moments by variable name.
+    pub moments: BTreeMap<String, Moments>,
+    /// Updates so far.
+    pub step: i32,
+}
+
+/// What the update of one variable needs.
+struct Update<'a> {
+    name: &'a str,
+    variable: &'a Var,
+    gradient: &'a [f32],
+    moments: Moments,
+}
+
+/// The numbers of one step that all variables share.
+#[derive(Clone, Copy)]
+struct Rates {
+    learning_rate: f32,
+    weight_decay: f32,
+    clip: f32,
+    step: i32,
+}
+
+impl Optimizer {
+    /// Updates every variable that has a gradient and whose name `is_frozen` denies, on all cores. Weight
+    /// decay is decoupled and touches matrices only. Returns the gradients' norm before clipping.
+    pub fn update(
+        &mut self,
+        variables: &BTreeMap<String, Var>,
+        gradients: &BTreeMap<String, Vec<f32>>,
+        learning_rate: f32,
+        weight_decay: f32,
+        is_frozen: impl Fn(&str) -> bool,
+    ) -> Result<f32> {
+        let norm = global_norm(gradients.values());
+        self.step += 1;
+        let clip = if norm > CLIP { CLIP / norm } else { 1.0 };
+        let rates = Rates { learning_rate, weight_decay, clip, step: self.step };
+        let mut updates: Vec<Update<'_>> = gradients
+            .iter()
+            .filter(|(name, _)| !is_frozen(name))
+            .filter_map(|(name, gradient)| {
+                let variable = variables.get(name)?;
+                let moments = self.moments.remove(name).unwrap_or_default();
+                Some(Update { name, variable, gradient, moments })
+            })
+            .collect();
+        // From the largest on, so that the cores finish together.
+        updates.sort_by_key(|update| std::cmp::Reverse(update.gradient.len()));
+        let done: Result<Vec<Update<'_>>> =
+            parallel::map(updates, |mut update| update.apply(rates).map(|()| update));
+        for update in done? {
+            self.moments.insert(update.name.to_owned(), update.moments);
+        }
+        Ok(norm)
+    }
+}
+
+impl Update<'_> {
+    fn apply(&mut self, rates: Rates) -> Result<()> {
+        let mut values = self.variable.flatten_all()?.to_vec1::<f32>()?;
+        let gradient: Vec<f32> = self.gradient.iter().map(|g| g * rates.clip).collect();
+        match self.variable.dims() {
+            &[rows, columns] if self.name.ends_with(TERNARY) => {
+                let rate = MATRIX_RATE * rates.learning_rate;
+                let momentum = &mut self.moments.0;
+                momentum.resize(values.len(), 0.0);
+                let step = muon_step(&gradient, momentum, rows, columns);
+                for (value, step) in values.iter_mut().zip(step) {
+                    *value -= rate * (step + rates.weight_decay * *value);
+                }
+            }
+            dims => {
+                let weight_decay = if dims.len() == 2 { rates.weight_decay } else { 0.0 };
+                let factor = if self.name == "embedding.weight" { TABLE_RATE } else { 1.0 };
+                let learning_rate = factor * rates.learning_rate;
+                let rates = Rates { learning_rate, weight_decay, ..rates };
+                adamw_step(&mut values, &gradient, &mut self.moments, rates);
+            }
+        }
+        self.variable.set(&Tensor::from_vec(values, self.variable.shape(), &Device::Cpu)?)
+    }
+}
+
+fn adamw_step(
+    values: &mut [f32],
+    gradient: &[f32],
+    (first, second): &mut Moments,
+    Rates { learning_rate, weight_decay, step, .. }: Rates,
+) {
+    first.resize(values.len(), 0.0);
+    second.resize(values.len(), 0.0);
+    let (correction1, correction2) = (1.0 - BETA1.powi(step), 1.0 - BETA2.powi(step));
+    let moments = first.iter_mut().zip(second.iter_mut());
+    for ((value, gradient), (m, v)) in values.iter_mut().zip(gradient).zip(moments) {
+        *m += (1.0 - BETA1) * (gradient - *m);
+        *v += (1.0 - BETA2) * (gradient * gradient - *v);
+        let update = (*m / correction1) / ((*v / correction2).sqrt() + EPSILON);
+        *value -= learning_rate * (update + weight_decay * *value);
+    }
+}
+
+/// Euclidean norm of all gradients together.
+pub fn global_norm<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>) -> f32 {
+    let squares = gradients.map(|g| g.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>());
+    let norm = squares.sum::<f64>().sqrt();
+    #[allow(clippy::cast_possible_truncation, reason = "f32 is the precision of everything here")]
+    {
+        norm as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_moves_by_the_learning_rate_against_the_gradient() {
+        let var = Var::from_vec(vec![1.0f32, -1.0], 2, &Device::Cpu).expect("two numbers");
+        let variables = BTreeMap::from([("x".to_owned(), var)]);
+        let gradients = BTreeMap::from([("x".to_owned(), vec![0.3f32, -0.4])]);
+        let mut optimizer = Optimizer::default();
+        let norm =
+            optimizer.update(&variables, &gradients, 0.01, 0.1, |_| false).expect("same shapes");
+        assert!((norm - 0.5).abs() < 1e-6);
+        let values = variables["x"].to_vec1::<f32>().expect("a vector");
+        assert!((values[0] - 0.99).abs() < 1e-5 && (values[1] + 0.99).abs() < 1e-5, "{values:?}");
+    }
+
+    #[test]
+    fn a_frozen_variable_stays() {
+        let var = Var::from_vec(vec![1.0f32], 1, &Device::Cpu).expect("one number");
+        let variables = BTreeMap::from([("vision.x".to_owned(), var)]);
+        let gradients = BTreeMap::from([("vision.x".to_owned(), vec![1.0f32])]);
+        let mut optimizer = Optimizer::default();
+        optimizer
+            .update(&variables, &gradients, 0.1, 0.0, |n| n.starts_with("vision."))
+            .expect("same shapes");
+        assert_eq!(variables["vision.x"].to_vec1::<f32>().expect("a vector"), [1.0]);
+    }
+}

@@ -1,0 +1,88 @@
+//! The frozen int8 stem of a run: quantised once from Lite0's float weights, then kept in a file.
+
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::preprocess;
+use crate::stem::{Stem, StemConfig, StemError, StemTensor};
+use crate::train::data::archive::load_index;
+use crate::train::data::archive::PhotoArchive;
+use crate::train::data::cache::write_beside;
+use crate::train::data::photo_set::{PhotoSet, Split};
+use crate::train::teacher::efficientnet::EfficientNet;
+use crate::train::teacher::stem_quantization::build_stem;
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Every 30th training photo, about 200, calibrates the stem's activations.
+const CALIBRATION_STRIDE: usize = 30;
+
+/// The stem of `config` from the folder `cache`, or built from the weights and photos in `data`.
+pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyError> {
+    let file = cache.join(format!("stem-{}-{}.safetensors", config.num_blocks, config.input_size));
+    if let Ok(bytes) = std::fs::read(&file) {
+        return read(&bytes, config);
+    }
+    let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
+    let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
+    let mut calibration = Vec::new();
+    let train =
+        load_index(data, PhotoSet::flickr8k())?.into_iter().filter(|p| p.split == Split::Train);
+    for photo in train.step_by(CALIBRATION_STRIDE) {
+        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
+        calibration.push(preprocess::to_pixels(&photo, config.input_size));
+    }
+    let stem = build_stem(&lite0, config, calibration.into_iter());
+    write_beside(&file, &write(&stem)?)?;
+    Ok(stem)
+}
+
+fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
+    let tensors: Vec<_> = stem
+        .tensors()
+        .into_iter()
+        .map(|(name, shape, tensor)| {
+            let (dtype, bytes): (_, Vec<u8>) = match tensor {
+                StemTensor::I8(v) => (Dtype::I8, v.iter().map(|v| v.to_le_bytes()[0]).collect()),
+                StemTensor::F32(v) => {
+                    (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect())
+                }
+            };
+            (name, dtype, shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?))
+    });
+    let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+    Ok(safetensors::serialize(views, None)?)
+}
+
+fn read(bytes: &[u8], config: &StemConfig) -> Result<Stem, AnyError> {
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let mut get = |name: &str, _: &[usize]| -> Result<StemTensor, CacheError> {
+        let view = tensors.tensor(name)?;
+        Ok(match view.dtype() {
+            Dtype::I8 => {
+                StemTensor::I8(view.data().iter().map(|&b| i8::from_le_bytes([b])).collect())
+            }
+            _ => StemTensor::F32(
+                view.data()
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes(b.try_into().expect("chunks of four bytes")))
+                    .collect(),
+            ),
+        })
+    };
+    Ok(Stem::from_tensors(config, &mut get)?)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CacheError {
+    #[error(transparent)]
+    Container(#[from] safetensors::SafeTensorError),
+    #[error(transparent)]
+    Stem(#[from] StemError),
+}

@@ -1,0 +1,304 @@
+//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::Var;
+use serde::{Deserialize, Serialize};
+
+use super::log::Log;
+use crate::nn::dropout::with_dropout;
+use crate::random::Random;
+use crate::train::objective::ablation::Ablation;
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
+use crate::train::optim::code_flips::CodeWatch;
+use crate::train::optim::optimizer::{global_norm, Optimizer};
+use crate::train::parallel;
+use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
+/// loses what is then won back; that is no encoder running ahead.
+const SETTLED: f32 = 0.1;
+
+/// Gradients by variable name.
+pub type Gradients = BTreeMap<String, Vec<f32>>;
+
+/// How a run is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Updates in all.
+    pub steps: usize,
+    /// Examples a core works on in a step.
+    #[serde(rename = "examples_per_shard")]
+    pub batch_size_per_worker: usize,
+    /// Cores, one graph each.
+    #[serde(rename = "shards")]
+    pub workers: usize,
+    /// Highest learning rate.
+    pub learning_rate: f32,
+    /// Share of what the blocks add that is left out.
+    #[serde(default)]
+    pub dropout: f32,
+    /// What the run does without.
+    #[serde(default)]
+    pub ablation: Ablation,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// A run: the optimiser and everything else that a checkpoint holds beside the variables.
+pub struct Run {
+    pub(super) variables: BTreeMap<String, Var>,
+    pub(super) optimizer: Optimizer,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) options: RunOptions,
+    step: usize,
+    pub(super) updates: i32,
+    random: Random,
+    pools: Vec<Pool>,
+    balance: ModalityBalance,
+    intervention: Intervention,
+}
+
+/// A random order of examples, and how far it is used up.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Pool {
+    order: Vec<usize>,
+    position: usize,
+}
+
+impl Run {
+    /// A fresh run over `variables`.
+    ///
+    /// # Errors
+    ///
+    /// If a variable cannot be set.
+    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
+        options.ablation.silence(&variables)?;
+        let state = State {
+            step: 0,
+            updates: 0,
+            random: Random::new(options.seed),
+            pools: Vec::new(),
+            balance: ModalityBalance::new(),
+            intervention: Intervention::NONE,
+            options,
+        };
+        Ok(Self { variables, optimizer: Optimizer::default(), state })
+    }
+
+    /// Updates done.
+    pub fn step(&self) -> usize {
+        self.state.step
+    }
+
+    /// The modality balance and its interventions so far.
+    pub fn balance(&self) -> &ModalityBalance {
+        &self.state.balance
+    }
+
+    /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
+    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+        const STEPS_PER_LINE: usize = 25;
+        const STEPS_PER_LOOK: usize = 100;
+        let mut saved = Instant::now();
+        let mut log = Log::new();
+        let mut codes = CodeWatch::default();
+        while self.state.step < self.state.options.steps {
+            let rate = self.learning_rate();
+            let (measures, norm) = self.update(objective)?;
+            log.add(&measures, norm);
+            let step = self.state.step;
+            if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
+                log.print(&self.state.options, step, rate);
+            }
+            if step.is_multiple_of(STEPS_PER_LOOK) {
+                if let Some(change) = codes.look(&self.variables)? {
+                    let flips =
+                        change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
+                    eprintln!(
+                        "step {step}/{} zeros {:.4}{flips}",
+                        self.state.options.steps, change.zeros
+                    );
+                }
+            }
+            if saved.elapsed().as_secs() > 240 {
+                self.save(file)?;
+                saved = Instant::now();
+            }
+        }
+        self.save(file)
+    }
+
+    /// One step: draws, differentiates on every core, updates.
+    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
+        let batches = self.draw(objective);
+        let alignment_factor = self.state.intervention.alignment_factor;
+        let context = StepContext { progress: self.progress(), alignment_factor };
+        let dropout = self.state.options.dropout;
+        let (gradients, measures) =
+            differentiate(objective, &self.variables, &batches, dropout, context)?;
+        let frozen = match self.state.intervention.frozen {
+            Some(Modality::Vision) => Some("vision."),
+            Some(Modality::Text) => Some("text."),
+            None => None,
+        };
+        let ablation = self.state.options.ablation;
+        let watches = self.progress() >= SETTLED && ablation != Ablation::Balance;
+        if let Some(&signal) = measures.get(SIGNAL).filter(|_| watches) {
+            let norm_of = |prefix: &str| {
+                global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
+            };
+            let norms = (norm_of("vision."), norm_of("text."));
+            let step = u64::try_from(self.state.step)?;
+            self.state.intervention = self.state.balance.observe(step, signal, norms.0, norms.1);
+        }
+        let (rate, decay) = (self.learning_rate(), self.weight_decay());
+        let is_frozen = |name: &str| {
+            frozen.is_some_and(|prefix| name.starts_with(prefix)) || ablation.freezes(name)
+        };
+        let norm = self.optimizer.update(&self.variables, &gradients, rate, decay, is_frozen)?;
+        self.state.step += 1;
+        Ok((measures, norm))
+    }
+
+    /// A batch a core, each with the seed of its dropout.
+    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Batch, u64)> {
+        let sizes = objective.pools();
+        self.state.pools.resize_with(sizes.len(), Pool::default);
+        let RunOptions { workers, batch_size_per_worker, .. } = self.state.options;
+        let State { pools, random, .. } = &mut self.state;
+        (0..workers)
+            .map(|_| {
+                let examples: Vec<(usize, usize)> = (0..batch_size_per_worker)
+                    .map(|_| {
+                        let pool = choose(&sizes, random);
+                        (pool, pools[pool].next(sizes[pool].0, random))
+                    })
+                    .collect();
+                (objective.batch(&examples, random), random.next_u64())
+            })
+            .collect()
+    }
+
+    /// Share of the run that is behind us.
+    fn progress(&self) -> f32 {
+        self.state.step as f32 / self.state.options.steps.max(1) as f32
+    }
+
+    /// Warm-up over 2 % of the steps, then cosine to 2 %.
+    fn learning_rate(&self) -> f32 {
+        let (progress, warm_up) = (self.progress(), 0.02);
+        let factor = if progress < warm_up {
+            (progress / warm_up).max(0.02)
+        } else {
+            let along = (progress - warm_up) / (1.0 - warm_up);
+            0.02 + 0.49 * (1.0 + (std::f32::consts::PI * along).cos())
+        };
+        self.state.options.learning_rate * factor
+    }
+
+    /// 0.1 in the first half, where latent weights settle; then none, so that they can cross over.
+    fn weight_decay(&self) -> f32 {
+        if self.progress() < 0.5 {
+            0.1
+        } else {
+            0.0
+        }
+    }
+}
+
+/// The mean gradient over the batches, each on a core of its own, and the means of their measures.
+pub(crate) fn differentiate<O: Objective>(
+    objective: &O,
+    variables: &BTreeMap<String, Var>,
+    batches: &[(O::Batch, u64)],
+    dropout: f32,
+    context: StepContext,
+) -> candle_core::Result<(Gradients, Measures)> {
+    let results: Vec<candle_core::Result<(Gradients, Measures)>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = batches
+            .iter()
+            .map(|(batch, seed)| {
+                scope.spawn(move || {
+                    let loss = || objective.loss(batch, context);
+                    let (loss, measures) = with_dropout(dropout, *seed, loss)?;
+                    Ok((by_name(variables, &loss.backward()?)?, measures))
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect()
+    });
+    let share = 1.0 / batches.len() as f32;
+    let (mut total, mut mean) = (BTreeMap::<String, Vec<Vec<f32>>>::new(), Measures::new());
+    for result in results {
+        let (gradients, measures) = result?;
+        for (name, gradient) in gradients {
+            total.entry(name).or_default().push(gradient);
+        }
+        for (name, value) in measures {
+            *mean.entry(name).or_default() += share * value;
+        }
+    }
+    let total: Vec<(String, Vec<Vec<f32>>)> = total.into_iter().collect();
+    let total: Vec<(String, Vec<f32>)> =
+        parallel::map(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
+            let mut gradients = gradients.into_iter();
+            let mut sum = gradients.next().unwrap_or_default();
+            sum.iter_mut().for_each(|sum| *sum *= share);
+            for gradient in gradients {
+                sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+            }
+            (name, sum)
+        });
+    Ok((total.into_iter().collect(), mean))
+}
+
+fn by_name(
+    variables: &BTreeMap<String, Var>,
+    store: &candle_core::backprop::GradStore,
+) -> candle_core::Result<Gradients> {
+    let mut out = Gradients::new();
+    for (name, var) in variables {
+        if let Some(gradient) = store.get(var) {
+            out.insert(name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?);
+        }
+    }
+    Ok(out)
+}
+
+/// A pool by its share of draws.
+fn choose(pools: &[(usize, f32)], random: &mut Random) -> usize {
+    let total: f32 = pools.iter().map(|(_, share)| share).sum();
+    let mut left = random.uniform() * total;
+    for (pool, (_, share)) in pools.iter().enumerate() {
+        left -= share;
+        if left < 0.0 {
+            return pool;
+        }
+    }
+    pools.len() - 1
+}
+
+impl Pool {
+    /// The next of `count` examples; all of them come once before one comes again.
+    fn next(&mut self, count: usize, random: &mut Random) -> usize {
+        if self.position == self.order.len() {
+            self.order = (0..count).collect();
+            random.shuffle(&mut self.order);
+            self.position = 0;
+        }
+        self.position += 1;
+        self.order[self.position - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests;
