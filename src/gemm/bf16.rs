@@ -20,7 +20,7 @@ use std::arch::x86_64::{
 const TILE_ROWS: usize = 12;
 /// Columns of a tile: panels of the second factor are this wide, two registers.
 pub(super) const TILE_COLS: usize = 32;
-/// Panels are filled up with zeros to a multiple of so many pairs of terms, as `amx` wants them.
+/// Panels are padded with zeros to a multiple of this many pairs of terms, as `amx` needs.
 const PAIRS_MULTIPLE: usize = 16;
 /// Pairs of terms summed at a stretch: a panel of the second factor is then 16 kB and stays in L1.
 const PAIRS: usize = 128;
@@ -91,7 +91,7 @@ impl Panels {
         Self::of_terms(TILE_COLS, values, columns, |_, value| value)
     }
 
-    /// The second factor given as its transpose, `columns` rows of so many pairs of terms, both
+    /// The second factor given as its transpose, `columns` rows of pairs of terms, both
     /// multiples of 16.
     pub(super) fn of_pairs(rows: &[u32], columns: usize, pairs: usize) -> Self {
         const BLOCK: usize = 16;

@@ -15,7 +15,7 @@ use crate::weights::{Init, ModelError, Weights};
 
 /// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as remembering nothing.
 pub(crate) const SHARPNESS: f32 = 32.0;
-/// Cosine of two keys from which on they are rather of one photo than of two; see
+/// Cosine of two keys above which they are more likely of one photo than of two; see
 /// [`EpisodeProjections`].
 pub(crate) const SAME_PHOTO: f32 = 0.66;
 

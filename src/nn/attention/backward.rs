@@ -8,7 +8,7 @@ use crate::nn::fused::{with_values, Backward};
 use crate::nn::rotary::Rotations;
 use crate::nn::vector::dot;
 
-/// The second factor of a fast rounded product has a multiple of so many columns.
+/// The number of columns of the second factor must be a multiple of this for the fast rounded product.
 const PRODUCT_COLUMNS: usize = 32;
 
 impl Backward<3> for AttendOp {

@@ -17,7 +17,7 @@ use crate::train::text::normalize::normalize_caption;
 /// say.
 const PHOTO_CAPTION_WEIGHT: usize = 6;
 
-/// Every so many texts one is given as it was written, so that capitals get tokens too.
+/// One text in this many also keeps its original case, so that capitals get tokens too.
 const CASED_EVERY: usize = 20;
 
 /// Tokens of the shipped model; a multiple of 4, as every output dimension is.
