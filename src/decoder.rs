@@ -161,8 +161,8 @@ impl Decoder {
         Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
-    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l
-    /// delta_l`.
+    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and
+    /// `g_l delta_l`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
         let context = self.conditioning(context)?;

@@ -1,7 +1,7 @@
 #![allow(unsafe_code, reason = "tile instructions, which have no stable intrinsics")]
-//! Products in bfloat16 on AMX, the tile unit of server processors from Intel since 2023: `out = a
-//! . b` with f32 sums, for the trainer. It multiplies what [`bf16`](super::bf16) does, several
-//! times as fast.
+//! Products in bfloat16 on AMX, the tile unit of server processors from Intel since 2023:
+//! `out = a . b` with f32 sums, for the trainer. It multiplies what [`bf16`](super::bf16) does,
+//! several times as fast.
 //!
 //! A tile register has 16 rows of 64 bytes. `tdpbf16ps` adds to 16 x 16 sums the products of 16
 //! rows of 16 pairs of terms (first factor: rows as they are, a pair in one `u32`) with 16 pairs of

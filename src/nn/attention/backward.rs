@@ -8,7 +8,8 @@ use crate::nn::fused::{with_values, Backward};
 use crate::nn::rotary::Rotations;
 use crate::nn::vector::dot;
 
-/// The number of columns of the second factor must be a multiple of this for the fast rounded product.
+/// The number of columns of the second factor must be a multiple of this for the fast rounded
+/// product.
 const PRODUCT_COLUMNS: usize = 32;
 
 impl Backward<3> for AttendOp {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 /// The longest n-grams counted.
 const MAX_N: usize = 4;
 
-/// pycocoevalcap's guards against division by zero: a precision is `(correct + TINY) / (guessed +
-/// SMALL)`.
+/// pycocoevalcap's guards against division by zero: a precision is
+/// `(correct + TINY) / (guessed + SMALL)`.
 const TINY: f64 = 1e-15;
 const SMALL: f64 = 1e-9;
 
