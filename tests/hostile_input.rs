@@ -32,10 +32,13 @@ fn model_file(tokenizer_sha256: &str) -> Vec<u8> {
     let config = config();
     let mut get = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        Ok::<_, StemError>(match name.ends_with(".weight") {
-            true => StemTensor::I8(vec![3; count]),
-            false => StemTensor::F32(vec![0.02; count]),
-        })
+        let is_weight = name.ends_with(".weight");
+        let tensor = if is_weight {
+            StemTensor::I8(vec![3; count])
+        } else {
+            StemTensor::F32(vec![0.02; count])
+        };
+        Ok::<_, StemError>(tensor)
     };
     let stem = Stem::from_tensors(&config.stem, &mut get).unwrap();
     let weights = Weights::fresh(1);

@@ -75,9 +75,10 @@ impl Candle {
         let layer = |weights: &[i8]| {
             let weights: Vec<f32> = weights.iter().map(|&weight| f32::from(weight)).collect();
             let weights = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu)?;
-            match quantized {
-                true => QMatMul::from_qtensor(QTensor::quantize(&weights, GgmlDType::Q4_0)?),
-                false => Ok(QMatMul::Tensor(weights.to_dtype(DType::F32)?)),
+            if quantized {
+                QMatMul::from_qtensor(QTensor::quantize(&weights, GgmlDType::Q4_0)?)
+            } else {
+                Ok(QMatMul::Tensor(weights.to_dtype(DType::F32)?))
             }
         };
         let layers = weights.chunks_exact(outputs * inputs).map(layer);
