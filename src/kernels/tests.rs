@@ -320,7 +320,8 @@ mod properties {
         fn packing((rows, cols, weights, _) in ternary()) {
             let matrix = TernaryMatrix::from_weights(rows, cols, &weights);
             prop_assert_eq!(matrix.to_weights(), weights);
-            let again = TernaryMatrix::from_packed(rows, cols, &matrix.to_packed()).expect("packed");
+            let again = TernaryMatrix::from_packed(rows, cols, &matrix.to_packed());
+            let again = again.expect("packed");
             prop_assert_eq!(again.to_packed(), matrix.to_packed());
         }
     }
