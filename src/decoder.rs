@@ -162,8 +162,8 @@ impl Decoder {
         Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
-    /// Root mean square of `g_l gamma_l` and `g_l delta_l` in each layer l, for contexts `[photos,
-    /// C]`.
+    /// Root mean square of `g_l gamma_l` and `g_l delta_l` in each layer l, for contexts
+    /// `[photos, C]`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
         let context = self.conditioning(context)?;

@@ -2,8 +2,8 @@
 //!
 //! Everything is `i32x4.dot_i16x8`, which multiplies `i16` and adds two neighbors into an `i32`.
 //!
-//! Ternary, one token: see `one_token`. More tokens: an `i16` carries the weights of two rows, `w +
-//! 2^14 * v`, so that one product sums both rows: `S_w + 2^14 * S_v`. With activations down to
+//! Ternary, one token: see `one_token`. More tokens: an `i16` carries the weights of two rows,
+//! `w + 2^14 * v`, so that one product sums both rows: `S_w + 2^14 * S_v`. With activations down to
 //! -128, a sum over 62 columns (31 steps of 2) stays within `62 * 128 = 7936 < 2^13`, the lower 14
 //! bits as a signed number give `S_w` back, the rest `S_v`, and both are added to `i32` sums before
 //! the next 31 steps. The whole is within `7936 * (2^14 + 1) < 2^31`.
@@ -83,9 +83,9 @@ fn store_block(out: &mut [i32], sums: [[v128; 2]; 2]) {
     }
 }
 
-/// The weights with two rows in an `i16`: value `2 * r + k` of half `h` of step `s` is `weight [16
-/// * block + 8 * h + r][2 * s + k] + 2^14 * weight [16 * block + 8 * h + r + 4][2 * s + k]`. A byte
-/// for each weight, made when first asked for.
+/// The weights with two rows in an `i16`: value `2 * r + k` of half `h` of step `s` is
+/// `weight [row][2 * s + k] + 2^14 * weight [row + 4][2 * s + k]`, where `row` is
+/// `16 * block + 8 * h + r`. Takes a byte per weight; computed when first needed.
 fn row_pairs(matrix: &TernaryMatrix) -> &[i16] {
     matrix.row_pairs.get_or_init(|| {
         let mut pairs = vec![0; matrix.rows().next_multiple_of(BLOCK_ROWS) / 2 * matrix.cols()];

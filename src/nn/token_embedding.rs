@@ -109,8 +109,8 @@ impl FusedOp<1> for QuantizeRowsOp {
     }
 }
 
-/// The head in training: product of `[rows, hidden_size]` with a quantized table `[vocab_size,
-/// hidden_size]`.
+/// The head in training: product of `[rows, hidden_size]` with a quantized table
+/// `[vocab_size, hidden_size]`.
 struct LatentHeadOp;
 
 impl FusedOp<2> for LatentHeadOp {

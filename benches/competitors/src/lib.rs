@@ -1,7 +1,7 @@
 //! One stack of linear layers, computed by bitmar and by candle, for JavaScript to time.
 //!
-//! A stack is `layers` matrices `[outputs, inputs]` of weights -1, 0, 1; its output for `x` `[rows,
-//! inputs]` is the sum of `x W_l^T` over the layers, `[rows, outputs]`. The sum needs every
+//! A stack is `layers` matrices `[outputs, inputs]` of weights -1, 0, 1; its output for `x`
+//! `[rows, inputs]` is the sum of `x W_l^T` over the layers, `[rows, outputs]`. The sum needs every
 //! product, and a plain loop can check it: `x (sum of W_l)^T`.
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};

@@ -11,9 +11,9 @@
 //! all rows. An accumulator starts a run with `2^11 - sum(x)` in those bits (`a` is the code,
 //! weight + 1, which adds `sum(x)`) and ends it with `2^11 + S_a`, in `0..2^12`, whatever passed in
 //! between. There the bits are taken out and added up; `S_b` stays above them, exact up to the
-//! accumulator's end: 18 bits are left to the second pair, and 64 runs give at most `64 * 2047 <
-//! 2^17`. In the first pair `b` is a code too; `S_b + sum(x)` is at most twice that and has 20
-//! bits.
+//! accumulator's end: 18 bits are left to the second pair, and 64 runs give at most
+//! `64 * 2047 < 2^17`. In the first pair `b` is a code too; `S_b + sum(x)` is at most twice that
+//! and has 20 bits.
 #![allow(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::wasm32::*;

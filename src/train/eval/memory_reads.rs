@@ -75,8 +75,8 @@ pub fn draw_memory_reads(
     Ok(())
 }
 
-/// Stores photos with captions and reads with other views of them; both `[photos * patches,
-/// channels]`.
+/// Stores photos with captions and reads with other views of them; both
+/// `[photos * patches, channels]`.
 fn memory_reads(
     name: String,
     evaluated: &EvaluatedModel,

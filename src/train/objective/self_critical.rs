@@ -55,7 +55,7 @@ pub struct SelfCritical {
     references: Vec<Vec<Vec<CaptionVector>>>,
 }
 
-/// The first so many dev photos are captioned, those of Flickr8k.
+/// Number of dev photos of Flickr8k that are captioned for the dev score, the first of the set.
 const DEV_PHOTOS: usize = 300;
 
 /// What one worker processes in a step.
@@ -131,7 +131,7 @@ impl SelfCritical {
             };
             if let Some(hint) = hint {
                 drawn.hint = encode(&self.captioning.tokenizer, &hint.text);
-                drawn.target_words = hint.wanted();
+                drawn.target_words = hint.target_words();
             }
         }
         drawn
