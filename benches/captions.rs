@@ -1,14 +1,16 @@
-//! Speed of whole captions with the shipped model, natively: stage by stage, and a token of one candidate.
+//! Speed of whole captions with the shipped model, natively: every stage, and the time per token of
+//! a search with one beam.
 //!
 //! ```text
 //! cargo bench --bench captions [-- --json [--photo FILE --memory FILE] | --smoke]
 //! ```
 //!
-//! The photo is a JPEG of 1024 x 768 pixels made from `tests/photos/coffee.jpg`; `--photo` leaves it in a
-//! file for the runs in WebAssembly, `--memory` a snapshot of a full memory. `memory_512` is what such a
-//! memory adds to the caption of a photo that is found in it: READ, the recalled caption's words in the
-//! prefix, WRITE. With `--json` every line is an object, see docs/kernels.md. `--smoke` takes each
-//! measurement once: the answers are checked, the times mean little.
+//! The photo is a JPEG of 1024 x 768 pixels made from `tests/photos/coffee.jpg`; `--photo` writes
+//! it to a file for the runs in WebAssembly, `--memory` does so with a snapshot of a full memory.
+//! `memory_512` is the time that such a memory adds to the caption of a photo that it recalls:
+//! READ, the recalled caption's words in the prefix, WRITE. With `--json` every line is an object,
+//! see docs/kernels.md. `--smoke` takes each measurement once: the captions are checked, but the
+//! times mean little.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up should fail")]
 
@@ -24,9 +26,9 @@ use serde_json::json;
 
 const MODEL: &[u8] = include_bytes!("../pkg/model/model.safetensors");
 const TOKENIZER: &[u8] = include_bytes!("../pkg/model/tokenizer.json");
-/// What the photo is corrected to.
+/// The correction of the photo.
 const OWN_WORDS: &str = "Rex asleep beside a cup of coffee";
-/// Captions of each kind.
+/// Number of captions per measurement.
 const ROUNDS: usize = 25;
 
 /// A stage's name and its milliseconds.
@@ -90,15 +92,15 @@ fn main() {
     }
     captioner.import_memory(&memory).unwrap();
     captioner.teach(&photo, OWN_WORDS).unwrap();
-    let reminded = self::captions(&mut captioner, &photo, &options(3), rounds);
-    assert_eq!(reminded[0].text, OWN_WORDS, "the memory was not read");
+    let recalled = self::captions(&mut captioner, &photo, &options(3), rounds);
+    assert_eq!(recalled[0].text, OWN_WORDS, "the memory was not read");
     let prefill = median(captions.iter().map(|caption| caption.ms.prefill));
-    let times = reminded.iter().map(|caption| caption.ms.memory + caption.ms.prefill - prefill);
-    let parts = json!({ "memory": rounded(median(reminded.iter().map(|c| c.ms.memory))) });
+    let times = recalled.iter().map(|caption| caption.ms.memory + caption.ms.prefill - prefill);
+    let parts = json!({ "memory": rounded(median(recalled.iter().map(|c| c.ms.memory))) });
     print("memory_512", times.collect(), parts);
 }
 
-/// The snapshot of a memory without a free slot, of photos that never were.
+/// The snapshot of a full memory of made-up episodes.
 fn full_memory(captioner: &Captioner) -> Vec<u8> {
     let (info, mut random) = (captioner.info(), Random::new(1));
     let (slots, width) = (info.config.memory.num_slots, info.config.memory.width);
@@ -109,7 +111,7 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
         let record = SlotRecord {
             caption: format!("a man is riding a bicycle along the road number {number}"),
             tokens: (100..112).collect(),
-            // Two of them give way to what is written later.
+            // Two are uncorrected, so that later writes can evict them.
             corrected: number > 1,
             written_at: 0,
             thumbnail: Vec::new(),
@@ -117,12 +119,12 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
         let key = row.iter().map(|x| x / length).collect();
         memory.write(Episode { key, value: row, record }).unwrap();
     }
-    assert_eq!(memory.stats().len, slots, "photos were taken for one");
+    assert_eq!(memory.stats().len, slots, "two episodes were merged");
     let keys_sha256 = ModelFile::read(MODEL).unwrap().model.keys_sha256().unwrap();
     Snapshot::write(&memory, Origin { model_sha256: &info.sha256, keys_sha256: &keys_sha256 })
 }
 
-/// A JPEG as a camera might send it, 1024 x 768.
+/// A JPEG of 1024 x 768 pixels, as a camera might produce it.
 fn photo() -> Vec<u8> {
     let photo = image::load_from_memory(include_bytes!("../tests/photos/coffee.jpg")).unwrap();
     let mut jpeg = Vec::new();
@@ -132,7 +134,7 @@ fn photo() -> Vec<u8> {
     jpeg
 }
 
-/// Captions of a warm model, all of which must say the same.
+/// Captions the photo once to warm up and then `rounds` times; all captions must be equal.
 fn captions(
     captioner: &mut Captioner,
     photo: &[u8],
@@ -143,13 +145,13 @@ fn captions(
     assert!(first.tokens > 3, "no caption: {first:?}");
     let mut again = || {
         let caption = captioner.caption(photo, options).unwrap();
-        assert_eq!(caption.text, first.text, "the same photo was captioned otherwise");
+        assert_eq!(caption.text, first.text, "the same photo got another caption");
         caption
     };
     (0..rounds).map(|_| again()).collect()
 }
 
-/// Milliseconds of every token of a caption.
+/// The milliseconds of every step of a caption.
 fn token_times(captioner: &Captioner, photo: &[u8], options: &CaptionOptions) -> Vec<f64> {
     let mut generation = captioner.begin(photo, options).unwrap();
     let mut times = Vec::new();
@@ -173,7 +175,7 @@ fn milliseconds_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// To microseconds.
+/// Rounds to microseconds.
 fn rounded(milliseconds: f64) -> f64 {
     (milliseconds * 1e3).round() / 1e3
 }

@@ -1,14 +1,17 @@
-//! Speed of every kernel on every backend, beside the scalar reference of the same run.
+//! Speed of every kernel on every backend, compared with the scalar reference of the same run.
 //!
 //! ```text
 //! cargo bench --bench kernels [-- filter | --json | --smoke]
-//! cargo bench --bench kernels --target wasm32-unknown-unknown     in node; see docs/kernels.md for Chromium
+//! cargo bench --bench kernels --target wasm32-unknown-unknown
 //! ```
 //!
-//! Each answer is compared with the reference first. Times are those of windows of about a millisecond:
-//! the minimum says what the code can do, the median what it did on this machine at that hour. `--json`
-//! prints the cases that `benches/competitors` compares with other engines, as it does. `--smoke` times a
-//! single call of each: the answers are checked, the times mean little.
+//! The second runs in Node; docs/kernels.md tells how to run it in Chromium.
+//!
+//! Each result is compared with the reference first. Times are those of windows of about a
+//! millisecond: the minimum shows what the code can do, the median what it did on this machine at
+//! that time. `--json` prints the cases that `benches/competitors` compares with other engines, in
+//! the same format. `--smoke` times a single call of each: the results are checked, but the times
+//! mean little.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
@@ -20,9 +23,9 @@ use wasm_bindgen_test::{Criterion, Instant};
 
 use bitmar::kernels::{available, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMatrix};
 
-/// Windows of each measurement.
+/// Number of windows per measurement.
 const WINDOWS: usize = 100;
-/// Milliseconds of a window: long against the clock, short against a time slice.
+/// Milliseconds per window: long compared with the clock, short compared with a time slice.
 const WINDOW: f64 = 1.0;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -46,8 +49,9 @@ fn run_stacks() {
         let active = bitmar::kernels::active();
         let [min, median] = measure(&mut || (stack.run)(active, &mut out));
         assert!(out == expected, "{name}: {} differs from scalar", active.name);
+        let gops = stack.operations as f64 / min / 1e6;
         let line = serde_json::json!({ "case": name, "runtime": "native", "build": active.name,
-            "median_ms": median, "min_ms": min, "gops": stack.operations as f64 / min / 1e6, "ratio": {} });
+            "median_ms": median, "min_ms": min, "gops": gops, "ratio": {} });
         println!("{line}");
     }
 }
@@ -64,7 +68,7 @@ fn kernels(_: &mut Criterion) {
 /// A kernel with its operands.
 struct Case {
     name: String,
-    /// Additions and multiplications, or values where nothing is multiplied.
+    /// Additions and multiplications, or values if nothing is multiplied.
     operations: usize,
     run: Run,
 }
@@ -124,7 +128,7 @@ fn measure(call: &mut dyn FnMut()) -> [f64; 2] {
     [times[0], times[count / 2]]
 }
 
-/// The milliseconds of a single call, twice.
+/// The milliseconds of a single call, as minimum and median.
 #[cfg(not(target_arch = "wasm32"))]
 fn measure_once(call: &mut dyn FnMut()) -> [f64; 2] {
     let start = Instant::now();

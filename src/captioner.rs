@@ -66,17 +66,17 @@ pub struct Captioner {
     now: Clock,
 }
 
-/// What it takes to correct a caption.
+/// A caption that can still be corrected.
 struct Recent {
     id: u64,
     encoding: PhotoEncoding,
     thumbnail: Vec<u8>,
 }
 
-/// What the memory needs of a photo.
+/// The vectors of a photo that the memory stores.
 #[derive(Clone)]
 struct PhotoEncoding {
-    /// What it is found by, unit length, `[C]`.
+    /// Memory key, unit length, `[C]`.
     key: Vec<f32>,
     /// The episode e, `[C]`.
     episode: Vec<f32>,
@@ -89,20 +89,20 @@ struct RecalledSlot {
 }
 
 impl RecalledSlot {
-    /// The caption as the decoder takes it.
+    /// The caption in the form the decoder takes.
     fn caption(&self) -> RecalledCaption {
         RecalledCaption { tokens: self.tokens.clone(), corrected: self.recalled.corrected }
     }
 }
 
-/// A caption being written.
+/// A caption that is being generated.
 pub struct Generation {
     search: BeamSearch<DecoderState>,
     encoding: PhotoEncoding,
     recall: Recall,
     recalled: Vec<RecalledSlot>,
     thumbnail: Vec<u8>,
-    /// How the user spells the words of the hint.
+    /// Capitalization of the hint's words.
     capitals: Capitals,
     observer: Option<attention::Observer>,
     remember: bool,
@@ -111,7 +111,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Remembered captions that the text leans on, best first.
+    /// Remembered captions given to the decoder, best first.
     pub fn recalled(&self) -> impl Iterator<Item = &Recalled> {
         self.recalled.iter().map(|slot| &slot.recalled)
     }
@@ -121,7 +121,7 @@ impl Captioner {
     /// Loads a model file and its tokenizer.json; the memory is empty.
     pub fn new(model: &[u8], tokenizer: &[u8], now: Clock) -> Result<Self, Error> {
         let loaded = ModelFile::read(model)?;
-        // Before it is parsed: only the tokenizer of the training can be trusted to be one.
+        // Checked before parsing: the tokenizer of the training is the only trusted one.
         let check = loaded.check_tokenizer(&sha256(tokenizer));
         check.map_err(|error| Error::Tokenizer(error.to_string()))?;
         let tokenizer = read_tokenizer(tokenizer)?;
@@ -139,7 +139,8 @@ impl Captioner {
             metadata,
             tokenizer,
             recent: VecDeque::with_capacity(NUM_RECENT),
-            // Unlike the ids of an earlier captioner, whose captions a caller may still hold.
+            // Starts at the clock, so that ids differ from those of an earlier captioner, whose
+            // captions the caller may still hold.
             next_id: millis(now),
             now,
         })
@@ -176,7 +177,7 @@ impl Captioner {
     /// The best text so far.
     pub fn text(&self, generation: &Generation) -> Result<String, Error> {
         let tokens = &generation.search.best().tokens;
-        // Whoever was corrected wants their own words back, names and capitals included.
+        // A copied correction is shown as the user wrote it, with its names and capitals.
         let own = generation
             .recalled
             .iter()
@@ -195,16 +196,15 @@ impl Captioner {
         generation.ms.text += (self.now)() - start;
         let start = (self.now)();
         if generation.count_recalls && !text.is_empty() {
-            self.memory.touch(&self.still_there(&generation));
+            self.memory.touch(&self.unchanged_recall(&generation));
         }
         let Generation { search, encoding, recalled, thumbnail, remember, mut ms, .. } = generation;
         let best = search.best();
-        let slot = match remember && !text.is_empty() {
-            true => {
-                let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
-                Some(self.remember(&encoding, &text, tokens, false, thumbnail.clone())?)
-            }
-            false => None,
+        let slot = if remember && !text.is_empty() {
+            let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
+            Some(self.remember(&encoding, &text, tokens, false, thumbnail.clone())?)
+        } else {
+            None
         };
         let id = self.next_id;
         self.next_id += 1;
@@ -219,14 +219,14 @@ impl Captioner {
         Ok(Caption { id, text, tokens, confidence, recalled, slot, attention, ms })
     }
 
-    /// Begins, steps and finishes.
+    /// Runs `begin`, every `step` and `finish`.
     pub fn caption(&mut self, photo: &[u8], options: &CaptionOptions) -> Result<Caption, Error> {
         let mut generation = self.begin(photo, options)?;
         while self.step(&mut generation)? {}
         self.finish(generation)
     }
 
-    /// What is loaded.
+    /// Name, hash, configuration and origin of the loaded model.
     pub fn info(&self) -> ModelInfo {
         let trained = &self.metadata["trained"];
         ModelInfo {
@@ -265,23 +265,24 @@ impl Captioner {
     ) -> Result<Generation, Error> {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let thumbnail = memory::thumbnail(photo);
-        let decoded = (self.now)();
+        let decoded_at = (self.now)();
         let features = self.features(&pixels);
-        let convolved = (self.now)();
+        let convolved_at = (self.now)();
         let encoded = self.model.encode_photo(&features)?;
         let encoded_at = (self.now)();
         let fused = self.model.fuse(&encoded, hint)?;
-        let understood = (self.now)();
+        let fused_at = (self.now)();
         let key = self.model.photo_key(&features)?;
-        let recall = match options.recall {
-            true => self.memory.read(&key, &self.read_parameters),
-            false => Recall::nothing(&self.read_parameters),
+        let recall = if options.recall {
+            self.memory.read(&key, &self.read_parameters)
+        } else {
+            Recall::nothing(&self.read_parameters)
         };
         let recalled = self.recalled(&recall);
-        let remembered = (self.now)();
+        let read_at = (self.now)();
         let captions: Vec<RecalledCaption> = recalled.iter().map(RecalledSlot::caption).collect();
         let state = self.model.prefill(&fused, &captions, &recall.context)?;
-        let prefilled = (self.now)();
+        let prefilled_at = (self.now)();
         let start_token = options.length.start_token();
         let copies = if options.repeat { copies(&recalled) } else { Vec::new() };
         let hint_bonus = HintBonus::from_hint(&self.tokenizer, &options.hint)?;
@@ -304,13 +305,13 @@ impl Captioner {
             remember: options.remember,
             count_recalls: options.count_recalls,
             ms: Timings {
-                decode: decoded - start,
-                vision: encoded_at - decoded,
-                stem: convolved - decoded,
-                memory: remembered - understood,
-                text: understood - encoded_at + prefilled - remembered,
-                fusion: understood - encoded_at,
-                prefill: prefilled - remembered,
+                decode: decoded_at - start,
+                vision: encoded_at - decoded_at,
+                stem: convolved_at - decoded_at,
+                memory: read_at - fused_at,
+                text: fused_at - encoded_at + prefilled_at - read_at,
+                fusion: fused_at - encoded_at,
+                prefill: prefilled_at - read_at,
                 total: 0.0,
             },
         })
@@ -332,9 +333,9 @@ impl Captioner {
         recalled.collect()
     }
 
-    /// What a generation recalled, without the slots that hold something else by now.
-    fn still_there(&self, generation: &Generation) -> Recall {
-        let is_there = |slot, recalled: &Recalled| {
+    /// The generation's recall, without slots whose record has changed since.
+    fn unchanged_recall(&self, generation: &Generation) -> Recall {
+        let is_unchanged = |slot, recalled: &Recalled| {
             let record = self.memory.get(slot);
             record.is_some_and(|own| {
                 (own.written_at, &own.caption) == (recalled.written_at, &recalled.text)
@@ -343,13 +344,13 @@ impl Captioner {
         let mut recall = generation.recall.clone();
         recall.weights.retain(|&(slot, _)| {
             generation.recalled.iter().any(|RecalledSlot { recalled, .. }| {
-                recalled.slot == slot && is_there(slot, recalled)
+                recalled.slot == slot && is_unchanged(slot, recalled)
             })
         });
         recall
     }
 
-    /// The tokens of a user's words, written the way the training captions are.
+    /// The tokens of a user's text, normalized like the training captions.
     fn encoded(&self, text: &str) -> Result<Vec<u32>, Error> {
         let text = text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         let text = text.trim_end_matches(['.', ' ']);
@@ -378,7 +379,7 @@ impl FromStr for Length {
     }
 }
 
-/// The user's own words for what is rather this photo than another one.
+/// Corrections with a READ weight of at least [`REPEAT_WEIGHT`], which the search may copy.
 fn copies(recalled: &[RecalledSlot]) -> Vec<CopyCandidate> {
     let own = recalled
         .iter()

@@ -1,8 +1,8 @@
-//! The shipped model file: safetensors to a model, and trained variables to the file.
+//! The shipped model file: reads safetensors into a model, and writes trained variables.
 //!
 //! The format is specified in docs/model-format.md. Reading checks, in this order: container,
-//! version, configuration, every tensor's presence, type, shape and numbers, and that none is left
-//! over.
+//! version, configuration, the presence, type, shape and numbers of every tensor, and that there
+//! are no others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,13 +21,13 @@ pub use crate::hash::sha256;
 
 const FORMAT: &str = "bitmar";
 const FORMAT_VERSION: &str = "2";
-/// What `weight_scale` does to the codes: other tools store its reciprocal.
+/// How `weight_scale` is applied to the codes: other tools store its reciprocal.
 const WEIGHT_SCALE: &str = "multiply";
 const EMBEDDING: &str = "embedding";
-/// Where the stem's tensors lie in the file.
+/// Scope of the stem's tensors in the file.
 const STEM: &str = "stem";
 
-/// What a model file says about its making.
+/// The origin of a model, as its file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Provenance {
     /// SHA-256 of the tokenizer.json it was trained with.
@@ -44,7 +44,7 @@ pub struct LoadedModel {
     pub model: BitMar,
     /// The frozen stem.
     pub stem: Stem,
-    /// The numbers that shape both.
+    /// The configuration of both.
     pub config: Config,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -53,7 +53,7 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Errs unless `sha256` is the tokenizer the model was trained with.
+    /// Errs unless `sha256` is that of the tokenizer the model was trained with.
     pub fn check_tokenizer(&self, sha256: &str) -> Result<(), ModelError> {
         let expected = &self.metadata["tokenizer_sha256"];
         if expected == sha256 {
@@ -82,11 +82,11 @@ impl ModelFile {
         Ok(LoadedModel { model, stem, config, sha256: sha256(bytes), metadata })
     }
 
-    /// The file of trained variables, as [`Weights::variables`] names them.
+    /// Writes trained variables, named as in [`Weights::variables`], with their stem.
     ///
     /// # Panics
     ///
-    /// If a variable is no tensor of f32 in main memory, or a ternary one has no packed form.
+    /// If a variable is not an f32 tensor in main memory, or a ternary one has no packed form.
     pub fn write(
         variables: &BTreeMap<String, Var>,
         stem: &Stem,
@@ -115,11 +115,11 @@ impl ModelFile {
         Ok(to_safetensors(&tensors, &BTreeMap::from(metadata)))
     }
 
-    /// Latent values to continue training a shipped model from, by variable name with their shapes.
+    /// Latent values and shapes by variable name, to continue the training of a shipped model.
     ///
-    /// A ternary weight is worth 0 or ±`scale` / p, p being the fraction of weights that are not 0:
-    /// then the mean magnitude is the scale again and every code stays what it is. The stem is left
-    /// out.
+    /// A ternary weight becomes 0 or ±`scale` / p, where p is the fraction of weights that are not
+    /// 0: the mean magnitude is then the scale again, and every code stays the same. The stem is
+    /// left out.
     pub fn latents(bytes: &[u8]) -> Result<Latents, ModelError> {
         // Reading the whole model first checks every shape and number.
         ModelFile::read(bytes)?;
@@ -135,7 +135,8 @@ impl ModelFile {
             let mut shape = tensor.shape().to_vec();
             let values = match tensor.dtype() {
                 Dtype::U8 => {
-                    // Columns come in 32s, so only one number of them fills as many bytes.
+                    // Columns are multiples of 32, so the number of bytes determines the number of
+                    // columns.
                     shape[1] = 5 * shape[1] / 32 * 32;
                     latent_ternary(&name, &shape, tensor.data(), scales()?[0])?
                 }
@@ -148,7 +149,7 @@ impl ModelFile {
     }
 }
 
-/// The model that the file of these variables would hold, without a detour through the file.
+/// The model that a file of these variables would hold, without writing the file.
 ///
 /// # Panics
 ///
@@ -160,7 +161,7 @@ pub fn packed_model(
     BitMar::new(&Weights::from_tensors(packed(variables)?), config)
 }
 
-/// Variables as the file stores them.
+/// The variables in the form that the file stores.
 fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
     let mut tensors = BTreeMap::new();
     for (name, variable) in variables {
@@ -200,7 +201,7 @@ fn read_header(bytes: &[u8]) -> Result<(Config, BTreeMap<String, String>), Model
     Ok((config, metadata.into_iter().collect()))
 }
 
-/// The int8 kernels do not take -128, which no quantization writes.
+/// The int8 kernels do not accept -128, which quantization never writes.
 fn check_embedding(tensors: &SafeTensors) -> Result<(), ModelError> {
     let name = format!("{EMBEDDING}.weight");
     match tensors.tensor(&name) {
@@ -211,7 +212,7 @@ fn check_embedding(tensors: &SafeTensors) -> Result<(), ModelError> {
     }
 }
 
-/// Either way a stem can be refused, so that `Stem::from_tensors` may pass both on.
+/// Either error of a stem, so that `Stem::from_tensors` can return both.
 enum StemFileError {
     Stem(StemError),
     Model(ModelError),
@@ -264,16 +265,16 @@ fn stem_error(error: StemError) -> ModelError {
 /// How a variable is stored.
 #[derive(Debug, PartialEq)]
 enum Kind {
-    /// A BitLinear's: five codes a byte and one scale.
+    /// The weight of a BitLinear: five codes per byte and one scale.
     Ternary,
-    /// The token table: int8 and one scale a row.
+    /// The token table: int8 and one scale per row.
     Embedding,
-    /// As it is.
+    /// Unchanged, as f32.
     Float,
 }
 
 impl Kind {
-    /// The names decide: every BitLinear, and nothing else, is called `.._proj`.
+    /// The name decides: every BitLinear, and nothing else, is called `.._proj`.
     fn of(name: &str, shape: &[usize]) -> Self {
         match name.strip_suffix(".weight") {
             Some(EMBEDDING) if shape.len() == 2 => Self::Embedding,

@@ -1,4 +1,4 @@
-//! Every number that shapes the model, checked once when it is read.
+//! The hyperparameters of the model, checked once when they are read.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,39 +13,39 @@ pub(crate) use stem::{BlockShape, CONV_CHANNELS, MAX_BLOCKS};
 pub struct ConfigError {
     /// The offending field.
     pub field: &'static str,
-    /// What it holds.
+    /// Its value.
     pub found: usize,
-    /// What it may hold.
+    /// The valid values.
     pub expected: &'static str,
 }
 
-/// The hyper-parameters of a BitMar, as stored in the model file.
+/// The hyperparameters of a BitMar, as stored in the model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
     /// Width of every text and fusion row.
     pub hidden_size: usize,
-    /// Query heads; each is `head_dim` wide.
+    /// Number of query heads; each is `head_dim` wide.
     pub num_heads: usize,
-    /// Key and value heads, shared by groups of query heads (GQA).
+    /// Number of key and value heads, shared by groups of query heads (GQA).
     pub num_kv_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
     /// Hidden width of the gated feed-forward layers.
     pub mlp_size: usize,
-    /// Layers of the text encoder.
+    /// Number of layers of the text encoder.
     pub text_layers: usize,
-    /// Layers of the cross-modal fusion.
+    /// Number of layers of the cross-modal fusion.
     pub fusion_layers: usize,
-    /// Layers of the decoder.
+    /// Number of layers of the decoder.
     pub decoder_layers: usize,
-    /// Learned query tokens in front of the prompt.
+    /// Number of learned query tokens before the prompt.
     pub num_queries: usize,
-    /// Learned attention sinks in front of everything the decoder sees.
+    /// Number of learned attention sinks before the decoder's prefix.
     pub num_sinks: usize,
-    /// Most recent tokens the decoder keeps beside the sinks and the prefix.
+    /// Number of recent tokens that the decoder keeps in addition to the sinks and the prefix.
     pub window: usize,
     /// The frozen convolutional stem.
     pub stem: StemConfig,
@@ -61,11 +61,11 @@ pub struct Config {
 pub struct VisionConfig {
     /// Width of a patch row.
     pub hidden_size: usize,
-    /// Heads, each `head_dim` of [`Config`] wide; `hidden_size / head_dim` of them.
+    /// Number of heads, `hidden_size / head_dim`; `head_dim` is that of [`Config`].
     pub num_heads: usize,
     /// Hidden width of the gated feed-forward layers.
     pub mlp_size: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub num_layers: usize,
 }
 
@@ -75,12 +75,12 @@ pub struct VisionConfig {
 pub struct MemoryConfig {
     /// K, the number of slots.
     pub num_slots: usize,
-    /// C, the width of a key, a value and an episode.
+    /// C, the width of keys, values and episodes.
     pub width: usize,
 }
 
 impl Config {
-    /// Size S: 8 M parameters without the stem, the model that is shipped.
+    /// Size S, the shipped model: 8 M parameters without the stem.
     pub fn small() -> Self {
         Self {
             vocab_size: 4096,
@@ -122,9 +122,10 @@ impl Config {
         }
     }
 
-    /// Checks every rule the layers rely on.
+    /// Checks every condition that the layers rely on.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        /// Larger than any model this project will ship; bounds what a hostile file can allocate.
+        /// Larger than in any model this project will ship; limits what a hostile file can
+        /// allocate.
         const LARGEST: usize = 1 << 16;
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -186,7 +187,7 @@ impl Config {
         )
     }
 
-    /// Cells of the stem's grid, the patches of one photo.
+    /// Number of cells in the stem's grid: the patches of one photo.
     pub fn num_patches(&self) -> usize {
         self.stem.output_grid() * self.stem.output_grid()
     }

@@ -37,7 +37,7 @@ pub const CONTROL_TOKENS: [&str; FIRST_TEXT_TOKEN as usize] = [
     "<reserved15>",
 ];
 
-/// The tokens of a hint as the model is given them: none, or the marker and its words.
+/// The prompt tokens of a hint: [`HINT`] and its words, or nothing if there are no words.
 pub fn hint_prompt(words: &[u32]) -> Vec<u32> {
     let marker = (!words.is_empty()).then_some(HINT);
     marker.into_iter().chain(words.iter().copied()).collect()

@@ -1,4 +1,4 @@
-//! The causal BitNet decoder, conditioned in every layer on what the memory returned.
+//! The causal BitNet decoder, conditioned in every layer on the context that READ returned.
 //!
 //! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm
 //! becomes `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
@@ -16,7 +16,7 @@ use crate::nn::{
 use crate::text::text_sizes;
 use crate::weights::{Init, ModelError, Weights};
 
-/// Rows of tokens and prefix to normalized rows for the output head.
+/// The decoder: rows of tokens and prefix to normalized rows for the output head.
 pub struct Decoder {
     context_proj: BitLinear,
     context_norm: RmsNorm,
@@ -31,8 +31,8 @@ struct ConditionedBlock {
     block: Block,
 }
 
-/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks
-/// it.
+/// The state of one text: for each layer a cache and the modulation by its photo's context. A clone
+/// continues independently.
 #[derive(Clone)]
 pub struct DecoderState {
     caches: Vec<KvCache>,
@@ -66,8 +66,8 @@ impl Decoder {
         })
     }
 
-    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the
-    /// memory and the photo of each row.
+    /// Decodes whole sequences: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the
+    /// memory, and the photo of each row.
     pub fn forward(
         &self,
         rows: &Tensor,
@@ -87,7 +87,7 @@ impl Decoder {
     }
 
     /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in
-    /// the fixed part of the caches; the first token will stand at `first`.
+    /// the fixed part of the caches; the first token will have position `first`.
     pub fn prefill(
         &self,
         prefix: &Tensor,
@@ -114,7 +114,8 @@ impl Decoder {
             let cache =
                 KvCache::new(fixed_keys, fixed_values, positions, first, self.window, heads);
             caches.push(cache);
-            // Nothing reads what the last layer makes of the prefix.
+            // Only keys and values of the prefix are needed, so the last layer computes no output
+            // for it.
             if index + 1 < self.layers.len() {
                 let attended = attn.attend(&normed, &keys, &values, &layout)?;
                 rows = layer.block.finish(&rows, &attended)?;
@@ -123,13 +124,13 @@ impl Decoder {
         Ok(DecoderState { caches, modulations: Arc::new(modulations) })
     }
 
-    /// One more token for each of the texts of one photo: `rows` `[texts, hidden_size]`.
+    /// Decodes one more token for each text of one photo: `rows` `[texts, hidden_size]`.
     pub fn step(&self, states: &mut [DecoderState], rows: &Tensor) -> Result<Tensor> {
         self.step_in(states, rows, false).map(|(rows, _)| rows)
     }
 
-    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the
-    /// mean over all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the
+    /// [`step`](Self::step) of one text that also returns the attention from its token to the
+    /// prefix, averaged over all heads of all layers, `[prefix rows]`. The rest up to 1 went to the
     /// text itself.
     pub(crate) fn observed_step(
         &self,
@@ -161,8 +162,8 @@ impl Decoder {
         Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
-    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and
-    /// `g_l delta_l`.
+    /// Root mean square of `g_l gamma_l` and `g_l delta_l` in each layer l, for contexts
+    /// `[photos, C]`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
         let context = self.conditioning(context)?;
@@ -176,7 +177,7 @@ impl Decoder {
 }
 
 impl ConditionedBlock {
-    /// `g_l gamma_l` and `g_l delta_l` side by side, `[photos, 2 * hidden_size]`.
+    /// `g_l gamma_l` and `g_l delta_l`, concatenated: `[photos, 2 * hidden_size]`.
     fn gated(&self, context: &Tensor) -> Result<Tensor> {
         self.modulation_proj.forward(context)?.broadcast_mul(&self.gate)
     }
@@ -194,7 +195,7 @@ impl ConditionedBlock {
 }
 
 impl DecoderState {
-    /// Rows held by each layer's cache.
+    /// Number of rows in each layer's cache.
     pub fn cache_len(&self) -> usize {
         self.caches.first().map_or(0, KvCache::len)
     }

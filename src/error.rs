@@ -26,7 +26,7 @@ pub enum Error {
     /// An option is out of its range.
     #[error("bad option: {0}")]
     Option(String),
-    /// A tensor operation failed. Shapes are checked on load, so this is a bug of ours.
+    /// A tensor operation failed. Shapes are checked on load, so this is a bug in bitmar.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }

@@ -28,13 +28,13 @@ impl CrossModalFusion {
         })
     }
 
-    /// What rows are behind the fusion if there is no photo to attend to.
+    /// The fused rows of texts without a photo to attend to.
     pub fn without_photo(&self, rows: &Tensor) -> Result<Tensor> {
         self.norm.forward(rows)
     }
 
-    /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows
-    /// and the normalized patches.
+    /// Lets `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused
+    /// rows and the normalized patches.
     pub fn forward(
         &self,
         queries: &Tensor,

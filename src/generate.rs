@@ -1,7 +1,7 @@
-//! From logits to a caption: beam search (`Sampler` is for those who want variety).
+//! Captions from logits: beam search, and [`Sampler`] for random captions.
 //!
 //! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so
-//! this file knows no tensors. The same logits give the same caption: ties go to the better beam,
+//! this file handles no tensors. The same logits give the same caption: ties go to the better beam,
 //! then to the lower token.
 
 use serde::{Deserialize, Serialize};
@@ -16,19 +16,19 @@ pub use hint_bonus::HintBonus;
 use hint_bonus::Next;
 pub use sampler::Sampler;
 
-/// Most tokens of a caption.
+/// Maximum length of a caption in tokens.
 pub const MAX_TOKENS: usize = 40;
-/// Most beams of a search.
+/// Maximum number of beams.
 pub const MAX_BEAMS: usize = 8;
 /// Default number of beams.
 pub const DEFAULT_BEAMS: usize = 3;
 /// Exponent of the length normalization (Wu et al. 2016 found 0.6 to 0.7 best).
 pub const LENGTH_EXPONENT: f32 = 0.7;
-/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see
+/// Weight of a caption's agreement with its photo (-1 to 1) relative to its score; see
 /// [`BeamSearch::weigh`].
 pub const AGREEMENT_WEIGHT: f32 = 2.0;
 
-/// How much to say.
+/// Length of a caption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Length {
@@ -37,12 +37,12 @@ pub enum Length {
     /// A sentence.
     #[default]
     Medium,
-    /// All there is.
+    /// As detailed as possible.
     Long,
 }
 
 impl Length {
-    /// The token that the decoder starts with.
+    /// The token that starts a caption of this length.
     pub fn start_token(self) -> u32 {
         match self {
             Self::Short => SHORT,
@@ -63,8 +63,8 @@ pub struct CopyCandidate {
 }
 
 impl CopyCandidate {
-    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts
-    /// otherwise.
+    /// The token that follows `tokens` in the caption, [`EOS`] at its end; `None` if the caption
+    /// does not start with `tokens`.
     fn after(&self, tokens: &[u32]) -> Option<u32> {
         let rest = self.tokens.strip_prefix(tokens)?;
         Some(rest.first().copied().unwrap_or(EOS))
@@ -74,11 +74,11 @@ impl CopyCandidate {
 /// A search for the most probable caption, one token of every beam at a time.
 ///
 /// With captions to copy, the probability of a caption y is the mixture that READ's weights make of
-/// the model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is
-/// what a nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for
-/// whole captions.
+/// the model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. A
+/// nearest-neighbor language model mixes in the same way, but token by token (Khandelwal et al.
+/// 2020).
 ///
-/// `S` is what the model keeps of one text; a beam that forks clones it.
+/// `S` is the model's state of one text; a beam that forks clones it.
 #[derive(Debug, Clone)]
 pub struct BeamSearch<S> {
     num_beams: usize,
@@ -92,30 +92,30 @@ pub struct BeamSearch<S> {
     hint_bonus: HintBonus,
 }
 
-/// A caption so far.
+/// A caption, finished or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hypothesis {
     /// Its text tokens.
     pub tokens: Vec<u32>,
-    /// Sum of the logarithms of their probabilities, the end's included.
+    /// Sum of its tokens' log-probabilities, including that of [`EOS`] if it has ended.
     pub log_probability: f32,
-    /// Whether the model ended it itself.
+    /// Whether the model ended it with [`EOS`].
     pub has_ended: bool,
     /// The model's part of `log_probability`.
     model_log_probability: f32,
     /// The bonus for words of the hint.
     gain: f32,
-    /// How well it agrees with the photo, 0 until that is known.
+    /// Its agreement with the photo; 0 until [`BeamSearch::weigh`] sets it.
     agreement: f32,
 }
 
 impl Hypothesis {
-    /// Geometric mean of the tokens' probabilities, the end's included, 0 to 1.
+    /// Geometric mean of the probabilities of its tokens and its end, 0 to 1.
     pub fn confidence(&self) -> f32 {
         exp(self.log_probability / self.num_choices() as f32).clamp(0.0, 1.0)
     }
 
-    /// What hypotheses of different lengths are compared by.
+    /// Length-normalized score, by which hypotheses are ranked.
     fn score(&self) -> f32 {
         let length = exp(LENGTH_EXPONENT * ln(self.num_choices() as f32));
         let normalized = (self.log_probability + self.gain) / length;
@@ -154,7 +154,7 @@ impl<S: Clone> BeamSearch<S> {
         }
     }
 
-    /// The search with captions to copy, whose weights sum to at most 1.
+    /// Adds captions to copy, whose weights sum to at most 1.
     #[must_use]
     pub fn with_copies(mut self, copies: Vec<CopyCandidate>) -> Self {
         let rest = 1.0 - copies.iter().map(|caption| caption.weight).sum::<f32>();
@@ -165,7 +165,7 @@ impl<S: Clone> BeamSearch<S> {
         self
     }
 
-    /// The search that prefers captions with the words of a hint.
+    /// Prefers captions that contain the words of a hint.
     #[must_use]
     pub fn with_hint(mut self, hint_bonus: HintBonus) -> Self {
         self.hint_bonus = hint_bonus;
@@ -173,6 +173,8 @@ impl<S: Clone> BeamSearch<S> {
     }
 
     /// Adds a token to every beam; returns whether there is more to do.
+    ///
+    /// `advance` feeds token i to state i and returns logits `[vocab]` for each.
     pub fn step<E>(
         &mut self,
         mut advance: impl FnMut(&mut [S], &[u32]) -> Result<Vec<Vec<f32>>, E>,
@@ -192,14 +194,14 @@ impl<S: Clone> BeamSearch<S> {
     /// The best caption so far.
     pub fn best(&self) -> &Hypothesis {
         let candidates = self.finished.iter().chain(&self.running);
-        // Reversed, so that the first of equals is taken: `max_by` takes the last.
+        // `max_by` returns the last of equal elements; reversed, it returns the first.
         let best = candidates.collect::<Vec<_>>().into_iter().rev();
         best.max_by(|a, b| a.score().total_cmp(&b.score())).expect("a search has a hypothesis")
     }
 
-    /// No running beam scores better now than the best that has ended (one could still overtake by
-    /// many certain tokens, which captions do not have), and there are as many captions as beams to
-    /// choose from. A copy needs no rivals.
+    /// Whether the search is over: no running beam scores better than the best finished caption
+    /// (one could still overtake it by many near-certain tokens, which captions do not have), and
+    /// there are as many finished captions as beams. A copy ends the search without rivals.
     pub fn is_done(&self) -> bool {
         if self.running.is_empty() || self.finished.is_empty() {
             return self.running.is_empty();
@@ -209,14 +211,15 @@ impl<S: Clone> BeamSearch<S> {
         is_last && (self.finished.len() >= self.num_beams || self.is_copy(best))
     }
 
-    /// The captions that the search has ended.
+    /// The finished captions, in the order in which they ended.
     pub fn finished(&self) -> &[Hypothesis] {
         &self.finished
     }
 
-    /// Ends the search: from now on the best caption is that with the highest sum of its score and
-    /// [`AGREEMENT_WEIGHT`] times its agreement with the photo, one for each of
-    /// [`finished`](Self::finished). A copy is not weighed against the photo.
+    /// Ends the search and adds to each caption's score [`AGREEMENT_WEIGHT`] times its agreement
+    /// with the photo. `agreements` has one element for each of [`finished`](Self::finished). Does
+    /// nothing if the best caption is a copy, because the user's words are not weighed against the
+    /// photo.
     pub fn weigh(&mut self, agreements: &[f32]) {
         assert_eq!(agreements.len(), self.finished.len(), "one agreement a caption");
         if self.finished.is_empty() || self.is_copy(self.best()) {
@@ -250,7 +253,8 @@ impl<S: Clone> BeamSearch<S> {
             }
             for (token, &logit) in (0..).zip(logits) {
                 let log_probability = hypothesis.model_log_probability + logit - log_sum;
-                // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
+                // Nearly every token ends here: the vocabulary is a thousand times larger than the
+                // list.
                 if log_probability + most <= best.threshold {
                     continue;
                 }
@@ -259,7 +263,7 @@ impl<S: Clone> BeamSearch<S> {
                 };
                 let gain = hypothesis.gain + gained;
                 // A hint word is spelled as given, even with a repeated trigram.
-                if !matches!(next, Next::Spelt(_)) && !is_allowed(&hypothesis.tokens, token) {
+                if !matches!(next, Next::FinishWord(_)) && !is_allowed(&hypothesis.tokens, token) {
                     continue;
                 }
                 if self.copied_tokens(&hypothesis.tokens).any(|(copied, _)| copied == token) {
@@ -275,7 +279,7 @@ impl<S: Clone> BeamSearch<S> {
         best.choices
     }
 
-    /// The tokens that captions to copy have after `tokens`, each once with all its weight.
+    /// The tokens that follow `tokens` in captions to copy, each once with the sum of its weights.
     fn copied_tokens<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = (u32, f32)> + 'a {
         let next = |caption: &CopyCandidate| Some((caption.after(tokens)?, caption.weight));
         self.copies.iter().enumerate().filter_map(move |(index, caption)| {
@@ -297,7 +301,7 @@ impl<S: Clone> BeamSearch<S> {
             (hypothesis.log_probability, hypothesis.model_log_probability, hypothesis.gain) =
                 (choice.log_probability, choice.model_log_probability, choice.gain);
             if choice.token == EOS {
-                // An end that is not among the best continuations is no good end.
+                // Only an end among the `num_beams` best continuations finishes a caption.
                 if rank < self.num_beams {
                     hypothesis.has_ended = true;
                     self.finished.push(hypothesis);
@@ -316,7 +320,7 @@ impl<S: Clone> BeamSearch<S> {
         self.fork(&parents);
     }
 
-    /// Gives every running beam its parent's state; the last child gets it without a copy.
+    /// Gives every running beam its parent's state; the last child takes it without a clone.
     fn fork(&mut self, parents: &[usize]) {
         let mut sources: Vec<Option<S>> = self.states.drain(..).map(Some).collect();
         for (child, &parent) in parents.iter().enumerate() {
@@ -338,32 +342,32 @@ struct Choice {
 }
 
 impl Choice {
-    /// What choices are compared by.
-    fn worth(&self) -> f32 {
+    /// Log-probability plus hint bonus, by which choices are ranked.
+    fn score(&self) -> f32 {
         self.log_probability + self.gain
     }
 }
 
-/// The best of the choices seen, best first; of equals those seen first.
+/// The best choices inserted so far, best first; among equals the earliest.
 struct Best {
-    wanted: usize,
+    capacity: usize,
     choices: Vec<Choice>,
-    /// What a choice must exceed once there are enough; before that, no number.
+    /// The score that a new choice must exceed once the list is full; NaN until then.
     threshold: f32,
 }
 
 impl Best {
-    fn new(wanted: usize) -> Self {
-        Self { wanted, choices: Vec::with_capacity(wanted + 1), threshold: f32::NAN }
+    fn new(capacity: usize) -> Self {
+        Self { capacity, choices: Vec::with_capacity(capacity + 1), threshold: f32::NAN }
     }
 
     fn insert(&mut self, choice: Choice) {
-        let is_as_good = |other: &Choice| other.worth() >= choice.worth();
+        let is_as_good = |other: &Choice| other.score() >= choice.score();
         let rank = self.choices.partition_point(is_as_good);
         self.choices.insert(rank, choice);
-        self.choices.truncate(self.wanted);
-        if self.choices.len() == self.wanted {
-            self.threshold = self.choices[self.wanted - 1].worth();
+        self.choices.truncate(self.capacity);
+        if self.choices.len() == self.capacity {
+            self.threshold = self.choices[self.capacity - 1].score();
         }
     }
 }
@@ -377,7 +381,7 @@ fn is_allowed(tokens: &[u32], token: u32) -> bool {
     !tokens.windows(3).any(|trigram| trigram == [first, second, token])
 }
 
-/// `ln(e^a + e^b)`; `a` may be no number.
+/// `ln(e^a + e^b)`; `a` may be NaN.
 fn ln_of_sum(a: f32, b: f32) -> f32 {
     let (less, more) = if a < b { (a, b) } else { (b, a) };
     if a.is_nan() || less == f32::NEG_INFINITY {

@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! photo bytes -> preprocess -> stem (int8 convolutions) -> vision (ternary blocks) -> patch rows
-//! prompt -> text (ternary encoder) -> fusion (queries attend to patches) -> fused rows F, episode e
+//! prompt -> text (ternary encoder) -> fusion (queries attend to patches) -> fused rows F
+//! query rows of F, pooled -> episode e
 //! mean of the stem's cells -> key k -> memory READ(k) -> context, recalled captions
 //! decoder over [sinks | F | patch rows | recalled captions | tokens], conditioned on the context
 //!   -> beam search -> caption
 //! memory WRITE(k, e, caption)
 //! ```
 //!
-//! [`Captioner`] runs the whole line:
+//! [`Captioner`] runs the whole pipeline:
 //!
 //! ```
 //! use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,7 +24,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = |path: &str| std::fs::read(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")));
-//! let (model, tokenizer) = (file("pkg/model/model.safetensors")?, file("pkg/model/tokenizer.json")?);
+//! let model = file("pkg/model/model.safetensors")?;
+//! let tokenizer = file("pkg/model/tokenizer.json")?;
 //! let photo = file("tests/photos/cat.jpg")?;
 //!
 //! let mut captioner = Captioner::new(&model, &tokenizer, now)?;
@@ -38,8 +40,8 @@
 //! # }
 //! ```
 //!
-//! What is public besides the items below is hidden: it serves this project's programs and tests and may
-//! change in any release.
+//! Public items other than those below are hidden: they serve this project's programs and tests and
+//! may change in any release.
 
 #[doc(hidden)]
 pub mod captioner;

@@ -1,4 +1,4 @@
-//! BitMar: the parts and the one forward pass, for training and browser alike.
+//! BitMar: its parts and the one forward pass that training and browser share.
 //!
 //! ```text
 //! stem features -> VisionEncoder -> patch rows ----.
@@ -33,7 +33,7 @@ use episode::EpisodeProjections;
 pub(crate) use episode::{unit_rows, SAME_PHOTO, SHARPNESS};
 use placement::Placement;
 
-/// The whole model but for the frozen stem.
+/// The whole model except the frozen stem.
 pub struct BitMar {
     config: Config,
     vision: VisionEncoder,
@@ -46,7 +46,7 @@ pub struct BitMar {
     decoder: Decoder,
 }
 
-/// Texts of a batch, one after the other.
+/// Encoded texts, concatenated.
 pub struct EncodedTexts {
     /// `[tokens, hidden_size]`.
     pub rows: Tensor,
@@ -70,7 +70,7 @@ pub struct FusedPhotos {
 pub struct FusedPhotoRows {
     /// Its fused query rows.
     pub queries: Range<usize>,
-    /// Its fused hint rows, maybe none.
+    /// Its fused hint rows, possibly none.
     pub hint: Range<usize>,
     /// Its patch rows.
     pub patches: Range<usize>,
@@ -79,7 +79,7 @@ pub struct FusedPhotoRows {
 }
 
 impl FusedPhotoRows {
-    /// All of them that are not empty, in the order of the decoder's prefix.
+    /// The ranges that are not empty, in the order of the decoder's prefix.
     fn prefix(&self) -> impl Iterator<Item = &Range<usize>> {
         let all = [&self.queries, &self.hint, &self.patches, &self.cls];
         all.into_iter().filter(|range| !range.is_empty())
@@ -93,12 +93,13 @@ pub struct FusedPhoto {
     pub episode: Vec<f32>,
 }
 
-/// A text placed behind a photo's prefix.
+/// A text to decode after a photo's prefix.
 #[derive(Debug, Clone)]
 pub struct PlacedText {
     /// The photo it belongs to.
     pub photo: usize,
-    /// Its tokens: of a recalled caption with the marker, of a caption with the start token.
+    /// Its tokens: those of a recalled caption begin with the marker, those of a caption with the
+    /// start token.
     pub tokens: Vec<u32>,
 }
 
@@ -122,29 +123,30 @@ impl BitMar {
         })
     }
 
-    /// The numbers that shape it.
+    /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The vision encoder, for training it by itself.
+    /// The vision encoder, which can be trained on its own.
     pub fn vision(&self) -> &VisionEncoder {
         &self.vision
     }
 
-    /// The token table as this forward pass sees it.
+    /// The token table, quantized once for a forward pass.
     pub fn table(&self) -> Result<QuantizedTable> {
         self.embedding.quantize()
     }
 
-    /// Encodes texts by themselves.
+    /// Encodes texts, each on its own.
     pub fn encode_texts(&self, table: &QuantizedTable, texts: &[&[u32]]) -> Result<EncodedTexts> {
         let ranges = consecutive(0, texts.iter().map(|text| text.len()));
         let rows = self.embedding.look_up(table, &texts.concat())?;
         Ok(EncodedTexts { rows: self.text.forward(&rows, &ranges)?, ranges })
     }
 
-    /// Lets the query tokens, and the words of a hint where there is one, attend to each photo.
+    /// Fuses photos: the query tokens, and the words of a hint if there is one, attend to each
+    /// photo.
     pub fn fuse_photos(
         &self,
         table: &QuantizedTable,
@@ -154,7 +156,7 @@ impl BitMar {
         assert_eq!(hints.len(), photos.num_photos, "one hint, maybe empty, a photo");
         let num_queries = self.config.num_queries;
         let (prompts, prompt_of_photo) = self.encode_prompts(table, hints)?;
-        // Every photo's query rows first, so that pooling is a reshape; then the hints' rows.
+        // Every photo's query rows come first, so that pooling is a reshape, then the hints' rows.
         let hint_ranges = consecutive(hints.len() * num_queries, hints.iter().map(|h| h.len()));
         let (mut gather, mut segments, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
         for (photo, prompt) in prompt_of_photo.iter().enumerate() {
@@ -185,8 +187,8 @@ impl BitMar {
         Ok(FusedPhotos { rows, photos: of_photos, episodes })
     }
 
-    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share
-    /// one.
+    /// Encoded prompts and, for each photo, the rows of its prompt. Photos without a hint share one
+    /// prompt.
     fn encode_prompts(
         &self,
         table: &QuantizedTable,
@@ -228,9 +230,9 @@ impl BitMar {
         self.embedding.head(table, &rows)
     }
 
-    /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees
-    /// the sinks and the recalled captions of its place, and the context of an empty memory.
-    /// `hints` are those of the first places.
+    /// Logits of texts without photos, as [`decode_captions`](Self::decode_captions). `photo`
+    /// numbers the group of a text: it sees the sinks, the hint and the recalled captions of its
+    /// group, and the context of an empty memory. `hints` are those of the first groups.
     pub fn decode_texts(
         &self,
         table: &QuantizedTable,
@@ -238,27 +240,27 @@ impl BitMar {
         recalled: &[PlacedText],
         texts: &[PlacedText],
     ) -> Result<Tensor> {
-        let places = texts.iter().map(|text| text.photo + 1).max().unwrap_or(0);
-        let told = self.fuse_nothing(table, hints, places)?;
-        self.decode_captions(table, &told, recalled, texts, &self.null_context(places)?)
+        let groups = texts.iter().map(|text| text.photo + 1).max().unwrap_or(0);
+        let fused = self.fuse_hints(table, hints, groups)?;
+        self.decode_captions(table, &fused, recalled, texts, &self.null_context(groups)?)
     }
 
-    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their
-    /// hints.
-    fn fuse_nothing(
+    /// The result of [`fuse_photos`](Self::fuse_photos) for groups without photos: the rows of
+    /// their hints.
+    fn fuse_hints(
         &self,
         table: &QuantizedTable,
         hints: &[Vec<u32>],
-        places: usize,
+        groups: usize,
     ) -> Result<FusedPhotos> {
         let (hidden, width) = (self.config.hidden_size, self.config.memory.width);
         let zeros = |width: usize| Tensor::zeros((0, width), DType::F32, &Device::Cpu);
-        let mut photos = vec![FusedPhotoRows::default(); places];
+        let mut photos = vec![FusedPhotoRows::default(); groups];
         let mut rows = zeros(hidden)?;
         if hints.iter().any(|hint| !hint.is_empty()) {
-            let (prompts, prompt_of_place) = self.encode_prompts(table, hints)?;
+            let (prompts, prompt_of_group) = self.encode_prompts(table, hints)?;
             let words = |prompt: &Range<usize>| prompt.start + self.config.num_queries..prompt.end;
-            let gather: Vec<usize> = prompt_of_place.iter().flat_map(words).collect();
+            let gather: Vec<usize> = prompt_of_group.iter().flat_map(words).collect();
             let rows_of_hints = consecutive(0, hints.iter().map(Vec::len));
             for (photo, hint) in photos.iter_mut().zip(rows_of_hints) {
                 photo.hint = hint;
@@ -318,14 +320,15 @@ impl BitMar {
         self.vision.forward(&Tensor::from_slice(features, shape, &Device::Cpu)?)
     }
 
-    /// Fuses one photo with the tokens of a hint, maybe none.
+    /// Fuses one photo with the tokens of a hint, which may be empty.
     pub fn fuse(&self, photo: &EncodedPhotos, hint: &[u32]) -> Result<FusedPhoto> {
         let fused = self.fuse_photos(&self.table()?, photo, &[hint_prompt(hint)])?;
         let episode = with_values(&fused.episodes, <[f32]>::to_vec)?;
         Ok(FusedPhoto { fused, episode })
     }
 
-    /// Starts a text behind the prefix of a photo and what the memory returned.
+    /// The decoder's state after the prefix of a photo and the captions and context that READ
+    /// returned.
     pub fn prefill(
         &self,
         photo: &FusedPhoto,
@@ -349,7 +352,7 @@ impl BitMar {
 
     /// How much of its attention the decoder gives to each patch of `photo` when it chooses the
     /// token after each of `tokens`, `[tokens, patches]`: the mean over all heads and layers.
-    /// `state` has seen the prefix of that photo only.
+    /// `state` has read the prefix of that photo only.
     pub fn attention(
         &self,
         photo: &FusedPhoto,
@@ -381,7 +384,7 @@ struct PlacedRows {
     positions: Vec<u32>,
     photo_of_row: Vec<u32>,
     prefix_rows: usize,
-    /// Where the captions of photo 0 start.
+    /// Position of the first caption token of photo 0.
     first: usize,
 }
 

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 const NAMES: &str = include_str!("../pkg/model/names.json");
-/// Hexadecimal digits that stand for the name of an unreleased model.
+/// Number of hexadecimal digits in the name of an unreleased model.
 const HASH_DIGITS: usize = 12;
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use crate::decoder::DecoderState;
 use crate::generate::BeamSearch;
 use crate::model::{BitMar, FusedPhoto};
 
-/// Stem activations in int8 as the model takes them: `[patches * channels]`, times the stem's
-/// output scale.
+/// Stem activations in int8 to the model's input: `[patches * channels]`, times the stem's output
+/// scale.
 pub fn features(activations: &[i8], output_scale: f32) -> Vec<f32> {
     activations.iter().map(|&value| f32::from(value) * output_scale).collect()
 }
@@ -20,13 +20,13 @@ impl BitMar {
         self.fuse(&self.encode_photo(features)?, hint)
     }
 
-    /// The decoder behind the prefix of a photo, with an empty memory.
+    /// The decoder's state after the prefix of a photo, with an empty memory.
     pub fn prefill_without_memory(&self, photo: &FusedPhoto) -> Result<DecoderState> {
         self.prefill(photo, &[], &self.read_parameters()?.null_value)
     }
 
     /// Adds a token to every beam; returns whether there is more to do. At the end of the search
-    /// its captions are ranked by their agreement with the episode `[C]` of the photo, too.
+    /// its captions are also ranked by their agreement with the photo's episode, `[C]`.
     pub fn search_step(
         &self,
         search: &mut BeamSearch<DecoderState>,

@@ -2,7 +2,7 @@
 //!
 //! `decode` (or `from_rgba` for pixels a browser decoded) gives an upright RGB image without alpha;
 //! `to_pixels` squashes it to the model's square, `[size, size, 3]` RGB8, row by row. Photos are
-//! squashed, not cropped: the training photos were, and captions describe the whole photo.
+//! squashed, not cropped, like those of the training, because captions describe the whole photo.
 
 #[cfg(test)]
 mod tests;
@@ -12,52 +12,52 @@ use std::io::{Cursor, ErrorKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-/// The most pixels a photo may have. Large phone sensors reach 50 megapixels; RGB of 100 megapixels
-/// is 300 MB, near what a browser tab on a phone survives.
+/// Maximum number of pixels of a photo. Large phone sensors reach 50 megapixels; RGB of 100
+/// megapixels is 300 MB, near the limit of a browser tab on a phone.
 pub const MAX_PIXELS: u64 = 100_000_000;
 
-/// The most bytes a decoder may set aside: `MAX_PIXELS` in RGBA8.
+/// Maximum memory of a decoder in bytes: `MAX_PIXELS` in RGBA8.
 const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS;
 
-/// Pixels a file may have however short it is, so that no blank or cartoon-like photo is refused.
+/// Pixels that a file of any length may have, so that no blank or cartoon-like photo is refused.
 const UNEXPLAINED_PIXELS: u64 = 16_000_000;
-/// Above that, the most pixels a byte may stand for. JPEG reaches 512 (a bit for each block of 64),
-/// GIF 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.
+/// Above that, the maximum number of pixels per byte. JPEG reaches 512 (a bit for each block of
+/// 64), GIF 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.
 const PIXELS_PER_BYTE: u64 = 4096;
 
 /// Why a photo could not be turned into pixels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PhotoError {
-    /// There are no bytes at all, or no pixels.
+    /// There are no bytes, or no pixels.
     #[error("the photo is empty")]
     Empty,
-    /// The bytes are no format we read.
+    /// The bytes are not in a supported format.
     #[error("expected JPEG, PNG, WebP, GIF or BMP, found {found}")]
     UnsupportedFormat {
-        /// What the bytes look like.
+        /// What the bytes seem to be.
         found: &'static str,
     },
     /// The bytes are a vector drawing, which has no pixels until a browser draws it.
     #[error("an SVG drawing has to be drawn into pixels first")]
     Svg,
-    /// The photo has more pixels than `MAX_PIXELS`, or needs more memory than that many would.
+    /// The photo has more pixels than `MAX_PIXELS`, or needs more memory than a photo of that size.
     #[error("a photo of {width} x {height} pixels is over the limit of {limit} pixels")]
     TooLarge {
-        /// Width in pixels, as the header states it.
+        /// Width in pixels, from the header.
         width: u32,
-        /// Height in pixels, as the header states it.
+        /// Height in pixels, from the header.
         height: u32,
-        /// The most pixels a photo may have.
+        /// `MAX_PIXELS`.
         limit: u64,
     },
-    /// The file ends before the picture does.
+    /// The file ends before the image does.
     #[error("the photo's file ends too early")]
     Truncated,
-    /// The format was recognised but its contents make no sense; a GIF may merely be cut short.
+    /// The format was recognized but its contents are invalid; a GIF may merely be truncated.
     #[error("the photo is damaged: {reason}")]
     Corrupt {
-        /// What the decoder found wrong.
+        /// The decoder's message.
         reason: String,
     },
     /// The pixel buffer does not hold `width * height` RGBA pixels.
@@ -70,19 +70,19 @@ pub enum PhotoError {
     },
 }
 
-/// Width and height in pixels as a photo file's header states them, before its EXIF orientation is
-/// applied; `None` if they cannot be told. The first bytes of a file suffice, except for a WebP
-/// file with EXIF, which comes last.
+/// Width and height in pixels from a photo file's header, before its EXIF orientation is applied;
+/// `None` if they cannot be determined. The first bytes of a file suffice, except for a WebP file
+/// with EXIF, which comes last.
 pub fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     reader.limits(decoder_limits());
     reader.into_dimensions().ok()
 }
 
-/// Decodes a JPEG, PNG, WebP, GIF or BMP file; the format is read from its content.
+/// Decodes a JPEG, PNG, WebP, GIF or BMP file; the format is detected from its content.
 ///
-/// The first frame of an animation is taken, the EXIF orientation is applied, and transparent
-/// pixels are laid over white.
+/// The first frame of an animation is used, the EXIF orientation is applied, and transparent pixels
+/// are blended with white.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     if bytes.is_empty() {
         return Err(PhotoError::Empty);
@@ -94,7 +94,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
         return Err(unreadable(bytes));
     }
     let is_whole = match format {
-        // The decoder would fill the missing part with grey.
+        // The decoder would fill the missing part with gray.
         ImageFormat::Jpeg => jpeg_has_its_end(bytes),
         // The decoder would call it corrupt.
         ImageFormat::WebP => webp_has_its_length(bytes),
@@ -120,8 +120,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     Ok(if photo.color().has_alpha() { over_white(photo) } else { photo.into_rgb8() })
 }
 
-/// Takes pixels somebody else decoded, `[height, width, 4]` RGBA8 with straight alpha, as a canvas
-/// gives them.
+/// Converts pixels that a browser decoded: `[height, width, 4]` RGBA8 with straight alpha, as in a
+/// canvas.
 pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<RgbImage, PhotoError> {
     check_dimensions((width, height))?;
     let expected = 4 * u64::from(width) * u64::from(height);
@@ -134,9 +134,9 @@ pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<RgbImage, Photo
 
 /// Squashes a photo to `[size, size, 3]` RGB8, antialiased.
 ///
-/// Sides of eight times `size` and more are first averaged over whole-pixel boxes, which is what
-/// makes a 12-megapixel photo affordable. On smooth pictures the result is within 3 of 255 of the
-/// exact triangle filter, on noise within 16 (see the tests).
+/// A side of at least eight times `size` is first averaged over whole-pixel boxes, which makes a
+/// 12-megapixel photo affordable. On smooth images the result is within 3 of 255 of the exact
+/// triangle filter, on noise within 16 (see the tests).
 pub fn to_pixels(photo: &RgbImage, size: usize) -> Vec<u8> {
     let side = u32::try_from(size).expect("the model's input side is small");
     assert!(side > 0, "the model's input side must not be zero");
@@ -153,10 +153,10 @@ pub fn to_pixels(photo: &RgbImage, size: usize) -> Vec<u8> {
     }
 }
 
-/// The inputs an output pixel is mixed from, along one axis.
+/// The inputs of an output pixel along one axis.
 struct Taps {
     first: usize,
-    /// One for each input from `first` on; their sum is 1.
+    /// One weight for each input from `first` on; their sum is 1.
     weights: Vec<f32>,
 }
 
@@ -166,11 +166,11 @@ fn triangle(length: u32, target: u32) -> Vec<Taps> {
     let ratio = f64::from(length) / f64::from(target);
     let reach = ratio.max(1.0);
     let taps = (0..target).map(|index| {
-        let centre = (f64::from(index) + 0.5) * ratio;
-        let weight = |input: u32| (1.0 - (f64::from(input) + 0.5 - centre).abs() / reach).max(0.0);
+        let center = (f64::from(index) + 0.5) * ratio;
+        let weight = |input: u32| (1.0 - (f64::from(input) + 0.5 - center).abs() / reach).max(0.0);
         #[allow(clippy::cast_possible_truncation, reason = "an input's index")]
         #[allow(clippy::cast_sign_loss, reason = "a float below 0 becomes 0")]
-        let (first, end) = ((centre - reach) as u32, ((centre + reach).ceil() as u32).min(length));
+        let (first, end) = ((center - reach) as u32, ((center + reach).ceil() as u32).min(length));
         let sum: f64 = (first..end).map(weight).sum();
         #[allow(clippy::cast_possible_truncation, reason = "the nearest f32 is meant")]
         let weights = (first..end).map(|input| (weight(input) / sum) as f32).collect();
@@ -184,7 +184,7 @@ fn triangle(length: u32, target: u32) -> Vec<Taps> {
 fn resize(photo: &RgbImage, side: u32) -> Vec<u8> {
     let row_len = 3 * photo.width() as usize;
     let (columns, rows) = (triangle(photo.width(), side), triangle(photo.height(), side));
-    // A number more, so that every pixel can be read as four.
+    // One number more, so that every pixel can be read as four.
     let mut line = vec![0.0; row_len + 1];
     let mut pixels = Vec::with_capacity(3 * columns.len() * rows.len());
     for row in rows {
@@ -196,7 +196,7 @@ fn resize(photo: &RgbImage, side: u32) -> Vec<u8> {
             }
         }
         for column in &columns {
-            // A half, so that cutting the fraction off rounds.
+            // Starts at a half, so that truncation rounds.
             let mut sums = [0.5; 4];
             for (input, weight) in column.weights.iter().enumerate() {
                 let pixel = &line[3 * (column.first + input)..][..4];
@@ -212,11 +212,11 @@ fn resize(photo: &RgbImage, side: u32) -> Vec<u8> {
     pixels
 }
 
-/// The longest side of an averaging box, so that a column's sum of bytes stays inside a u32.
+/// Maximum side of an averaging box, so that the sum of a column's bytes stays inside a u32.
 const MAX_BOX: u32 = 1 << 16;
 
-/// How many boxes to average a side of `length` pixels into: at least four times the `target`. The
-/// triangle filter then hides the box edges, and costs less than finer boxes would.
+/// Number of boxes to average a side of `length` pixels into: at least four times the `target`. The
+/// triangle filter then hides the edges of the boxes, and finer boxes would cost more.
 fn boxes(length: u32, target: u32) -> u32 {
     length / (length / (4 * target)).clamp(1, MAX_BOX)
 }
@@ -226,7 +226,7 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
     let (width, height) = photo.dimensions();
     let row_bytes = 3 * width as usize;
     let edge = |index: u32, count: u32, length: u32| {
-        // The nearest whole pixel.
+        // Rounds to the nearest whole pixel.
         let count = u64::from(count);
         let edge = (2 * u64::from(index) * u64::from(length) + count) / (2 * count);
         usize::try_from(edge).expect("an edge lies inside the photo")
@@ -259,9 +259,9 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
 
 /// The mean of `count` bytes, rounded to the nearest.
 ///
-/// Exact in f32, whose division is a fraction of an integer's cost: a box has at most `MAX_BOX`
-/// pixels and a few, because a photo that is longer than that is less than `MAX_PIXELS / MAX_BOX`
-/// wide, so the sum stays below 2^24.
+/// Exact in f32, where a division costs a fraction of an integer division: a box has little more
+/// than `MAX_BOX` pixels, because a photo that is longer is less than `MAX_PIXELS / MAX_BOX` wide,
+/// so the sum stays below 2^24.
 fn rounded_mean(sum: u32, count: usize) -> u8 {
     let count = u32::try_from(count).expect("a box is a part of a photo");
     #[allow(clippy::cast_possible_truncation, reason = "the mean of bytes is a byte")]
@@ -270,7 +270,7 @@ fn rounded_mean(sum: u32, count: usize) -> u8 {
     mean
 }
 
-/// Lays a photo with transparency over a white page.
+/// Blends a transparent photo with white.
 fn over_white(photo: DynamicImage) -> RgbImage {
     let photo = photo.into_rgba8();
     let (width, height) = photo.dimensions();
@@ -278,7 +278,7 @@ fn over_white(photo: DynamicImage) -> RgbImage {
     RgbImage::from_raw(width, height, rgb).expect("three bytes were written for every pixel")
 }
 
-/// One straight-alpha pixel over white, rounded to the nearest.
+/// Blends one straight-alpha pixel with white, rounded to the nearest.
 fn rgba_over_white(rgba: &[u8]) -> [u8; 3] {
     let alpha = u16::from(rgba[3]);
     let blend = |value: u8| (u16::from(value) * alpha + 255 * (255 - alpha) + 127) / 255;
@@ -302,8 +302,7 @@ fn check_dimensions((width, height): (u32, u32)) -> Result<(), PhotoError> {
     Ok(())
 }
 
-/// Refuses a header that promises far more pixels than the file can hold, before they are
-/// allocated.
+/// Refuses a header that states far more pixels than the file can hold, before they are allocated.
 fn check_explained((width, height): (u32, u32), length: usize) -> Result<(), PhotoError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > UNEXPLAINED_PIXELS.max(PIXELS_PER_BYTE * length as u64) {
@@ -327,24 +326,24 @@ fn photo_error(error: ImageError, dimensions: (u32, u32)) -> PhotoError {
         ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             PhotoError::Truncated
         }
-        other if is_caused_by_the_end(&other) => PhotoError::Truncated,
+        other if is_caused_by_end_of_file(&other) => PhotoError::Truncated,
         other => corrupt(&other),
     }
 }
 
-/// Whether the end of the file is somewhere among an error's causes.
-fn is_caused_by_the_end(error: &dyn std::error::Error) -> bool {
+/// Whether an unexpected end of the file is among an error's causes.
+fn is_caused_by_end_of_file(error: &dyn std::error::Error) -> bool {
     std::iter::successors(error.source(), |cause| cause.source()).any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>();
         io.is_some_and(|io| io.kind() == ErrorKind::UnexpectedEof)
     })
 }
 
-/// Says what bytes are that no decoder takes.
+/// The error for bytes that no decoder accepts, which names what they are.
 fn unreadable(bytes: &[u8]) -> PhotoError {
     let head = &bytes[..bytes.len().min(1024)];
     let text = std::str::from_utf8(head);
-    // A character may be cut in two by the end of `head`.
+    // The end of `head` may split a character.
     let is_text = text.is_ok() || text.is_err_and(|error| error.error_len().is_none());
     if is_text && String::from_utf8_lossy(head).contains("<svg") {
         return PhotoError::Svg;
@@ -367,7 +366,7 @@ fn unreadable(bytes: &[u8]) -> PhotoError {
 
 /// Whether a JPEG file has its end-of-image marker (ITU T.81, B.1.1).
 ///
-/// Segments are skipped by their lengths, because a thumbnail inside one has an end marker too.
+/// Segments are skipped by their lengths, because a thumbnail in one has an end marker, too.
 fn jpeg_has_its_end(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {

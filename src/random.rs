@@ -2,20 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// SplitMix64 (Steele, Lea and Flood 2014): one word of state, equidistributed, seedable by
-/// anything.
+/// SplitMix64 (Steele, Lea and Flood 2014): one word of state, equidistributed, accepts any seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Random {
     state: u64,
 }
 
 impl Random {
-    /// The sequence of `seed`.
+    /// The sequence for `seed`.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The sequence that belongs to `name` under `seed`.
+    /// The sequence for `name` under `seed`.
     pub fn named(seed: u64, name: &str) -> Self {
         // FNV-1a spreads the name over the word; SplitMix64 does the rest.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
@@ -35,7 +34,7 @@ impl Random {
 
     /// Uniform in 0..1.
     pub fn uniform(&mut self) -> f32 {
-        // 24 bits fill an f32's mantissa.
+        // 24 bits fill the mantissa of an f32.
         (self.next_u64() >> 40) as f32 / (1u32 << 24) as f32
     }
 

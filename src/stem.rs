@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! pixels [size, size, 3] RGB8 -> clamp(pixel - 127) -> 3 x 3 convolution, stride 2, ReLU6
-//!   -> inverted residual blocks                     -> [grid * grid, channels] int8, times output_scale
+//!   -> inverted residual blocks -> [grid * grid, channels] int8, times output_scale
 //! ```
-//! Weights are int8 with one scale per output channel, batch norm folded in; activations are int8 with
-//! one scale per layer. A layer's scales are merged into the multiplier and the bias that turn its
-//! integer sums into the next layer's int8, so the stem itself never sees a scale but the last one.
+//! Weights are int8 with one scale per output channel, batch norm folded in; activations are int8
+//! with one scale per layer. A layer's scales are merged into the multiplier and the bias that turn
+//! its integer sums into the next layer's int8, so only the last scale, `output_scale`, is left.
 
 mod layers;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use crate::kernels::{self, DepthwiseFilter, Int8Matrix, Requantize};
 pub use crate::config::StemConfig;
 pub use layers::{GetTensor, StemBlock, StemError, StemLayer, StemLayers, StemTensor};
 
-/// Inputs of the first convolution: 3 x 3 pixels of 3 colours.
+/// Inputs of the first convolution: 3 x 3 pixels of 3 colors.
 const CONV_INPUTS: usize = 27;
 
 /// The stem, ready to run.
@@ -31,7 +31,7 @@ pub struct Stem {
 }
 
 impl Stem {
-    /// Checks the layers against `config` and orders them for the kernels.
+    /// Builds the stem for `config`; checks the layers and orders them for the kernels.
     ///
     /// # Panics
     ///
@@ -46,7 +46,7 @@ impl Stem {
         Ok(Self { config: *config, conv, blocks: blocks.collect(), layers })
     }
 
-    /// Asks `get` for every tensor, by name and shape, and builds the stem from them.
+    /// Builds the stem from tensors that `get` returns by name and shape.
     ///
     /// # Panics
     ///
@@ -58,17 +58,17 @@ impl Stem {
         Ok(Self::from_layers(config, StemLayers::from_tensors(config, get)?)?)
     }
 
-    /// Every tensor with its name and shape, as `from_tensors` asks for them.
+    /// Every tensor with its name and shape, in the order of `from_tensors`.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>, StemTensor)> {
         self.layers.tensors(&self.config)
     }
 
-    /// What the stem is.
+    /// The configuration.
     pub fn config(&self) -> &StemConfig {
         &self.config
     }
 
-    /// What the output of `forward` is multiplied by to give Lite0's activations.
+    /// The scale that turns the output of `forward` into Lite0's activations.
     pub fn output_scale(&self) -> f32 {
         self.layers.output_scale
     }
@@ -77,7 +77,7 @@ impl Stem {
     ///
     /// # Panics
     ///
-    /// If `pixels` is not a photo of the configured size.
+    /// If `pixels` is not `[size, size, 3]`.
     pub fn forward(&self, pixels: &[u8]) -> Vec<i8> {
         let size = self.config.input_size;
         assert_eq!(pixels.len(), 3 * size * size, "expected {size} x {size} RGB pixels");
@@ -114,7 +114,7 @@ struct Block {
     residual_scale: Option<f32>,
 }
 
-/// The maps inside a block, kept from one block to the next.
+/// The maps inside a block, reused from block to block.
 #[derive(Default)]
 struct Buffers {
     expanded: Vec<i8>,
@@ -161,12 +161,12 @@ impl Pointwise {
 }
 
 /// Rounds to the nearest integer, ties to even, and clamps to integers `low..=high` inside `i8`;
-/// written so that it becomes vector instructions.
+/// written so that compilers vectorize it.
 fn round_to_int8(value: f32, low: f32, high: f32) -> i8 {
     /// `1.5 * 2^23`: floats of this size are integers, so the addition rounds, and the lowest byte
-    /// of the sum is the integer's.
+    /// of the sum is that of the rounded integer.
     const ROUND: f32 = 12_582_912.0;
-    // Not `max` and `min`: WebAssembly has no instruction for what they do with NaN.
+    // Not `max` and `min`: WebAssembly has no instruction for their treatment of NaN.
     let value = if value > low { value } else { low };
     let value = if value < high { value } else { high };
     (value + ROUND).to_bits().to_le_bytes()[0].cast_signed()
@@ -188,7 +188,8 @@ impl Block {
         }
     }
 
-    /// Replaces `hidden`, a map of `side * side` pixels, by the block's output; returns its side.
+    /// Replaces `hidden`, a map of `side * side` pixels, by the block's output; returns the new
+    /// side.
     fn forward(&self, hidden: &mut Vec<i8>, side: usize, buffers: &mut Buffers) -> usize {
         let Buffers { expanded, filtered, sums } = buffers;
         let input = match &self.expand {
@@ -209,14 +210,14 @@ impl Block {
     }
 }
 
-/// The 3 x 3 neighbourhoods the first convolution sees, `[size/2 * size/2, 27]`. Stride 2 on an
-/// even side pads behind only, TensorFlow's "SAME"; what lies outside is 0.
+/// The 3 x 3 patches that the first convolution reads, `[size/2 * size/2, 27]`. With stride 2 and
+/// an even side, TensorFlow's "SAME" pads after the image only; pixels outside are 0.
 fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
     let (out_side, row_len) = (size / 2, 3 * (size + 1));
     let mut padded = vec![0; row_len * (size + 1)];
     for (padded, row) in padded.chunks_exact_mut(row_len).zip(pixels.chunks_exact(3 * size)) {
         for (padded, &pixel) in padded.iter_mut().zip(row) {
-            *padded = centre(pixel);
+            *padded = centered(pixel);
         }
     }
     let mut patches = vec![0; out_side * out_side * CONV_INPUTS];
@@ -229,7 +230,7 @@ fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
     patches
 }
 
-/// Lite0's input `(pixel - 127) / 128` in steps of 1/128; 255 loses its last step.
-fn centre(pixel: u8) -> i8 {
+/// Lite0's input `(pixel - 127) / 128` in steps of 1/128; 255 is clamped to 127.
+fn centered(pixel: u8) -> i8 {
     pixel.min(254).wrapping_sub(127).cast_signed()
 }

@@ -1,11 +1,11 @@
-//! The bytes of the safetensors files we write: models and memory snapshots.
+//! Writes the safetensors files of this crate: models and memory snapshots.
 
 use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorView;
 use safetensors::Dtype;
 
-/// One tensor as it lies in the file.
+/// One tensor in the form that the file stores.
 #[derive(Debug, Clone)]
 pub(crate) struct RawTensor {
     pub(crate) dtype: Dtype,
@@ -13,8 +13,8 @@ pub(crate) struct RawTensor {
     pub(crate) data: Vec<u8>,
 }
 
-/// The bytes of a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that
-/// the same contents are the same file.
+/// Writes a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that equal
+/// contents give equal files.
 pub(crate) fn to_safetensors(
     tensors: &BTreeMap<String, RawTensor>,
     metadata: &BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub(crate) fn to_safetensors(
     let comma = if tensors == "}" { "" } else { "," };
     let metadata = serde_json::to_string(metadata).expect("strings have a JSON form");
     let mut header = format!("{{\"__metadata__\":{metadata}{comma}{tensors}");
-    // Padded as `safetensors` pads it: the data begin at a multiple of 8.
+    // Padded as `safetensors` does: the data begin at a multiple of 8.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }

@@ -26,7 +26,7 @@ impl TextEncoder {
         Ok(Self { blocks, norm: RmsNorm::new(&weights.pp("norm"), config.hidden_size)? })
     }
 
-    /// Encodes the texts whose rows are `ranges` of `rows`; each sees only itself.
+    /// Encodes texts, given by their `ranges` of `rows`; each text sees only itself.
     pub fn forward(&self, rows: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
         let segments = ranges.iter().map(|range| Segment {
             queries: range.clone(),
@@ -59,7 +59,7 @@ pub(crate) fn text_sizes(config: &Config) -> BlockSizes {
     }
 }
 
-/// The row ranges of texts of these lengths lying one after the other from `first`.
+/// Consecutive row ranges of texts with these lengths, the first one at `first`.
 pub(crate) fn consecutive(first: usize, lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let mut start = first;
     lengths

@@ -1,22 +1,22 @@
 //! The tokenizer of the model: byte-level BPE, so every text has tokens and every token sequence
 //! has a text.
 //!
-//! A text is encoded as if a space stood before it, so "dog" has the same token at the start of a
-//! caption as inside one; decoding gives that space back in front, and the reader drops it.
+//! A text is encoded as if it began with a space, so "dog" has the same token at the start of a
+//! caption as inside one; decoding returns that leading space, and the caller trims it.
 
 use tokenizers::Tokenizer;
 
 pub use crate::control_tokens::*;
 use crate::error::Error;
 
-/// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.
+/// Reads a `tokenizer.json`; refuses one with other control tokens.
 ///
-/// Use this and not `Tokenizer::from_bytes`: the file cannot say that `<eos>` written by a user is
-/// text, so it is said here.
+/// Use this instead of `Tokenizer::from_bytes`: the file cannot say that an `<eos>` typed by a user
+/// is text, so this function sets it.
 ///
 /// # Errors
 ///
-/// [`Error::Tokenizer`] if it is not a tokenizer, or another one.
+/// [`Error::Tokenizer`] if it is not a tokenizer, or not one with these control tokens.
 pub fn read_tokenizer(json: &[u8]) -> Result<Tokenizer, Error> {
     let mut tokenizer = Tokenizer::from_bytes(json).map_err(tokenizer_error)?;
     for (id, token) in (0..).zip(CONTROL_TOKENS) {
@@ -32,7 +32,7 @@ pub fn read_tokenizer(json: &[u8]) -> Result<Tokenizer, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Tokenizer`] if there are more.
+/// [`Error::Tokenizer`] if an id is not below `vocab_size`.
 pub(crate) fn check_vocab(tokenizer: &Tokenizer, vocab_size: usize) -> Result<(), Error> {
     match tokenizer.get_vocab(true).into_values().max() {
         Some(largest) if (largest as usize) < vocab_size => Ok(()),

@@ -12,10 +12,10 @@ use crate::config::Config;
 use crate::nn::{AttentionLayout, BitLinear, Block, BlockSizes, Heads, RmsNorm, Segment};
 use crate::weights::{Init, ModelError, Weights};
 
-/// DINOv2 starts its LayerScale at 1e-5 for depth 40; three blocks want to be heard sooner.
+/// DINOv2 starts its LayerScale at 1e-5 for depth 40; three blocks should contribute sooner.
 const LAYER_SCALE: f32 = 0.1;
 
-/// Stem features to patch rows.
+/// The vision encoder: stem features to patch rows.
 pub struct VisionEncoder {
     patch_norm: RmsNorm,
     patch_embed: BitLinear,
@@ -27,7 +27,7 @@ pub struct VisionEncoder {
     num_patches: usize,
 }
 
-/// What the rest of the model sees of some photos.
+/// Encoded photos.
 pub struct EncodedPhotos {
     /// `[photos * (patches + 1), hidden_size]`, patches first, CLS rows last.
     pub rows: Tensor,
@@ -40,13 +40,13 @@ pub struct EncodedPhotos {
 }
 
 impl EncodedPhotos {
-    /// The rows that belong to a photo.
+    /// Rows of a photo: its patches and its CLS row.
     pub(crate) fn rows_of(&self, photo: usize) -> [Range<usize>; 2] {
         photo_rows(photo, self.num_photos, self.num_patches)
     }
 }
 
-/// The patch rows and the CLS row of a photo.
+/// Rows of a photo among those of `photos` photos: its patches and its CLS row.
 fn photo_rows(photo: usize, photos: usize, patches: usize) -> [Range<usize>; 2] {
     let cls = photos * patches + photo;
     [photo * patches..(photo + 1) * patches, cls..cls + 1]
@@ -78,7 +78,7 @@ impl VisionEncoder {
         })
     }
 
-    /// Encodes the photos whose stem features are `[photos * patches, channels]`.
+    /// Encodes photos with stem features `[photos * patches, channels]`.
     pub fn forward(&self, features: &Tensor) -> Result<EncodedPhotos> {
         let patches = self.num_patches;
         let photos = features.dim(0)? / patches;

@@ -1,7 +1,7 @@
-//! Where a part's parameters come from: a model file, or fresh variables to train.
+//! The source of a part's parameters: a model file, or fresh variables to train.
 //!
-//! Every part is built by `Part::new(&weights.pp("name"), &config)`, whichever the source. From a
-//! file the large matrices arrive packed; fresh ones are full-precision and differentiable.
+//! Every part is built by `Part::new(&weights.pp("name"), &config)`, whatever the source. Large
+//! matrices from a file are packed; fresh ones are full-precision and differentiable.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,14 +27,14 @@ pub enum ModelError {
         /// Name of the entry.
         name: &'static str,
     },
-    /// A metadata entry does not hold what it must.
+    /// A metadata entry has an invalid value.
     #[error("metadata {name} is {found}, expected {expected}")]
     InvalidMetadata {
         /// Name of the entry.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         found: String,
-        /// What it may hold.
+        /// The valid values.
         expected: &'static str,
     },
     /// The configuration breaks a rule.
@@ -46,7 +46,7 @@ pub enum ModelError {
         /// Its full name.
         name: String,
     },
-    /// The file holds a tensor that no part asks for.
+    /// The file holds a tensor that no part uses.
     #[error("unknown tensor {name}")]
     UnknownTensor {
         /// Its full name.
@@ -72,13 +72,13 @@ pub enum ModelError {
         /// The file's element type.
         found: String,
     },
-    /// A number is infinite or not a number.
+    /// A number is infinite or NaN.
     #[error("tensor {name} holds a number that is not finite")]
     NotFinite {
         /// Its full name.
         name: String,
     },
-    /// Packed ternary codes hold a value that is no weight.
+    /// Packed ternary codes are invalid.
     #[error("tensor {name}: {source}")]
     InvalidCode {
         /// Its full name.
@@ -99,10 +99,10 @@ pub enum ModelError {
     Tensor(#[from] candle_core::Error),
 }
 
-/// How a fresh parameter starts.
+/// How a fresh parameter is initialized.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
-    /// Every element the same.
+    /// Every element has this value.
     Constant(f32),
     /// Independent normal numbers of mean 0 and this standard deviation.
     Normal(f32),
@@ -118,21 +118,21 @@ enum Source {
     },
 }
 
-/// A named place in a set of parameters. Cheap to clone; clones share the set.
+/// A named scope in a set of parameters. Cheap to clone; clones share the set.
 #[derive(Clone)]
 pub struct Weights {
     source: Rc<RefCell<Source>>,
     prefix: String,
 }
 
-/// A ternary matrix from a file with its scale, or the latent one behind it.
+/// A ternary matrix from a file with its scale, or a latent one to train.
 pub(crate) enum Ternary {
     Packed {
         matrix: TernaryMatrix,
         scale: f32,
     },
     Latent(Tensor),
-    /// One that is not to be made ternary.
+    /// A float matrix that is not quantized.
     #[cfg(feature = "train")]
     Float(Tensor),
 }
@@ -148,7 +148,7 @@ impl Weights {
         })
     }
 
-    /// [`fresh`](Self::fresh) for a model that is not ternary, to compare ours with.
+    /// [`fresh`](Self::fresh) for the float twin, a model without ternary weights for comparison.
     #[cfg(feature = "train")]
     pub fn fresh_float(seed: u64) -> Self {
         Self::root(Source::Fresh { seed, is_float: true, vars: BTreeMap::new() })
@@ -163,7 +163,7 @@ impl Weights {
         Self::from_tensors(tensors.collect())
     }
 
-    /// Tensors as they would lie in a file.
+    /// Tensors in the form that a file stores.
     pub(crate) fn from_tensors(tensors: BTreeMap<String, RawTensor>) -> Self {
         Self::root(Source::File(tensors))
     }
@@ -172,12 +172,12 @@ impl Weights {
         Self { source: Rc::new(RefCell::new(source)), prefix: String::new() }
     }
 
-    /// The place `name` below this one.
+    /// The scope `name` inside this one.
     pub fn pp(&self, name: impl std::fmt::Display) -> Self {
         Self { source: self.source.clone(), prefix: self.full(&name.to_string()) }
     }
 
-    /// The variables made so far, by full name. Empty for a file.
+    /// The variables created so far, by full name. Empty for a file.
     pub fn variables(&self) -> BTreeMap<String, Var> {
         match &*self.source.borrow() {
             Source::File(_) => BTreeMap::new(),
@@ -185,7 +185,7 @@ impl Weights {
         }
     }
 
-    /// Errs if the file holds a tensor that nobody took.
+    /// Errs if the file holds a tensor that no part has taken.
     pub fn expect_empty(&self) -> Result<(), ModelError> {
         match &*self.source.borrow() {
             Source::File(tensors) => match tensors.keys().next() {

@@ -1,5 +1,5 @@
-//! The native command line by itself, outside the checkout; tests/e2e/command-lines.test.js holds
-//! it to the same behavior as `npx bitmar`.
+//! The native command line on its own, outside the checkout; tests/e2e/command-lines.test.js checks
+//! that it behaves like `npx bitmar`.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
@@ -34,7 +34,7 @@ fn a_correction_is_recalled_listed_exported_and_cleared() {
     succeeded(&run(&["memory", "clear", "--memory", "memory"]));
     assert_eq!(list(), "");
     let files = std::fs::read_dir(folder.path()).unwrap();
-    assert_eq!(files.count(), 1, "nothing is left next to the memory");
+    assert_eq!(files.count(), 1, "no other file is left in the folder");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What any BitMar must satisfy, trained or not: checked on a tiny model with random weights,
+//! Properties of every BitMar, trained or not, checked on a tiny model with random weights,
 //! full-precision and packed.
 
 #![cfg(not(target_arch = "wasm32"))]
@@ -36,7 +36,7 @@ fn context(seed: u64) -> Vec<f32> {
     (0..Config::tiny().memory.width).map(|_| random.normal()).collect()
 }
 
-/// Logits after every token of `tokens`, whole sequence at once.
+/// Logits after every token of `tokens`, computed for the whole sequence at once.
 fn whole(
     model: &BitMar,
     photo: &[f32],
@@ -57,7 +57,7 @@ fn whole(
     logits.expect("a caption").to_vec2().expect("logits are a matrix")
 }
 
-/// The same, a token at a time through the cache.
+/// The same, computed token by token with the cache.
 fn stepwise(
     model: &BitMar,
     photo: &[f32],
@@ -97,7 +97,7 @@ fn a_later_token_changes_no_earlier_logit() {
 }
 
 #[test]
-fn step_by_step_with_cache_equals_the_whole_sequence() {
+fn decoding_with_a_cache_equals_the_whole_sequence() {
     let (model, variables) = tiny();
     open_gates(&variables);
     for recalled in [&[][..], &[40, 41, 42]] {

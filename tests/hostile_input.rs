@@ -1,4 +1,4 @@
-//! Whatever bytes come in, an `Err` or an `Ok` comes out: never a panic.
+//! Arbitrary and damaged bytes never cause a panic: every reader returns a `Result`.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 const TOKENIZER: &[u8] = include_bytes!("../pkg/model/tokenizer.json");
 const ORIGIN: Origin<'_> = Origin { model_sha256: "model", keys_sha256: "keys" };
-/// Files damaged in one place each, spread over the valid one.
+/// Number of files with one damaged byte each, spread over the valid file.
 const DAMAGES: usize = 300;
 
 static MODEL: LazyLock<Vec<u8>> = LazyLock::new(|| model_file(&sha256(TOKENIZER)));
@@ -32,10 +32,13 @@ fn model_file(tokenizer_sha256: &str) -> Vec<u8> {
     let config = config();
     let mut get = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        Ok::<_, StemError>(match name.ends_with(".weight") {
-            true => StemTensor::I8(vec![3; count]),
-            false => StemTensor::F32(vec![0.02; count]),
-        })
+        let is_weight = name.ends_with(".weight");
+        let tensor = if is_weight {
+            StemTensor::I8(vec![3; count])
+        } else {
+            StemTensor::F32(vec![0.02; count])
+        };
+        Ok::<_, StemError>(tensor)
     };
     let stem = Stem::from_tensors(&config.stem, &mut get).unwrap();
     let weights = Weights::fresh(1);
@@ -70,8 +73,8 @@ fn header_length(file: &[u8]) -> usize {
     8 + usize::try_from(u64::from_le_bytes(file[..8].try_into().unwrap())).unwrap()
 }
 
-/// Places to damage: every so many bytes of the header, which decides the most, and of the data.
-fn places(file: &[u8]) -> impl Iterator<Item = usize> {
+/// Offsets to damage: spread over the header, which matters most, and over the data.
+fn offsets(file: &[u8]) -> impl Iterator<Item = usize> {
     let header = header_length(file);
     let (in_header, in_data) = (header / DAMAGES + 1, (file.len() - header) / DAMAGES + 1);
     (0..header).step_by(in_header).chain((header..file.len()).step_by(in_data))
@@ -85,7 +88,7 @@ fn the_undamaged_files_are_read() {
 
 #[test]
 fn a_truncated_model_is_refused() {
-    for length in places(&MODEL) {
+    for length in offsets(&MODEL) {
         assert!(ModelFile::read(&MODEL[..length]).is_err(), "{length} bytes");
     }
 }
@@ -94,17 +97,17 @@ fn a_truncated_model_is_refused() {
 fn a_model_with_a_flipped_bit_is_read_or_refused() {
     let mut random = Random::new(1);
     let mut file = MODEL.clone();
-    for place in places(&MODEL) {
+    for offset in offsets(&MODEL) {
         let bit = 1 << random.below(8);
-        file[place] ^= bit;
+        file[offset] ^= bit;
         let _ = ModelFile::read(&file);
-        file[place] ^= bit;
+        file[offset] ^= bit;
     }
 }
 
 #[test]
 fn a_damaged_model_that_is_read_can_caption() {
-    // Flipped bits in the data leave a wrong model, not a broken one.
+    // A flipped bit in the data makes the model wrong, but not unusable.
     let mut file = MODEL.clone();
     let mut random = Random::new(2);
     let header = header_length(&MODEL);
@@ -116,25 +119,25 @@ fn a_damaged_model_that_is_read_can_caption() {
     };
     let mut captions = 0;
     for _ in 0..40 {
-        let place = header + random.below(file.len() - header);
+        let offset = header + random.below(file.len() - header);
         let bit = 1 << random.below(8);
-        file[place] ^= bit;
+        file[offset] ^= bit;
         if let Ok(mut captioner) = Captioner::new(&file, TOKENIZER, || 0.0) {
             let _ = captioner.caption(&png, &Default::default());
             captions += 1;
         }
-        file[place] ^= bit;
+        file[offset] ^= bit;
     }
     assert!(captions > 0, "some damage goes unnoticed");
 }
 
 #[test]
 fn a_damaged_tokenizer_is_refused() {
-    for place in (0..TOKENIZER.len()).step_by(TOKENIZER.len() / 30) {
+    for offset in (0..TOKENIZER.len()).step_by(TOKENIZER.len() / 30) {
         let mut json = TOKENIZER.to_vec();
-        json[place] ^= 1;
+        json[offset] ^= 1;
         assert_eq!(Captioner::new(&MODEL, &json, || 0.0).err().unwrap().code(), "tokenizer");
-        let cut = Captioner::new(&MODEL, &TOKENIZER[..place], || 0.0);
+        let cut = Captioner::new(&MODEL, &TOKENIZER[..offset], || 0.0);
         assert_eq!(cut.err().unwrap().code(), "tokenizer");
     }
 }
@@ -150,19 +153,21 @@ fn a_tokenizer_that_a_model_vouches_for_is_still_checked() {
 
 #[test]
 fn a_damaged_snapshot_is_refused() {
-    for place in 0..SNAPSHOT.len() {
+    for offset in 0..SNAPSHOT.len() {
         let mut damaged = SNAPSHOT.clone();
-        damaged[place] ^= 1 << (place % 8);
-        assert!(Snapshot::read(&damaged, ORIGIN, &config()).is_err(), "byte {place}");
-        // Damage to the model's name makes it another model's.
+        damaged[offset] ^= 1 << (offset % 8);
+        assert!(Snapshot::read(&damaged, ORIGIN, &config()).is_err(), "byte {offset}");
+        // Damage to the model's hash makes the snapshot another model's.
         let _ = Snapshot::read_foreign(&damaged);
-        assert!(Snapshot::read(&SNAPSHOT[..place], ORIGIN, &config()).is_err(), "{place} bytes");
+        assert!(Snapshot::read(&SNAPSHOT[..offset], ORIGIN, &config()).is_err(), "{offset} bytes");
     }
 }
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_are_no_model_and_no_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_are_no_model_and_no_snapshot(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
         prop_assert!(ModelFile::read(&bytes).is_err());
         prop_assert!(ModelFile::latents(&bytes).is_err());
         prop_assert!(Snapshot::read(&bytes, ORIGIN, &config()).is_err());
@@ -170,7 +175,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_headers_are_no_model_and_no_snapshot(json in ".{0,200}", data in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn arbitrary_headers_are_no_model_and_no_snapshot(
+        json in ".{0,200}",
+        data in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
         let mut file = (json.len() as u64).to_le_bytes().to_vec();
         file.extend(json.bytes());
         file.extend(data);

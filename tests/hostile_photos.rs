@@ -1,4 +1,4 @@
-//! Photos from strangers: whatever the bytes, `decode` returns, and it returns a photo or an error.
+//! Arbitrary and damaged photo files: `decode` always returns, with a photo or an error.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const FORMATS: [ImageFormat; 5] =
     [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
 
-/// A small picture with edges, gradients and some noise, so that every part of a format is used.
+/// A small image with edges, gradients and some noise, so that every part of a format is used.
 fn picture(format: ImageFormat) -> Vec<u8> {
     let photo = RgbImage::from_fn(37, 29, |x, y| {
         let bytes = (x * 40_503 + y * 30_011).wrapping_mul(2_654_435_769).to_le_bytes();
@@ -32,12 +32,12 @@ fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(format!("{path}{name}")).expect("the photo is in the repository")
 }
 
-/// Decodes, and checks what every decoded photo promises.
-fn survives(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
+/// Decodes the bytes and checks the properties of every decoded photo.
+fn decode_checked(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     let stated = dimensions(bytes);
     let photo = decode(bytes)?;
     let (width, height) = photo.dimensions();
-    // The orientation may swap them.
+    // The orientation may swap width and height.
     assert!(stated == Some((width, height)) || stated == Some((height, width)), "{stated:?}");
     assert!(width > 0 && height > 0);
     assert!(u64::from(width) * u64::from(height) <= MAX_PIXELS);
@@ -48,18 +48,18 @@ fn survives(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
 #[test]
 fn shipped_photos_are_read() {
     for name in ["cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg"] {
-        let photo = survives(&shipped(name)).expect(name);
+        let photo = decode_checked(&shipped(name)).expect(name);
         assert!(photo.width().max(photo.height()) <= 640, "{name}");
     }
 }
 
 #[test]
-fn a_cmyk_jpeg_has_the_colours_of_its_rgb_twin() {
+fn a_cmyk_jpeg_has_the_colors_of_its_rgb_twin() {
     let cmyk = to_pixels(&decode(&shipped("cat-cmyk.jpg")).expect("a CMYK photo"), 16);
     let rgb = to_pixels(&decode(&shipped("cat.jpg")).expect("an RGB photo"), 16);
     let differences: u32 = cmyk.iter().zip(&rgb).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
     let mean = f64::from(differences) / cmyk.len() as f64;
-    assert!(mean < 6.0, "the colours differ by {mean} on average");
+    assert!(mean < 6.0, "the colors differ by {mean} on average");
 }
 
 #[test]
@@ -67,15 +67,15 @@ fn every_truncation_is_an_error_or_a_photo() {
     for format in FORMATS {
         let bytes = picture(format);
         for length in 0..bytes.len() {
-            let _ = survives(&bytes[..length]);
+            let _ = decode_checked(&bytes[..length]);
         }
         for length in [0, 1, 8, 20, bytes.len() / 2] {
-            survives(&bytes[..length]).expect_err("half a picture is none");
+            decode_checked(&bytes[..length]).expect_err("half a picture is none");
         }
     }
 }
 
-/// Bytes behind a real signature get further into a decoder than arbitrary ones.
+/// Bytes after a valid signature get further into a decoder than arbitrary ones.
 fn signatures() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(vec![
         b"\xff\xd8\xff\xe0".as_slice(),
@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = survives(&bytes);
+        let _ = decode_checked(&bytes);
     }
 
     #[test]
@@ -106,7 +106,7 @@ proptest! {
         signature in signatures(),
         bytes in prop::collection::vec(any::<u8>(), 0..400),
     ) {
-        let _ = survives(&[signature, &bytes].concat());
+        let _ = decode_checked(&[signature, &bytes].concat());
     }
 
     #[test]
@@ -119,7 +119,7 @@ proptest! {
             let position = position.index(bytes.len());
             bytes[position] ^= 1 << bit;
         }
-        let _ = survives(&bytes);
+        let _ = decode_checked(&bytes);
     }
 
     #[test]
@@ -131,7 +131,7 @@ proptest! {
         for (position, value) in flips {
             bytes[position] = value;
         }
-        let _ = survives(&bytes);
+        let _ = decode_checked(&bytes);
     }
 
     #[test]
@@ -143,7 +143,7 @@ proptest! {
         let mut bytes = picture(format);
         let from = from.index(bytes.len());
         bytes.drain(from..bytes.len().min(from + length));
-        let _ = survives(&bytes);
+        let _ = decode_checked(&bytes);
     }
 
     #[test]
@@ -157,10 +157,10 @@ proptest! {
     }
 
     #[test]
-    fn opaque_rgba_is_kept(width in 1..20u32, height in 1..20u32, colour in any::<[u8; 3]>()) {
-        let [r, g, b] = colour;
+    fn opaque_rgba_is_kept(width in 1..20u32, height in 1..20u32, color in any::<[u8; 3]>()) {
+        let [r, g, b] = color;
         let rgba = RgbaImage::from_pixel(width, height, image::Rgba([r, g, b, 255]));
         let photo = from_rgba(width, height, &rgba).expect("the right length");
-        prop_assert!(photo.pixels().all(|pixel| pixel.0 == colour));
+        prop_assert!(photo.pixels().all(|pixel| pixel.0 == color));
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for every input.
+//! Properties that hold for every input.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
@@ -26,7 +26,8 @@ enum Call {
 
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        6 => (0..24u64, prop::bool::weighted(0.2)).prop_map(|(seed, corrected)| Call::Write { seed, corrected }),
+        6 => (0..24u64, prop::bool::weighted(0.2))
+            .prop_map(|(seed, corrected)| Call::Write { seed, corrected }),
         3 => (0..24u64).prop_map(|seed| Call::Touch { seed }),
         1 => (0..NUM_SLOTS + 2).prop_map(|slot| Call::Delete { slot }),
     ]
@@ -76,7 +77,10 @@ fn after(calls: &[Call]) -> EpisodicMemory {
 
 proptest! {
     #[test]
-    fn what_was_written_last_is_found_in_its_slot(calls in prop::collection::vec(call(), 0..60), seed in 0..24u64) {
+    fn the_latest_episode_is_found_in_its_slot(
+        calls in prop::collection::vec(call(), 0..60),
+        seed in 0..24u64,
+    ) {
         let mut memory = after(&calls);
         let slot = memory.write(episode(seed, true)).unwrap();
         prop_assert_eq!(memory.get(slot).unwrap(), &episode(seed, true).record);
@@ -91,7 +95,11 @@ proptest! {
     }
 
     #[test]
-    fn a_reading_is_a_mixture(calls in prop::collection::vec(call(), 0..60), seed in 0..99u64, sharpness in 1.0..50.0f32) {
+    fn a_reading_is_a_mixture(
+        calls in prop::collection::vec(call(), 0..60),
+        seed in 0..99u64,
+        sharpness in 1.0..50.0f32,
+    ) {
         let recall = after(&calls).read(&unit(seed), &parameters(sharpness));
         let listed: f32 = recall.weights.iter().map(|(_, weight)| weight).sum();
         prop_assert!((0.0..=1.0).contains(&recall.null_weight));
@@ -100,14 +108,17 @@ proptest! {
     }
 
     #[test]
-    fn only_a_correction_changes_a_corrected_caption(calls in prop::collection::vec(call(), 0..60), seeds in prop::collection::vec(0..24u64, 0..40)) {
+    fn only_a_correction_changes_a_corrected_caption(
+        calls in prop::collection::vec(call(), 0..60),
+        seeds in prop::collection::vec(0..24u64, 0..40),
+    ) {
         let mut memory = after(&calls);
         let corrected = |memory: &EpisodicMemory| {
             let all = memory.iter().filter(|(_, record)| record.corrected);
             all.map(|(_, record)| record.caption.clone()).collect::<Vec<_>>()
         };
         let before = corrected(&memory);
-        // A memory full of corrections has to give one up.
+        // A memory full of corrections has to evict one.
         prop_assume!(before.len() < NUM_SLOTS);
         for seed in seeds {
             memory.write(episode(seed, false)).unwrap();
@@ -118,7 +129,8 @@ proptest! {
     #[test]
     fn a_snapshot_round_trip_is_exact(calls in prop::collection::vec(call(), 0..60)) {
         let memory = after(&calls);
-        let config = Config { memory: MemoryConfig { num_slots: NUM_SLOTS, width: WIDTH }, ..Config::tiny() };
+        let memory_config = MemoryConfig { num_slots: NUM_SLOTS, width: WIDTH };
+        let config = Config { memory: memory_config, ..Config::tiny() };
         let bytes = Snapshot::write(&memory, ORIGIN);
         let again = Snapshot::read(&bytes, ORIGIN, &config).unwrap();
         prop_assert_eq!(&again, &memory);
@@ -138,7 +150,11 @@ proptest! {
     }
 
     #[test]
-    fn a_search_ends_with_text_and_no_trigram_twice(seed: u64, num_beams in 1..=8usize, end in -2.0..3.0f32) {
+    fn a_search_ends_with_text_and_no_trigram_twice(
+        seed: u64,
+        num_beams in 1..=8usize,
+        end in -2.0..3.0f32,
+    ) {
         let mut search = BeamSearch::new(Random::new(seed), 3, num_beams);
         let mut steps = 0;
         let mut advance = |states: &mut [Random], _: &[u32]| {

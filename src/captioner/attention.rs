@@ -1,4 +1,4 @@
-//! Where the model looked while it wrote a caption.
+//! Attention maps: where the model looked for each word of a caption.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub struct Attention {
     pub width: usize,
     /// Rows of cells.
     pub height: usize,
-    /// The caption's words in their order.
+    /// The words of the caption, in order.
     pub words: Vec<AttendedWord>,
 }
 
@@ -23,22 +23,22 @@ pub struct Attention {
 pub struct AttendedWord {
     /// Where the word starts in the text, in UTF-16 code units, which JavaScript counts in.
     pub start: usize,
-    /// Where it ends.
+    /// End of the word, exclusive, in the same units.
     pub end: usize,
-    /// Share of each cell, row by row; they sum to 1.
+    /// Attention given to each cell, row by row; the shares sum to 1.
     pub map: Vec<f32>,
 }
 
-/// What it takes to look again.
+/// State that a generation keeps to compute its attention maps.
 pub(super) struct Observer {
     pub(super) photo: FusedPhoto,
-    /// The decoder as it was behind the prefix.
+    /// The decoder's state after the prefix.
     pub(super) state: DecoderState,
     pub(super) start_token: u32,
 }
 
 impl Captioner {
-    /// Runs the finished text once more and watches, if that was asked for.
+    /// Runs the finished text once more and records its attention, if the options asked for it.
     pub(super) fn attention(
         &self,
         generation: &mut Generation,
@@ -46,16 +46,16 @@ impl Captioner {
     ) -> Result<Option<Attention>, Error> {
         let Some(observer) = &mut generation.observer else { return Ok(None) };
         let tokens = &generation.search.best().tokens;
-        // A map shows what led to a token, so each is that of the token before.
-        let read: Vec<u32> =
+        // A token is chosen when the one before it is read, so the inputs are shifted by one.
+        let inputs: Vec<u32> =
             std::iter::once(observer.start_token).chain(tokens.iter().copied()).collect();
-        let read = &read[..tokens.len()];
-        let maps = self.model.attention(&observer.photo, &mut observer.state, read)?;
+        let inputs = &inputs[..tokens.len()];
+        let maps = self.model.attention(&observer.photo, &mut observer.state, inputs)?;
         let mut words = words(text);
-        for (place, map) in maps.iter().enumerate() {
-            let so_far = self.decoded(&tokens[..=place])?;
-            let word = so_far.split_whitespace().count().saturating_sub(1);
-            // The user's own words may be spaced otherwise than their tokens: the last word takes
+        for (index, map) in maps.iter().enumerate() {
+            let prefix = self.decoded(&tokens[..=index])?;
+            let word = prefix.split_whitespace().count().saturating_sub(1);
+            // A correction may be spaced differently from its decoded tokens: the last word takes
             // the rest.
             let word = word.min(words.len().saturating_sub(1));
             if let Some(word) = words.get_mut(word) {
@@ -74,7 +74,7 @@ fn words(text: &str) -> Vec<AttendedWord> {
     let length = |text: &str| text.encode_utf16().count();
     let mut words = Vec::new();
     for word in text.split_whitespace() {
-        // A word is a part of the text: the bytes before it are those up to where it lies.
+        // A word is a slice of the text, so its address gives its byte offset.
         let before = &text[..word.as_ptr().addr() - text.as_ptr().addr()];
         let start = length(before);
         words.push(AttendedWord { start, end: start + length(word), map: Vec::new() });
@@ -97,8 +97,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_lie_where_javascript_finds_them() {
-        let found: Vec<_> = words("A 🐕 \u{e9}t\u{e9}").iter().map(|w| (w.start, w.end)).collect();
-        assert_eq!(found, [(0, 1), (2, 4), (5, 8)]);
+    fn words_are_located_in_utf16_code_units() {
+        let words = words("A 🐕 \u{e9}t\u{e9}");
+        let ranges: Vec<_> = words.iter().map(|word| (word.start, word.end)).collect();
+        assert_eq!(ranges, [(0, 1), (2, 4), (5, 8)]);
     }
 }

@@ -1,4 +1,4 @@
-//! What goes into a caption and what comes out.
+//! Options of a caption and the finished caption.
 
 use serde::Serialize;
 
@@ -7,25 +7,25 @@ use crate::config::Config;
 use crate::generate::{Length, DEFAULT_BEAMS};
 use crate::memory::SlotIndex;
 
-/// What a caption should be like.
+/// Options of a caption.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptionOptions {
-    /// How much to say.
+    /// Length of the caption.
     pub length: Length,
-    /// What the photo is known to show, such as "my dog Rex"; maybe empty.
+    /// What the photo shows, such as "my dog Rex"; empty without a hint.
     pub hint: String,
-    /// Candidates the search keeps, 1 to 8.
+    /// Number of beams of the search, 1 to 8.
     pub beams: usize,
     /// Whether the memory is read.
     pub recall: bool,
     /// Whether the memory may keep the caption.
     pub remember: bool,
-    /// Whether what the caption recalls counts as used.
+    /// Whether the recalled episodes are marked as used.
     pub count_recalls: bool,
-    /// Whether to tell where the model looked at each word.
+    /// Whether to return an attention map for each word.
     pub attention: bool,
-    /// Whether the search repeats corrected captions. Without, only the decoder can: for
-    /// evaluations.
+    /// Whether the search may copy corrected captions. Otherwise only the decoder can repeat them,
+    /// which the evaluation measures.
     pub repeat: bool,
 }
 
@@ -47,81 +47,81 @@ impl Default for CaptionOptions {
 /// A finished caption.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Caption {
-    /// Names this caption for [`Captioner::correct`](super::Captioner::correct).
+    /// Identifies this caption for [`Captioner::correct`](super::Captioner::correct).
     pub id: u64,
-    /// What the photo shows.
+    /// The caption's text.
     pub text: String,
-    /// How many tokens the text has.
+    /// Number of tokens of the text.
     pub tokens: usize,
     /// Geometric mean of the tokens' probabilities, 0 to 1.
     pub confidence: f32,
-    /// Remembered captions that this one leaned on, best first.
+    /// Remembered captions given to the decoder, best first.
     pub recalled: Vec<Recalled>,
-    /// Where the memory keeps it, if it does.
+    /// Memory slot of the caption, if it was remembered.
     pub slot: Option<SlotIndex>,
-    /// Where the model looked at each word, if that was asked for.
+    /// Attention map of each word, if the options asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attention: Option<Attention>,
-    /// Where the time went.
+    /// Duration of each stage.
     pub ms: Timings,
 }
 
-/// A remembered caption.
+/// A remembered caption that was recalled for this photo.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recalled {
-    /// Its slot of the memory.
+    /// Its memory slot.
     pub slot: SlotIndex,
-    /// Its share of what was recalled, 0 to 1.
+    /// Its READ weight, 0 to 1.
     pub weight: f32,
     /// The caption.
     pub text: String,
     /// Whether the user wrote it.
     pub corrected: bool,
-    /// Milliseconds since 1970.
+    /// When it was written, in milliseconds since 1970.
     pub written_at: u64,
-    /// A small JPEG of its photo, maybe empty.
+    /// A small JPEG of its photo; may be empty.
     #[serde(serialize_with = "as_bytes")]
     pub thumbnail: Vec<u8>,
 }
 
-/// Milliseconds.
+/// Durations of the stages in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Timings {
     /// Photo file to pixels of the model's size.
     pub decode: f64,
     /// Stem and vision encoder.
     pub vision: f64,
-    /// Of `vision`, the stem.
+    /// The stem's part of `vision`.
     pub stem: f64,
     /// Reading and writing the memory.
     pub memory: f64,
     /// Fusion and decoder.
     pub text: f64,
-    /// Of `text`, the fusion.
+    /// The fusion's part of `text`.
     pub fusion: f64,
-    /// Of `text`, the decoder's run over the prefix.
+    /// The prefill's part of `text`: the decoder's run over the prefix.
     pub prefill: f64,
     /// The sum of `decode`, `vision`, `memory` and `text`.
     pub total: f64,
 }
 
-/// What is loaded.
+/// The loaded model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
     /// The model's name: [`model_name`](crate::model_name::model_name).
     pub name: String,
     /// SHA-256 of the model file.
     pub sha256: String,
-    /// The numbers that shape it.
+    /// Its configuration.
     pub config: Config,
     /// Commit of the trainer.
     pub commit: String,
-    /// How it was trained.
+    /// Date, command, data, steps and score of its training, as JSON.
     pub trained: serde_json::Value,
-    /// Version of this program.
+    /// Version of this crate.
     pub version: &'static str,
-    /// The integer kernels in use.
+    /// Name of the kernel backend in use.
     pub kernels: &'static str,
 }
 

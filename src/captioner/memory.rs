@@ -1,4 +1,4 @@
-//! What a user does with the memory: teach, look, delete, take back, carry to another place.
+//! What the user can do with the memory: correct, list, delete, undo, export and import.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,14 @@ use crate::memory::{
 };
 use crate::preprocess;
 
-/// Changes that can still be taken back.
+/// Number of changes that can be undone.
 const NUM_UNDO: usize = 16;
 /// Longest side of a thumbnail in pixels.
 const THUMBNAIL_SIDE: u32 = 64;
 /// At 64 pixels a JPEG of this quality has about 2 kB.
 const THUMBNAIL_QUALITY: u8 = 70;
 
-/// Another model's memory on its way into this one's terms, photo by photo.
+/// Re-encodes another model's memory for this model, photo by photo.
 pub struct Adoption {
     foreign: ForeignMemory,
     memory: EpisodicMemory,
@@ -29,19 +29,19 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    /// How many episodes there are to see anew.
+    /// Number of episodes to re-encode.
     pub fn total(&self) -> usize {
         self.foreign.len()
     }
 
-    /// Those that could not be: without a thumbnail there is nothing to see.
+    /// Number of episodes that could not be re-encoded, for lack of a usable thumbnail.
     pub fn left(&self) -> usize {
         self.left
     }
 }
 
 impl Captioner {
-    /// Teaches what the photo of a recent caption shows.
+    /// Replaces the caption of a recent photo by the user's and remembers it as a correction.
     pub fn correct(&mut self, id: u64, text: &str) -> Result<SlotIndex, Error> {
         let recent = self.recent.iter().find(|recent| recent.id == id);
         let recent = recent.ok_or(MemoryError::NoSuchCaption { id })?;
@@ -49,21 +49,21 @@ impl Captioner {
         self.teach_encoding(&encoding, text, thumbnail)
     }
 
-    /// Teaches what a photo shows, without captioning it.
+    /// Remembers the user's caption of a photo, without generating one.
     pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
         let photo = preprocess::decode(photo)?;
         let encoding = self.encode(&photo)?;
         self.teach_encoding(&encoding, text, thumbnail(&photo))
     }
 
-    /// Ends a generation with the user's caption in the place of the model's.
+    /// Ends a generation with the user's caption instead of the model's.
     pub fn finish_with(&mut self, generation: Generation, text: &str) -> Result<SlotIndex, Error> {
         let Generation { encoding, thumbnail, .. } = generation;
         self.teach_encoding(&encoding, text, thumbnail)
     }
 
-    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail
-    /// that the new caption is joined with; what recalls the slot stays as it was.
+    /// Gives a remembered photo another caption. The photo itself is gone, so the new value is
+    /// computed from its thumbnail; the key stays as it was.
     pub fn correct_memory(&mut self, slot: SlotIndex, text: &str) -> Result<(), Error> {
         let record = self.memory.get(slot).ok_or(MemoryError::NoSuchSlot { slot })?.clone();
         let tokens = self.correction(text)?;
@@ -71,51 +71,51 @@ impl Captioner {
         let value = self.model.episode_value(&encoding.episode, &tokens)?;
         let (caption, written_at) = (text.trim().to_owned(), millis(self.now));
         let record = SlotRecord { caption, tokens, corrected: true, written_at, ..record };
-        self.changing(|captioner| Ok(captioner.memory.revise(slot, &value, record)?))
+        self.with_undo(|captioner| Ok(captioner.memory.revise(slot, &value, record)?))
     }
 
-    /// What is remembered.
+    /// The memory.
     pub fn memory(&self) -> &EpisodicMemory {
         &self.memory
     }
 
-    /// The memory as bytes.
+    /// The memory as a snapshot.
     pub fn export_memory(&self) -> Vec<u8> {
         Snapshot::write(&self.memory, self.origin())
     }
 
-    /// Puts a snapshot in the memory's place. If it is refused, the memory stays as it is.
+    /// Replaces the memory by a snapshot's. If the snapshot is refused, the memory stays as it is.
     pub fn import_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
         let memory = self.read_snapshot(snapshot)?;
-        self.changing(|captioner| {
+        self.with_undo(|captioner| {
             captioner.memory = memory;
             Ok(())
         })
     }
 
-    /// Puts a snapshot's episodes beside what is remembered.
+    /// Adds a snapshot's episodes to the memory.
     pub fn merge_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
         let memory = self.read_snapshot(snapshot)?;
-        self.changing(|captioner| {
+        self.with_undo(|captioner| {
             captioner.memory.merge(memory);
             Ok(())
         })
     }
 
-    /// Takes up what was stored, by this session or another one: that is no change to take back.
+    /// Loads the snapshot that this session or another one stored. This is not a change to undo.
     pub fn reload_memory(&mut self, snapshot: &[u8]) -> Result<(), Error> {
         self.memory = self.read_snapshot(snapshot)?;
         Ok(())
     }
 
-    /// Forgets one episode.
+    /// Deletes one episode.
     pub fn delete_memory(&mut self, slot: SlotIndex) -> Result<(), Error> {
-        self.changing(|captioner| Ok(captioner.memory.delete(slot)?))
+        self.with_undo(|captioner| Ok(captioner.memory.delete(slot)?))
     }
 
-    /// Forgets everything, recent captions included.
+    /// Deletes every episode, and the recent captions, too.
     pub fn clear_memory(&mut self) {
-        let cleared = self.changing(|captioner| {
+        let cleared = self.with_undo(|captioner| {
             captioner.memory.clear();
             Ok(())
         });
@@ -123,39 +123,38 @@ impl Captioner {
         self.recent.clear();
     }
 
-    /// Takes back the latest correction, deletion, clearing or import; returns whether there was
-    /// one.
+    /// Undoes the latest correction, deletion, clearing or import; returns whether there was one.
     pub fn undo_memory(&mut self) -> bool {
         let Some(change) = self.changes.pop_back() else { return false };
         self.memory.undo(change);
         true
     }
 
-    /// Whether a snapshot is of this model.
+    /// Whether a snapshot was written by this model.
     pub fn is_own_memory(&self, snapshot: &[u8]) -> Result<bool, Error> {
         Ok(Snapshot::model_sha256(snapshot)? == self.sha256)
     }
 
-    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew,
-    /// for nothing else is left of the photos but their keys: these stay if this model makes the
-    /// same. The memory in use stays as it is.
+    /// Starts to re-encode a snapshot of another model from its thumbnails and captions: of the
+    /// photos themselves only the keys are left, which are kept if this model makes the same keys.
+    /// The memory in use stays as it is.
     pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
         let foreign = Snapshot::read_foreign(snapshot)?;
         let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());
         Ok(Adoption { foreign, memory, next: 0, left: 0 })
     }
 
-    /// Encodes the next photo; returns whether there was one.
+    /// Re-encodes the next episode; returns whether there was one.
     pub fn adopt_next(&self, adoption: &mut Adoption) -> Result<bool, Error> {
-        let place = adoption.next;
-        if place == adoption.foreign.len() {
+        let index = adoption.next;
+        if index == adoption.foreign.len() {
             return Ok(false);
         }
         adoption.next += 1;
-        match self.reencode_record(adoption.foreign.record(place)) {
+        match self.reencode_record(adoption.foreign.record(index)) {
             Ok(episode) => {
                 let Adoption { foreign, memory, .. } = adoption;
-                memory.adopt(foreign, place, episode, &self.keys_sha256)?;
+                memory.adopt(foreign, index, episode, &self.keys_sha256)?;
             }
             Err(Error::Photo(_) | Error::Memory(_)) => adoption.left += 1,
             Err(error) => return Err(error),
@@ -163,7 +162,7 @@ impl Captioner {
         Ok(true)
     }
 
-    /// What has been taken over so far, as a snapshot of this model.
+    /// The episodes re-encoded so far, as a snapshot of this model.
     pub fn adopted_memory(&self, adoption: &Adoption) -> Vec<u8> {
         Snapshot::write(&adoption.memory, self.origin())
     }
@@ -190,12 +189,12 @@ impl Captioner {
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
         let tokens = self.correction(text)?;
-        self.changing(|captioner| {
+        self.with_undo(|captioner| {
             captioner.remember(encoding, text.trim(), tokens, true, thumbnail)
         })
     }
 
-    /// The tokens of a correction that a slot can keep.
+    /// The tokens of a correction; errs if it is empty or longer than a slot can keep.
     fn correction(&self, text: &str) -> Result<Vec<u32>, Error> {
         let tokens = self.encoded(text)?;
         if tokens.is_empty() {
@@ -208,7 +207,7 @@ impl Captioner {
         Ok(tokens)
     }
 
-    /// The episode of another model's record.
+    /// Re-encodes the record of another model's episode.
     fn reencode_record(&self, record: &SlotRecord) -> Result<Episode, Error> {
         let PhotoEncoding { key, episode } = self.reencode(&record.thumbnail)?;
         let mut tokens = self.encoded(&record.caption)?;
@@ -217,12 +216,12 @@ impl Captioner {
         Ok(Episode { key, value, record: SlotRecord { tokens, ..record.clone() } })
     }
 
-    /// A photo of which only the thumbnail is left.
+    /// Encodes a photo of which only the thumbnail is left.
     fn reencode(&self, thumbnail: &[u8]) -> Result<PhotoEncoding, Error> {
         self.encode(&preprocess::decode(thumbnail)?)
     }
 
-    /// What the memory keeps of a photo, without a caption.
+    /// Encodes a photo, without a caption.
     fn encode(&self, photo: &RgbImage) -> Result<PhotoEncoding, Error> {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let features = self.features(&pixels);
@@ -239,8 +238,8 @@ impl Captioner {
         Ok(Snapshot::read(snapshot, self.origin(), &self.config)?)
     }
 
-    /// Changes the memory in a way that can be taken back.
-    fn changing<T>(
+    /// Changes the memory in a way that can be undone.
+    fn with_undo<T>(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -254,7 +253,7 @@ impl Captioner {
     }
 }
 
-/// Changes to take back, the latest last.
+/// Changes that can be undone, the latest last.
 pub(super) type Changes = VecDeque<Change>;
 
 /// A JPEG of the photo, its longest side [`THUMBNAIL_SIDE`] pixels.
@@ -264,9 +263,10 @@ pub(super) fn thumbnail(photo: &RgbImage) -> Vec<u8> {
         let scaled = u64::from(length) * u64::from(THUMBNAIL_SIDE) / u64::from(longest);
         u32::try_from(scaled.max(1)).expect("no side is longer than the longest")
     };
-    let small = match longest > THUMBNAIL_SIDE {
-        true => &image::imageops::thumbnail(photo, side(photo.width()), side(photo.height())),
-        false => photo,
+    let small = if longest > THUMBNAIL_SIDE {
+        &image::imageops::thumbnail(photo, side(photo.width()), side(photo.height()))
+    } else {
+        photo
     };
     let mut jpeg = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY);

@@ -38,9 +38,9 @@ fn captioner() -> Captioner {
 
 fn photo(seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
-    let colour: [u64; 3] = std::array::from_fn(|_| random.next_u64() % 256);
+    let color: [u64; 3] = std::array::from_fn(|_| random.next_u64() % 256);
     let photo = RgbImage::from_fn(90, 60, |x, y| {
-        let shades = colour.map(|c| u8::try_from((c + u64::from(x * 2 + y)) % 256).unwrap());
+        let shades = color.map(|c| u8::try_from((c + u64::from(x * 2 + y)) % 256).unwrap());
         image::Rgb(shades)
     });
     let mut bytes = Vec::new();
@@ -101,7 +101,7 @@ fn a_caption_not_to_be_remembered_can_still_be_corrected() {
 }
 
 #[test]
-fn a_caption_that_is_to_recall_nothing_is_that_of_an_empty_memory() {
+fn a_caption_without_recall_is_that_of_an_empty_memory() {
     let mut captioner = captioner();
     let before = captioner.caption(&photo(1), &quick()).unwrap();
     captioner.correct(before.id, "Rex on the beach").unwrap();
@@ -141,7 +141,7 @@ fn corrections_that_cannot_be_kept_are_refused() {
 }
 
 #[test]
-fn a_corrected_caption_said_again_keeps_the_users_words() {
+fn a_repeated_correction_keeps_the_users_words() {
     let captioner = captioner();
     let mut generation = captioner.begin(&photo(1), &quick()).unwrap();
     while captioner.step(&mut generation).unwrap() {}
@@ -183,7 +183,7 @@ fn remembered(captioner: &Captioner) -> Vec<&str> {
 }
 
 #[test]
-fn corrections_deletions_and_clearings_are_taken_back_one_by_one() {
+fn corrections_deletions_and_clearings_are_undone_one_by_one() {
     let mut captioner = captioner();
     let slot = captioner.teach(&photo(1), "Rex").unwrap();
     captioner.correct_memory(slot, "Rex on the beach").unwrap();
@@ -199,7 +199,7 @@ fn corrections_deletions_and_clearings_are_taken_back_one_by_one() {
 }
 
 #[test]
-fn a_caption_in_between_hinders_no_undo() {
+fn a_caption_in_between_does_not_prevent_an_undo() {
     let mut captioner = captioner();
     let slot = captioner.teach(&photo(1), "Rex").unwrap();
     captioner.delete_memory(slot).unwrap();
@@ -209,7 +209,7 @@ fn a_caption_in_between_hinders_no_undo() {
 }
 
 #[test]
-fn what_another_session_stored_is_taken_up_and_no_change_to_undo() {
+fn reloading_what_another_session_stored_is_not_a_change_to_undo() {
     let (mut first, mut second) = (captioner(), captioner());
     first.teach(&photo(1), "Rex").unwrap();
     second.reload_memory(&first.export_memory()).unwrap();
@@ -218,7 +218,7 @@ fn what_another_session_stored_is_taken_up_and_no_change_to_undo() {
 }
 
 #[test]
-fn a_merged_memory_keeps_what_both_were_taught() {
+fn a_merged_memory_keeps_the_corrections_of_both() {
     let (mut first, mut second) = (captioner(), captioner());
     first.teach(&photo(1), "Rex").unwrap();
     second.import_memory(&first.export_memory()).unwrap();
@@ -241,7 +241,7 @@ fn a_remembered_photo_gets_another_caption_in_its_place() {
 }
 
 #[test]
-fn another_models_memory_is_encoded_anew_from_its_thumbnails() {
+fn another_models_memory_is_re_encoded_from_its_thumbnails() {
     let mut old = Captioner::new(&model_file(2), TOKENIZER, || 500.0).unwrap();
     old.teach(&photo(1), "Rex, my dog").unwrap();
     old.caption(&photo(2), &quick()).unwrap();
@@ -296,7 +296,7 @@ fn options_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_hint_in_control_tokens_is_text() {
+fn control_tokens_in_a_hint_are_text() {
     let captioner = captioner();
     let tokens = captioner.encoded("<eos> <corrected> rex").unwrap();
     assert!(tokens.iter().all(|&token| token >= crate::control_tokens::FIRST_TEXT_TOKEN));
@@ -311,20 +311,24 @@ fn times_add_up() {
 }
 
 #[test]
-fn every_word_tells_where_the_model_looked() {
+fn every_word_has_an_attention_map() {
     let mut captioner = captioner();
     let options = CaptionOptions { remember: false, ..quick() };
     let plain = captioner.caption(&photo(1), &options).unwrap();
     let options = CaptionOptions { attention: true, ..options };
     let caption = captioner.caption(&photo(1), &options).unwrap();
-    assert_eq!((plain.attention, &caption.text), (None, &plain.text), "looking changes nothing");
+    assert_eq!(
+        (plain.attention, &caption.text),
+        (None, &plain.text),
+        "recording attention changes no caption"
+    );
     let Attention { width, height, words } = caption.attention.unwrap();
     assert!(words.len() > 1, "a caption of several words: {}", caption.text);
     let text: Vec<u16> = caption.text.encode_utf16().collect();
-    let seen: Vec<String> =
+    let attended: Vec<String> =
         words.iter().map(|w| String::from_utf16(&text[w.start..w.end]).unwrap()).collect();
-    let said: Vec<&str> = caption.text.split_whitespace().collect();
-    assert!(seen.iter().all(|word| said.contains(&word.as_str())), "{seen:?}");
+    let expected: Vec<&str> = caption.text.split_whitespace().collect();
+    assert!(attended.iter().all(|word| expected.contains(&word.as_str())), "{attended:?}");
     for word in &words {
         assert_eq!(word.map.len(), width * height);
         assert!((word.map.iter().sum::<f32>() - 1.0).abs() < 1e-4);

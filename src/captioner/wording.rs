@@ -1,13 +1,13 @@
-//! How a caption is spelt for the reader: the model knows no capitals.
+//! How a caption is spelled for the reader: the model generates lower case only.
 
 use std::collections::HashMap;
 
-/// Spellings with capitals that a user gave, by the word in lower case.
+/// The user's spellings that contain capitals, by the word in lower case.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Capitals(HashMap<String, String>);
 
 impl Capitals {
-    /// Those of the words of a hint: "my dog Rex" says how rex is spelt.
+    /// The spellings of a hint's words: "my dog Rex" says how rex is spelled.
     pub(super) fn of(hint: &str) -> Self {
         let words = hint.split(is_between).filter(|word| word.chars().any(char::is_uppercase));
         Self(words.map(|word| (word.to_lowercase(), word.to_owned())).collect())
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_spelt_as_in_the_hint() {
+    fn a_name_is_spelled_as_in_the_hint() {
         let capitals = Capitals::of("my dog Rex in New York");
         assert_eq!(
             capitals.spell("rex's brown dog, rex, in new york"),

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::MemoryConfig;
 use crate::random::Random;
 
-/// `Config::tiny` with a stem whose channels the ternary kernels take.
+/// `Config::tiny` with a stem whose channels fit the ternary kernels.
 fn config() -> Config {
     let stem = crate::stem::StemConfig { input_size: 64, num_blocks: 12 };
     Config { stem, ..Config::tiny() }
@@ -29,7 +29,7 @@ fn provenance() -> Provenance {
     Provenance { tokenizer_sha256: "abc".into(), commit: "123".into(), trained: "{}".into() }
 }
 
-fn written() -> (Vec<u8>, Weights, BitMar, Stem) {
+fn model_file() -> (Vec<u8>, Weights, BitMar, Stem) {
     let config = config();
     let weights = Weights::fresh(3);
     let model = BitMar::new(&weights, &config).unwrap();
@@ -38,7 +38,7 @@ fn written() -> (Vec<u8>, Weights, BitMar, Stem) {
     (bytes, weights, model, stem)
 }
 
-/// The logits after two tokens behind a photo.
+/// The logits after two tokens and a photo.
 fn logits(model: &BitMar, features: &[f32]) -> Vec<f32> {
     let fused = model.fuse(&model.encode_photo(features).unwrap(), &[20, 21]).unwrap();
     let context = model.read_parameters().unwrap().null_value;
@@ -47,7 +47,7 @@ fn logits(model: &BitMar, features: &[f32]) -> Vec<f32> {
     model.step(&mut states, &[30]).unwrap().remove(0)
 }
 
-/// The file with another tensor list or metadata.
+/// The file with changed tensors or metadata.
 fn changed(
     bytes: &[u8],
     change: impl FnOnce(&mut BTreeMap<String, RawTensor>, &mut BTreeMap<String, String>),
@@ -67,7 +67,7 @@ fn changed(
 
 #[test]
 fn a_written_model_reads_back_with_the_same_logits() {
-    let (bytes, _, model, stem) = written();
+    let (bytes, _, model, stem) = model_file();
     let loaded = ModelFile::read(&bytes).unwrap();
     assert_eq!(loaded.config, config());
     assert_eq!(loaded.sha256, sha256(&bytes));
@@ -84,12 +84,12 @@ fn a_written_model_reads_back_with_the_same_logits() {
 
 #[test]
 fn the_same_variables_make_the_same_file() {
-    assert!(written().0 == written().0);
+    assert!(model_file().0 == model_file().0);
 }
 
 #[test]
 fn latents_of_a_file_make_the_same_codes_again() {
-    let (bytes, weights, ..) = written();
+    let (bytes, weights, ..) = model_file();
     let latents = ModelFile::latents(&bytes).unwrap();
     let names: Vec<&String> = latents.keys().collect();
     assert_eq!(names, weights.variables().keys().collect::<Vec<_>>());
@@ -115,15 +115,15 @@ fn latents_of_a_file_make_the_same_codes_again() {
 
 #[test]
 fn another_tokenizer_is_refused() {
-    let loaded = ModelFile::read(&written().0).unwrap();
+    let loaded = ModelFile::read(&model_file().0).unwrap();
     loaded.check_tokenizer("abc").unwrap();
     let error = loaded.check_tokenizer("def").unwrap_err();
     assert!(matches!(error, ModelError::OtherTokenizer { .. }), "{error}");
 }
 
 #[test]
-fn metadata_that_is_not_ours_is_refused() {
-    let (bytes, ..) = written();
+fn wrong_metadata_is_refused() {
+    let (bytes, ..) = model_file();
     let without = |name: &str| changed(&bytes, |_, metadata| drop(metadata.remove(name)));
     for name in
         ["format", "format_version", "config", "weight_scale", "tokenizer_sha256", "trained"]
@@ -143,7 +143,7 @@ fn metadata_that_is_not_ours_is_refused() {
 
 #[test]
 fn tensors_that_do_not_fit_are_refused() {
-    let (bytes, ..) = written();
+    let (bytes, ..) = model_file();
     let read = |change: fn(&mut BTreeMap<String, RawTensor>)| {
         ModelFile::read(&changed(&bytes, |tensors, _| change(tensors))).err().unwrap()
     };

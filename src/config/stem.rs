@@ -1,4 +1,4 @@
-//! The numbers that shape the stem: which part of EfficientNet-Lite0 it is.
+//! The sizes of the stem: which part of EfficientNet-Lite0 it is.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::{check, ConfigError};
 
 /// Channels after the first convolution.
 pub(crate) const CONV_CHANNELS: usize = 32;
-/// Most blocks a stem can have: all of Lite0's.
+/// Maximum number of blocks of a stem: all of Lite0's.
 pub(crate) const MAX_BLOCKS: usize = 16;
 
 /// Lite0's stages: blocks, side of the depthwise filters, stride of the first block, expansion,
@@ -21,14 +21,14 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 6, 320),
 ];
 
-/// How much of Lite0 the stem is.
+/// The part of Lite0 that is the stem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StemConfig {
     /// Side of the square photo it takes, in pixels.
     pub input_size: usize,
-    /// Inverted residual blocks after the first convolution; 15 give a 7 x 7 grid of a 224-pixel
-    /// photo.
+    /// Number of inverted residual blocks after the first convolution; 15 turn a 224-pixel photo
+    /// into a 7 x 7 grid.
     pub num_blocks: usize,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct BlockShape {
 }
 
 impl StemConfig {
-    /// Checks that Lite0 has such a stem.
+    /// Checks that Lite0 contains such a stem.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (size, blocks) = (self.input_size, self.num_blocks);
         let fits = (32..=1024).contains(&size) && size % 32 == 0;
@@ -53,18 +53,18 @@ impl StemConfig {
         check("stem.num_blocks", blocks, has_blocks, "between 1 and 16")
     }
 
-    /// Cells along a side of the output grid.
+    /// Cells per side of the output grid.
     pub fn output_grid(&self) -> usize {
         let strides = self.block_shapes().map(|shape| shape.stride);
         strides.fold(self.input_size.div_ceil(2), |side, stride| side.div_ceil(stride))
     }
 
-    /// Channels of a cell.
+    /// Number of channels of a cell.
     pub fn output_channels(&self) -> usize {
         self.block_shapes().last().map_or(CONV_CHANNELS, |shape| shape.outputs)
     }
 
-    /// The configured blocks of Lite0.
+    /// The blocks of Lite0 that belong to the stem.
     pub(crate) fn block_shapes(&self) -> impl Iterator<Item = BlockShape> {
         let mut inputs = CONV_CHANNELS;
         let all = STAGES.iter().flat_map(|stage| (0..stage.0).map(move |index| (index, stage)));

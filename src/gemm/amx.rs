@@ -1,7 +1,7 @@
 #![allow(unsafe_code, reason = "tile instructions, which have no stable intrinsics")]
-//! Products in bfloat16 on AMX, the tile unit of server processors from Intel since 2023:
-//! `out = a . b` with f32 sums, for the trainer. It multiplies what [`bf16`](super::bf16) does,
-//! several times as fast.
+//! Products in bfloat16 on AMX, the tile unit of Intel server processors since 2023: `out = a . b`
+//! with f32 sums, for the trainer. Computes the same products as [`bf16`](super::bf16), several
+//! times as fast.
 //!
 //! A tile register has 16 rows of 64 bytes. `tdpbf16ps` adds to 16 x 16 sums the products of 16
 //! rows of 16 pairs of terms (first factor: rows as they are, a pair in one `u32`) with 16 pairs of
@@ -16,9 +16,9 @@ use super::bf16::{bf16_pair, Panels, TILE_COLS};
 
 /// Rows, columns and pairs of terms of one tile register.
 const TILE: usize = 16;
-/// Rows that two registers hold.
+/// Rows of two tile registers.
 const ROWS: usize = 2 * TILE;
-/// Pairs of a second factor that stay in the second cache: 1 MB.
+/// Pairs of a second factor that stay in the second-level cache: 1 MB.
 const CACHED: usize = 1 << 18;
 
 /// Whether this machine has the instructions and the kernel lets this process use them.
@@ -32,8 +32,7 @@ pub(super) fn is_available() -> bool {
     })
 }
 
-/// Asks Linux for the state of tile registers, which threads do not carry unless their process has
-/// asked.
+/// Requests the tile state from Linux, which a thread has only if its process asked for it.
 #[cfg(target_os = "linux")]
 fn is_permitted() -> bool {
     /// `ARCH_REQ_XCOMP_PERM`, asm/prctl.h.
@@ -49,7 +48,7 @@ fn is_permitted() -> bool {
     false
 }
 
-/// The first factor: rows of pairs of terms, filled up with zeros to whole tiles.
+/// The first factor: rows of pairs of terms, padded with zeros to whole tiles.
 pub(super) struct Rows {
     rows: usize,
     pairs: usize,
@@ -62,7 +61,7 @@ impl Rows {
         Self { rows, pairs, data: vec![0; rows.next_multiple_of(ROWS) * pairs] }
     }
 
-    /// `[rows, terms]`, each term times its scale.
+    /// From `[rows, terms]`, each term times its scale.
     pub(super) fn of_rows(values: &[f32], scales: &[f32]) -> Self {
         let terms = scales.len();
         let mut out = Self::new(values.len() / terms, terms);
@@ -79,7 +78,7 @@ impl Rows {
         out
     }
 
-    /// The same given as its transpose, `[terms, rows]`.
+    /// From the transpose, `[terms, rows]`, each term times its scale.
     pub(super) fn of_transposed(values: &[f32], rows: usize, scales: &[f32]) -> Self {
         let mut out = Self::new(rows, scales.len());
         let mut block = [[0u32; TILE]; TILE];
@@ -117,7 +116,7 @@ impl Rows {
         out
     }
 
-    /// The transpose as a second factor.
+    /// The transpose, as a second factor.
     pub(super) fn transposed(&self) -> Panels {
         Panels::of_pairs(&self.data, self.rows, self.pairs)
     }
@@ -145,7 +144,7 @@ static WHOLE_TILES: TileConfig = TileConfig {
 ///
 /// # Panics
 ///
-/// If the factors differ in terms, `b` has a number of columns that 32 does not divide, or the machine
+/// If the factors differ in terms, the columns of `b` are not a multiple of 32, or the machine
 /// lacks the instructions.
 pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
     assert!(is_available(), "this machine has no tiles");
@@ -159,7 +158,7 @@ pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
     // below; nothing between can unwind past that but a failed slice, after which the configuration
     // stays, unused.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE_TILES, options(nostack)) };
-    // Two rows of tiles go by all of a small second factor; a large one is gone through once, panel
+    // Two rows of tiles go through a small second factor at once; a large one is read once, panel
     // by panel.
     let chunk = if pairs * columns <= CACHED { ROWS } else { (a.data.len() / pairs).max(1) };
     let chunks = a.data.chunks_exact(chunk * pairs).zip((0..).step_by(chunk));
@@ -200,8 +199,8 @@ pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
 ///
 /// # Safety
 ///
-/// The registers are configured as [`WHOLE_TILES`]; `a` has 32 rows of `pairs`, a multiple of 16; `b` has
-/// `pairs` rows of 32; 32 rows of 32 numbers may be written to `out`.
+/// The registers are configured as [`WHOLE_TILES`]; `a` has 32 rows of `pairs`, a multiple of 16;
+/// `b` has `pairs` rows of 32; 32 rows of 32 numbers may be written to `out`.
 unsafe fn tile(a: &[u32], b: &[u32], pairs: usize, out: *mut f32, stride: usize) {
     let (a_row, b_row) = (4 * pairs, 4 * TILE_COLS);
     // SAFETY: what the caller says. Each instruction reads or writes 16 rows of 64 bytes.

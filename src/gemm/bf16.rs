@@ -20,9 +20,9 @@ use std::arch::x86_64::{
 const TILE_ROWS: usize = 12;
 /// Columns of a tile: panels of the second factor are this wide, two registers.
 pub(super) const TILE_COLS: usize = 32;
-/// Panels are padded with zeros to a multiple of this many pairs of terms, as `amx` needs.
+/// Panels are padded with zeros to a multiple of this many pairs of terms, as `amx` requires.
 const PAIRS_MULTIPLE: usize = 16;
-/// Pairs of terms summed at a stretch: a panel of the second factor is then 16 kB and stays in L1.
+/// Pairs of terms summed in one pass: a panel of the second factor then has 16 kB and stays in L1.
 const PAIRS: usize = 128;
 
 /// Whether this machine has the instructions.
@@ -81,17 +81,17 @@ impl Panels {
         Self::of_terms(TILE_ROWS, values, rows, |term, value| value * scales[term])
     }
 
-    /// The second factor, integers `[terms, columns]` that bfloat16 holds exactly.
+    /// The second factor from integers `[terms, columns]`, which bfloat16 must hold exactly.
     pub(super) fn of_integers(values: &[i8], columns: usize) -> Self {
         Self::of_terms(TILE_COLS, values, columns, |_, value| f32::from(value))
     }
 
-    /// The second factor as floats `[terms, columns]`.
+    /// The second factor from floats `[terms, columns]`.
     pub(super) fn of_floats(values: &[f32], columns: usize) -> Self {
         Self::of_terms(TILE_COLS, values, columns, |_, value| value)
     }
 
-    /// The second factor given as its transpose, `columns` rows of pairs of terms, both
+    /// The second factor from its transpose: `columns` rows of `pairs` pairs of terms. Both must be
     /// multiples of 16.
     pub(super) fn of_pairs(rows: &[u32], columns: usize, pairs: usize) -> Self {
         const BLOCK: usize = 16;
@@ -144,7 +144,7 @@ impl Panels {
     }
 }
 
-/// Two numbers rounded to bfloat16, ties to even, the first in the low half. Finite numbers only.
+/// Two finite numbers rounded to bfloat16, ties to even, the first in the low half.
 #[inline(always)]
 pub(super) fn bf16_pair(first: f32, second: f32) -> u32 {
     let rounded = |x: f32| {
@@ -158,12 +158,12 @@ pub(super) fn bf16_pair(first: f32, second: f32) -> u32 {
 ///
 /// # Panics
 ///
-/// If the factors differ in terms, `b` has a number of columns that 32 does not divide, or the machine
+/// If the factors differ in terms, the columns of `b` are not a multiple of 32, or the machine
 /// lacks the instructions.
 pub(super) fn product(a: &Panels, b: &Panels) -> Vec<f32> {
     assert!(is_available(), "this machine has no bfloat16 products");
     assert_eq!(a.pairs, b.pairs, "the factors differ in terms");
-    assert_eq!((a.width, b.width), (TILE_ROWS, TILE_COLS), "a factor stands on the wrong side");
+    assert_eq!((a.width, b.width), (TILE_ROWS, TILE_COLS), "the factors are in the wrong order");
     assert!(b.columns.is_multiple_of(TILE_COLS), "columns do not fill tiles");
     let (rows, columns) = (a.columns, b.columns);
     let mut out = vec![0.0; rows * columns];
@@ -224,7 +224,7 @@ unsafe fn tile(a: &[u32], b: &[u32], out: &mut [f32], stride: usize, used: usize
 pub(super) mod tests {
     use super::*;
 
-    /// Numbers of few bits, so that bfloat16 rounds none of them.
+    /// Numbers of so few bits that bfloat16 holds them exactly.
     pub(in crate::gemm) fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7 + seed * 13) % 31) as f32 - 15.0).collect()
     }

@@ -1,13 +1,13 @@
-//! Floating-point matrix products of the trainer: a gradient by the integers a layer worked with
-//! (ternary weights or int8 activations, one scale per row), and two matrices of floats. The
-//! captioner needs none of them: it is compiled without this module.
+//! Floating-point matrix products of the trainer: a gradient times the integers of a layer (ternary
+//! weights or int8 activations, one scale per row), and two float matrices. The captioner needs
+//! neither and is compiled without this module.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
 
-/// Integers `[rows, cols]` with one scale a row.
+/// Integers `[rows, cols]` with one scale per row.
 pub(crate) struct ScaledIntegers<'a> {
     /// `[rows, cols]`.
     pub(crate) values: &'a [i8],
@@ -21,12 +21,12 @@ impl ScaledIntegers<'_> {
         self.values.len() / self.scales.len()
     }
 
-    /// `gradient` `[n, rows]` by these integers: `[n, cols]`, sums in f32. Rounds the gradient to bfloat16
-    /// where the machine multiplies that faster.
+    /// `gradient` `[n, rows]` times these integers: `[n, cols]`, sums in f32. Rounds the gradient
+    /// to bfloat16 where that is faster.
     ///
     /// # Panics
     ///
-    /// If the gradient has no whole number of rows.
+    /// If the gradient is not a whole number of rows.
     pub(crate) fn left_multiplied(&self, gradient: &[f32]) -> Vec<f32> {
         let (terms, cols) = (self.scales.len(), self.cols());
         assert!(gradient.len().is_multiple_of(terms), "a gradient row is {terms} wide");
@@ -43,7 +43,7 @@ impl ScaledIntegers<'_> {
         out
     }
 
-    /// The transpose of `gradient` `[rows, n]` by these integers: `[n, cols]`, as
+    /// The transpose of `gradient` `[rows, n]` times these integers: `[n, cols]`, as
     /// [`left_multiplied`](Self::left_multiplied).
     ///
     /// # Panics
@@ -69,12 +69,12 @@ impl ScaledIntegers<'_> {
     }
 }
 
-/// `a` `[rows, terms]` by `b` `[terms, columns]`: `[rows, columns]`, sums in f32. Rounds both factors to
-/// bfloat16 where the machine multiplies that faster.
+/// `a` `[rows, terms]` times `b` `[terms, columns]`: `[rows, columns]`, sums in f32. Rounds both
+/// factors to bfloat16 where that is faster.
 ///
 /// # Panics
 ///
-/// If a factor has no whole number of rows.
+/// If a factor is not a whole number of rows.
 pub(crate) fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
     let columns = b.len() / terms;
@@ -92,11 +92,11 @@ pub(crate) fn rounded_product(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     out
 }
 
-/// `a` `[rows, terms]` by its own transpose: `[rows, rows]`, as [`rounded_product`].
+/// `a` `[rows, terms]` times its transpose: `[rows, rows]`, as [`rounded_product`].
 ///
 /// # Panics
 ///
-/// If `a` has no whole number of rows.
+/// If `a` is not a whole number of rows.
 pub(crate) fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms), "a row is {terms} wide");
     #[cfg(target_arch = "x86_64")]
@@ -107,11 +107,11 @@ pub(crate) fn rounded_gram(a: &[f32], terms: usize) -> Vec<f32> {
     rounded_product(a, &transposed(a, terms), terms)
 }
 
-/// The transpose of `a` `[terms, rows]` by `b` `[terms, columns]`, as [`rounded_product`].
+/// The transpose of `a` `[terms, rows]` times `b` `[terms, columns]`, as [`rounded_product`].
 ///
 /// # Panics
 ///
-/// If a factor has no whole number of rows.
+/// If a factor is not a whole number of rows.
 pub(crate) fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> Vec<f32> {
     assert!(a.len().is_multiple_of(terms) && b.len().is_multiple_of(terms), "{terms} terms");
     let (rows, columns) = (a.len() / terms, b.len() / terms);
@@ -129,13 +129,13 @@ pub(crate) fn rounded_product_transposed(a: &[f32], b: &[f32], terms: usize) -> 
     out
 }
 
-/// `[rows, columns]` to `[columns, rows]`.
+/// Transposes `[rows, columns]` to `[columns, rows]`.
 pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    /// Numbers of a cache line: rows and columns of what is turned at once.
+    /// Numbers of a cache line: side of the blocks that are transposed at once.
     const BLOCK: usize = 16;
     let rows = matrix.len() / columns;
     let mut out = vec![0.0; matrix.len()];
-    // Whole lines are read and written; between, the block lies in the first cache.
+    // Whole cache lines are read and written; in between, the block is in the first-level cache.
     let mut block = [[0.0; BLOCK]; BLOCK];
     for (first_row, matrix) in (0..).step_by(BLOCK).zip(matrix.chunks(BLOCK * columns)) {
         let height = matrix.len() / columns;
@@ -165,11 +165,11 @@ pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
 enum Left<'a> {
     /// `[rows, terms]`.
     Rows(&'a [f32]),
-    /// `[terms, rows]`, and how many rows.
+    /// `[terms, rows]`, and the number of rows.
     Transposed(&'a [f32], usize),
 }
 
-/// `left`, each term times its scale, by `right`, by the fastest instructions there are.
+/// `left`, each term times its scale, times `right`, by the fastest available instructions.
 #[cfg(target_arch = "x86_64")]
 fn product(left: &Left, scales: &[f32], right: &bf16::Panels) -> Vec<f32> {
     match (left, amx::is_available()) {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transposed_matrix_has_rows_for_columns() {
+    fn transposing_swaps_rows_and_columns() {
         for (rows, columns) in [(1, 5), (17, 3), (40, 33)] {
             let matrix: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
             let turned = transposed(&matrix, columns);
@@ -237,7 +237,8 @@ mod tests {
         }
     }
 
-    /// Both products against sums in f64; the gradient may be rounded to 8 bits, each term by 2^-9.
+    /// Both products against sums in f64; the gradient may be rounded to 8 bits, an error of 2^-9
+    /// per term.
     #[test]
     fn products_are_those_of_the_definition_within_bfloat16() {
         let (rows, cols, n) = (37, 64, 29);

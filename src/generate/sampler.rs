@@ -1,4 +1,4 @@
-//! Captions at random.
+//! Random sampling of captions.
 
 use super::is_allowed;
 use crate::random::Random;
@@ -12,8 +12,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Draws from the smallest set of tokens whose probabilities at `temperature` sum to `top_p` (nucleus
-    /// sampling, Holtzman et al. 2020).
+    /// Draws from the smallest set of tokens whose probabilities at `temperature` sum to `top_p`
+    /// (nucleus sampling, Holtzman et al. 2020).
     ///
     /// # Panics
     ///
@@ -24,8 +24,8 @@ impl Sampler {
         Self { random: Random::new(seed), temperature, top_p }
     }
 
-    /// The token to follow `tokens`, [`EOS`](crate::control_tokens::EOS) to end. None if nothing
-    /// may follow.
+    /// The token to follow `tokens`, [`EOS`](crate::control_tokens::EOS) to end the caption; `None`
+    /// if no token may follow.
     pub fn next(&mut self, tokens: &[u32], logits: &[f32]) -> Option<u32> {
         let allowed = (0..).zip(logits).filter(|&(token, _)| is_allowed(tokens, token));
         let mut weights: Vec<(u32, f32)> = allowed.map(|(token, &logit)| (token, logit)).collect();
@@ -41,12 +41,12 @@ impl Sampler {
         };
         let nucleus = weights.iter().take_while(within).count().max(1);
         let sum: f32 = weights[..nucleus].iter().map(|(_, w)| w).sum();
-        let mut left = self.random.uniform() * sum;
+        let mut remainder = self.random.uniform() * sum;
         let drawn = weights[..nucleus].iter().find(|(_, w)| {
-            left -= w;
-            left < 0.0
+            remainder -= w;
+            remainder < 0.0
         });
-        // Rounding may leave a rest behind the last weight.
+        // Rounding may leave a remainder after the last weight.
         Some(drawn.unwrap_or(&weights[nucleus - 1]).0)
     }
 }

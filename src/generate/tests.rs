@@ -5,15 +5,16 @@ use crate::random::Random;
 
 const VOCAB: usize = 32;
 
-/// A model whose state is all it has seen and whose logits are log probabilities of a table.
-fn run(num_beams: usize, logits: impl Fn(&[u32]) -> Vec<(u32, f32)>) -> (Hypothesis, usize) {
+/// Searches with a model whose state is the tokens it was fed and whose probabilities are those of
+/// `table` for a text; returns the best caption and the number of steps.
+fn run(num_beams: usize, table: impl Fn(&[u32]) -> Vec<(u32, f32)>) -> (Hypothesis, usize) {
     let mut search = BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), num_beams);
     let mut steps = 1;
     let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
-        let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
-            seen.push(token);
+        let rows = states.iter_mut().zip(tokens).map(|(fed, &token)| {
+            fed.push(token);
             let mut row = vec![-30.0; VOCAB];
-            for (token, probability) in logits(&seen[1..]) {
+            for (token, probability) in table(&fed[1..]) {
                 row[token as usize] = probability.ln();
             }
             row
@@ -26,17 +27,17 @@ fn run(num_beams: usize, logits: impl Fn(&[u32]) -> Vec<(u32, f32)>) -> (Hypothe
     (search.best().clone(), steps)
 }
 
-fn repeated(weight: f32) -> Vec<CopyCandidate> {
+fn copy(weight: f32) -> Vec<CopyCandidate> {
     vec![CopyCandidate { tokens: vec![25, 25, 25, 25, 25], weight }]
 }
 
-fn written(repeated: Vec<CopyCandidate>) -> Hypothesis {
-    search(repeated).best().clone()
+fn best(copies: Vec<CopyCandidate>) -> Hypothesis {
+    search(copies).best().clone()
 }
 
-fn search(repeated: Vec<CopyCandidate>) -> BeamSearch<()> {
+fn search(copies: Vec<CopyCandidate>) -> BeamSearch<()> {
     let start = Length::Medium.start_token();
-    let mut search = BeamSearch::new((), start, 3).with_copies(repeated);
+    let mut search = BeamSearch::new((), start, 3).with_copies(copies);
     let mut advance = |states: &mut [()], tokens: &[u32]| {
         let rows = states.iter().zip(tokens).map(|((), &last)| {
             let mut row = vec![-30.0; VOCAB];
@@ -51,11 +52,11 @@ fn search(repeated: Vec<CopyCandidate>) -> BeamSearch<()> {
 }
 
 #[test]
-fn a_caption_to_repeat_is_repeated_though_the_model_would_never_write_it() {
-    let best = written(repeated(0.9));
+fn a_copy_candidate_is_copied_though_the_model_would_never_generate_it() {
+    let best = best(copy(0.9));
     assert_eq!(best.tokens, [25; 5]);
     assert!(best.has_ended);
-    // The whole caption has probability 0.9, in six choices.
+    // The whole caption has probability 0.9, spread over six choices.
     assert!((best.confidence() - 0.9f32.powf(1.0 / 6.0)).abs() < 1e-4, "{best:?}");
 }
 
@@ -63,10 +64,10 @@ fn a_caption_to_repeat_is_repeated_though_the_model_would_never_write_it() {
 fn the_caption_that_agrees_with_the_photo_wins() {
     let mut search = BeamSearch::new(Vec::<u32>::new(), 3, 2);
     let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
-        let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
-            seen.push(token);
+        let rows = states.iter_mut().zip(tokens).map(|(fed, &token)| {
+            fed.push(token);
             let mut row = vec![-30.0; VOCAB];
-            match seen.len() {
+            match fed.len() {
                 1 => (row[20], row[21]) = (0.6f32.ln(), 0.4f32.ln()),
                 _ => row[EOS as usize] = 0.0,
             }
@@ -90,8 +91,8 @@ fn the_caption_that_agrees_with_the_photo_wins() {
 }
 
 #[test]
-fn what_the_user_wrote_is_not_weighed_against_the_photo() {
-    let mut search = search(repeated(0.9));
+fn a_copy_is_not_weighed_against_the_photo() {
+    let mut search = search(copy(0.9));
     let others = search.finished().iter().map(|h| f32::from(u8::from(h.tokens != [25; 5])));
     let others: Vec<f32> = others.collect();
     search.weigh(&others);
@@ -99,9 +100,9 @@ fn what_the_user_wrote_is_not_weighed_against_the_photo() {
 }
 
 #[test]
-fn a_caption_of_little_weight_is_not_repeated() {
-    assert_eq!(written(repeated(0.02)).tokens, [20]);
-    assert_eq!(written(Vec::new()).tokens, [20]);
+fn a_candidate_of_little_weight_is_not_copied() {
+    assert_eq!(best(copy(0.02)).tokens, [20]);
+    assert_eq!(best(Vec::new()).tokens, [20]);
 }
 
 #[test]
@@ -110,12 +111,12 @@ fn two_captions_that_start_alike_share_their_start() {
         CopyCandidate { tokens: vec![25, 26], weight: 0.3 },
         CopyCandidate { tokens: vec![25, 27], weight: 0.6 },
     ];
-    assert_eq!(written(both).tokens, [25, 27]);
+    assert_eq!(best(both).tokens, [25, 27]);
 }
 
 #[test]
 fn greedy_takes_the_most_probable_token_and_stops_at_the_end() {
-    let (best, steps) = run(1, |seen| match seen.len() {
+    let (best, steps) = run(1, |fed| match fed.len() {
         0 => vec![(20, 0.6), (21, 0.4)],
         1 => vec![(22, 0.9), (EOS, 0.1)],
         _ => vec![(EOS, 1.0)],
@@ -126,7 +127,7 @@ fn greedy_takes_the_most_probable_token_and_stops_at_the_end() {
 
 #[test]
 fn beams_find_what_greedy_misses() {
-    let model = |seen: &[u32]| match seen {
+    let model = |fed: &[u32]| match fed {
         [] => vec![(20, 0.55), (21, 0.45)],
         [20] => vec![(22, 0.5), (23, 0.5)],
         [21] => vec![(24, 1.0)],
@@ -137,7 +138,7 @@ fn beams_find_what_greedy_misses() {
 }
 
 #[test]
-fn control_tokens_are_never_said() {
+fn control_tokens_are_never_generated() {
     let model = |_: &[u32]| (0..16).map(|t| (t, 0.06)).chain([(17, 0.01)]).collect();
     for num_beams in 1..=MAX_BEAMS {
         let (best, _) = run(num_beams, model);
@@ -147,7 +148,7 @@ fn control_tokens_are_never_said() {
 }
 
 #[test]
-fn no_trigram_is_said_twice() {
+fn no_trigram_occurs_twice() {
     let (best, _) = run(3, |_| vec![(20, 0.5), (21, 0.3), (22, 0.2)]);
     let mut trigrams: Vec<&[u32]> = best.tokens.windows(3).collect();
     let count = trigrams.len();
@@ -157,9 +158,9 @@ fn no_trigram_is_said_twice() {
 }
 
 #[test]
-fn a_caption_without_end_is_cut() {
-    let (best, steps) = run(2, |seen| {
-        let token = 16 + u32::try_from(seen.len() * seen.len() / 3 % 16).unwrap();
+fn a_caption_without_an_end_is_cut() {
+    let (best, steps) = run(2, |fed| {
+        let token = 16 + u32::try_from(fed.len() * fed.len() / 3 % 16).unwrap();
         vec![(token, 0.9), (token ^ 1, 0.1)]
     });
     assert_eq!((best.tokens.len(), best.has_ended, steps), (MAX_TOKENS, false, MAX_TOKENS));
@@ -167,7 +168,7 @@ fn a_caption_without_end_is_cut() {
 
 #[test]
 fn ties_go_to_the_lower_token() {
-    let (best, _) = run(3, |seen| match seen.len() {
+    let (best, _) = run(3, |fed| match fed.len() {
         0 => vec![(25, 0.25), (20, 0.25), (30, 0.25), (22, 0.25)],
         _ => vec![(EOS, 1.0)],
     });
@@ -202,12 +203,12 @@ fn the_best_choices_are_those_of_a_sorted_list() {
 
 #[test]
 fn every_state_belongs_to_its_beam() {
-    // A beam that were given another's state would see other tokens than it holds.
+    // A state of another beam would hold other tokens than its hypothesis.
     let mut search = BeamSearch::new(Vec::<u32>::new(), 3, 4);
     let mut random = Random::new(1);
     for _ in 0..20 {
         let advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
-            states.iter_mut().zip(tokens).for_each(|(seen, &token)| seen.push(token));
+            states.iter_mut().zip(tokens).for_each(|(fed, &token)| fed.push(token));
             let row = |_: &Vec<u32>| (0..VOCAB).map(|_| random.normal()).collect();
             Ok::<_, Infallible>(states.iter().map(row).collect())
         };
@@ -221,7 +222,7 @@ fn every_state_belongs_to_its_beam() {
 }
 
 #[test]
-fn logits_that_are_no_numbers_end_all_the_same() {
+fn a_search_with_nan_logits_ends() {
     let (best, _) = run(3, |_| vec![(20, f32::NAN), (21, -1.0)]);
     assert!(best.tokens.len() <= MAX_TOKENS);
 }
@@ -267,10 +268,10 @@ fn with_hint(words: &[&[u32]]) -> Hypothesis {
     let mut search =
         BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), 3).with_hint(bonus);
     let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
-        let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
-            seen.push(token);
+        let rows = states.iter_mut().zip(tokens).map(|(fed, &token)| {
+            fed.push(token);
             let mut row = vec![-30.0; VOCAB];
-            zoo(&seen[1..]).iter().for_each(|(token, p)| row[*token as usize] = p.ln());
+            zoo(&fed[1..]).iter().for_each(|(token, p)| row[*token as usize] = p.ln());
             row
         });
         Ok::<_, Infallible>(rows.collect())
@@ -280,11 +281,11 @@ fn with_hint(words: &[&[u32]]) -> Hypothesis {
 }
 
 #[test]
-fn a_word_that_was_told_is_said_where_it_may_stand() {
+fn a_hint_word_is_generated_where_it_fits() {
     assert_eq!(with_hint(&[]).tokens, [20, 21]);
     let lion = with_hint(&[&[22, 23]]);
     assert_eq!(lion.tokens, [20, 22, 23]);
-    // What was told makes it no surer of it.
+    // The hint does not raise the confidence.
     let probability = 0.99f32 * 0.05 * 0.9 * 0.9;
     assert!((lion.confidence() - probability.powf(0.25)).abs() < 0.02, "{lion:?}");
 }
@@ -292,11 +293,11 @@ fn a_word_that_was_told_is_said_where_it_may_stand() {
 #[test]
 fn a_word_that_fits_nowhere_is_left_out() {
     assert_eq!(with_hint(&[&[30, 31]]).tokens, [20, 21]);
-    // How it is spelt is the user's to say.
+    // A word that has begun is spelled as in the hint.
     assert_eq!(with_hint(&[&[22, 31]]).tokens, [20, 22, 31]);
 }
 
 #[test]
-fn a_word_that_says_the_same_thrice_is_spelt_to_its_end() {
+fn a_word_of_repeated_trigrams_is_spelled_to_its_end() {
     assert_eq!(with_hint(&[&[22, 23, 22, 23, 22, 23, 22, 23]]).tokens[1..], [22, 23].repeat(4));
 }

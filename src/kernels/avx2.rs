@@ -1,8 +1,8 @@
 //! AVX2: 256-bit registers, chosen when the processor has them.
 //!
-//! Ternary: `maddubs` multiplies codes 0..=2 by activations and adds two neighbours into an `i16`.
-//! A lane gains at most `2 * 2 * 128 = 512` in magnitude a step; codes left in place by a shift of
-//! 2 bits count four times that, 2048. With activations down to -128, 64 steps reach -32768 and 16
+//! Ternary: `maddubs` multiplies codes 0..=2 by activations and adds two neighbors into an `i16`. A
+//! lane gains at most `2 * 2 * 128 = 512` in magnitude a step; codes left in place by a shift of 2
+//! bits count four times that, 2048. With activations down to -128, 64 steps reach -32768 and 16
 //! shifted ones -32768, and upwards at most 32512: both inside an `i16`. Then the lanes are widened
 //! to `i32`.
 //!
@@ -97,7 +97,8 @@ fn add_fields(sums: &mut [__m256i; 4], codes: &[u8], values: &[i8]) {
     }
 }
 
-/// Many tokens: the codes of a block are spread to bytes once, then met by tiles of 4 tokens.
+/// Many tokens: the codes of a block are spread to bytes once, then multiplied with tiles of 4
+/// tokens.
 #[target_feature(enable = "avx2")]
 fn ternary_tiles(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     let (rows, cols) = (matrix.rows(), matrix.cols());
@@ -197,7 +198,7 @@ fn store_rows(out: &mut [i32], sums: __m256i) {
     }
 }
 
-/// Adds neighbours of 16 `i16` into 8 `i32`.
+/// Adds pairs of neighbors: 16 `i16` to 8 `i32`.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn widen(lanes: __m256i) -> __m256i {

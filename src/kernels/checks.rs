@@ -19,7 +19,7 @@ pub(super) fn requantize(requantize: &Requantize, channels: usize) {
     assert!(requantize.low <= requantize.high, "the range of the result is empty");
 }
 
-/// `input` is `[height, width, channels]` and `out` the size the filter makes of it.
+/// `input` is `[height, width, channels]` and `out` has the size of the filter's output.
 pub(super) fn depthwise(
     filter: &DepthwiseFilter,
     input: &[i8],
@@ -41,7 +41,7 @@ pub(super) fn depthwise(
     );
 }
 
-/// `values` and `out` have one length.
+/// `values` and `out` have the same length.
 pub(super) fn quantize_row(values: &[f32], out: &[i8]) {
     assert_eq!(values.len(), out.len(), "values and quantized values differ in length");
 }

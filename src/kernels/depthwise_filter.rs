@@ -1,4 +1,4 @@
-//! Depthwise convolution: the weights of one filter per channel, and which inputs each output sees.
+//! Depthwise convolution: the weights of one filter per channel, and the inputs of each output.
 //!
 //! Two taps make a pair, so that one 16-bit multiply-and-add-pairs serves two taps of a channel.
 //! The last pair is completed by a tap of weight 0.
@@ -14,7 +14,7 @@ pub struct DepthwiseFilter {
     stride: usize,
     /// `[tap pairs, channels, 2]`
     weights: Vec<i16>,
-    /// What a tap outside the image sees, `[channels]`.
+    /// The input of a tap outside the image, `[channels]`.
     outside: Vec<i8>,
 }
 
@@ -26,7 +26,8 @@ impl DepthwiseFilter {
     ///
     /// # Panics
     ///
-    /// If `channels` is 0, `size` is not 3 or 5, `stride` is not 1 or 2, or the length does not fit.
+    /// If `channels` is 0, `size` is not 3 or 5, `stride` is not 1 or 2, or the length of `weights`
+    /// does not match.
     pub fn new(channels: usize, size: usize, stride: usize, weights: &[i8]) -> Self {
         assert!(channels > 0, "a depthwise filter needs channels");
         assert!(size == 3 || size == 5, "no depthwise filter of size {size}");
@@ -41,7 +42,7 @@ impl DepthwiseFilter {
         Self { channels, size, stride, weights: pairs, outside: vec![0; channels] }
     }
 
-    /// Height or width of the output for that of the input.
+    /// Output height or width for an input height or width.
     pub fn output_size(&self, input: usize) -> usize {
         input.div_ceil(self.stride)
     }
@@ -51,7 +52,7 @@ impl DepthwiseFilter {
         self.channels
     }
 
-    /// For each pair of taps the weights of the channels from `first` on, two for each channel.
+    /// For each pair of taps, the weights of the channels starting at `first`, two per channel.
     pub(super) fn weights_from(&self, first: usize) -> impl Iterator<Item = &[i16]> {
         self.weights[2 * first..].chunks(2 * self.channels)
     }
@@ -89,7 +90,7 @@ impl DepthwiseFilter {
         }
     }
 
-    /// Sets all taps but that of weight 0.
+    /// Sets all taps except the one that completes the last pair.
     #[inline(always)]
     fn find_taps<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! What the vector backends share of the int8 kernels: the loops around their inner loops.
+//! The loops around the int8 inner loops, shared by the vector backends.
 
 use super::depthwise_filter::Taps;
 use super::int8_matrix::{COL_GROUP, PAIR, PANEL_ROWS};
@@ -7,17 +7,17 @@ use super::{checks, DepthwiseFilter, Int8Matrix, Requantize};
 
 /// Tokens that share a load of weights.
 pub(super) const TILE: usize = 4;
-/// Tokens taken at once: with 1152 columns their activations fill 147 KB, a part of any
+/// Tokens in a block: with 1152 columns their activations take 147 KB, which fits into any
 /// second-level cache.
 pub(super) const BLOCK_TOKENS: usize = 64;
 
-/// Channels of a depthwise convolution taken at once.
+/// Channels of a depthwise convolution in a group.
 pub(super) const CHANNELS: usize = 16;
 
 /// Sums of the 8 rows of a panel, or of 8 channels.
 pub(super) type Sums = [i32; PANEL_ROWS];
 
-/// What a backend brings along.
+/// The inner loops of a backend.
 pub(super) struct InnerLoops {
     /// Widens activations `[tokens, cols]` and orders them `[tiles, padded cols / 2, 4 tokens]`,
     /// each `i32` the pair of a token; missing tokens and columns are zero.

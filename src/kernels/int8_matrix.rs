@@ -6,8 +6,8 @@
 //! value 2 * r + k of step s   =   weight [8 * panel + r][2 * s + k]
 //! ```
 //!
-//! Columns are padded to a multiple of 8 and rows to a multiple of 8, both with zeros. The 16-bit form
-//! costs a second byte for each weight; it saves the kernels a widening for each product.
+//! Columns are padded to a multiple of 8 and rows to a multiple of 8, both with zeros. The 16-bit
+//! form costs a second byte for each weight; it saves the kernels a widening for each product.
 
 use super::ternary_matrix::MAX_COLS;
 
@@ -60,7 +60,7 @@ impl Int8Matrix {
         self.cols
     }
 
-    /// Inputs and the zeros behind them.
+    /// Number of inputs including the zeros that pad them.
     pub(super) fn padded_cols(&self) -> usize {
         self.cols.next_multiple_of(COL_GROUP)
     }

@@ -5,8 +5,8 @@
 //! `scalar` says what is computed, the other files how to do it fast; `docs/kernels.md` has the
 //! measurements.
 //!
-//! The functions here run on the fastest backend: AVX2 where an x86 processor has it, on
-//! WebAssembly what the module was compiled for.
+//! The functions here run on the fastest backend: AVX2 if an x86 processor has it; on WebAssembly
+//! the best one that the module was compiled for.
 
 use std::sync::OnceLock;
 
@@ -34,7 +34,7 @@ pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
 pub use ternary_matrix::{packed_width, PackError, TernaryMatrix};
 
-/// One implementation of the kernels. Each function panics if the lengths do not fit.
+/// One implementation of the kernels. Each function panics if the lengths do not match.
 #[non_exhaustive]
 pub struct Kernels {
     /// `scalar`, `avx2`, `simd128` or `relaxed`.
@@ -78,7 +78,7 @@ pub fn active() -> &'static Kernels {
 ///
 /// # Panics
 ///
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     (active().ternary_matmul)(matrix, values, out);
 }
@@ -87,7 +87,7 @@ pub fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
 ///
 /// # Panics
 ///
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn int8_matmul(matrix: &Int8Matrix, values: &[i8], out: &mut [i32]) {
     (active().int8_matmul)(matrix, values, out);
 }
@@ -96,17 +96,18 @@ pub fn int8_matmul(matrix: &Int8Matrix, values: &[i8], out: &mut [i32]) {
 ///
 /// # Panics
 ///
-/// If the lengths do not fit, or `requantize` is not made for `matrix.rows()` channels.
+/// If the lengths do not match, or `requantize` is made for another number of channels than
+/// `matrix.rows()`.
 pub fn pointwise(matrix: &Int8Matrix, values: &[i8], requantize: &Requantize, out: &mut [i8]) {
     (active().pointwise)(matrix, values, requantize, out);
 }
 
-/// A depthwise convolution of one image, `[height, width, channels]`, with TensorFlow's "SAME" padding;
-/// `out` is `[filter.output_size(height), filter.output_size(width), channels]`.
+/// A depthwise convolution of one image, `[height, width, channels]`, with TensorFlow's "SAME"
+/// padding; `out` is `[filter.output_size(height), filter.output_size(width), channels]`.
 ///
 /// # Panics
 ///
-/// If the image is empty, the lengths do not fit, or `requantize` is made for other channels.
+/// If the image is empty, the lengths do not match, or `requantize` is made for other channels.
 pub fn depthwise(
     filter: &DepthwiseFilter,
     input: &[i8],
@@ -118,8 +119,9 @@ pub fn depthwise(
     (active().depthwise)(filter, input, height, width, requantize, out);
 }
 
-/// Quantizes the activations of one token to -127..=127 and returns the scale that multiplies back
-/// (absmax, BitNet b1.58): `m = max(max |x|, 1e-5)`, `out = round_ties_even(x * (127 / m))`, `m / 127`.
+/// Quantizes the activations of one token to -127..=127 and returns the scale that multiplies them
+/// back (absmax, BitNet b1.58): `m = max(max |x|, 1e-5)`, `out = round_ties_even(x * (127 / m))`,
+/// scale `m / 127`.
 ///
 /// # Panics
 ///

@@ -1,6 +1,7 @@
-//! The steps between floats and integers that surround the kernels.
+//! Conversions between the floats of the model and the integers of the kernels.
 
-/// Smallest absolute maximum or mean a scale is made from, as in BitNet b1.58: keeps zeros finite.
+/// Smallest absolute maximum or mean that a scale is computed from, as in BitNet b1.58: keeps the
+/// scale of all zeros finite.
 pub(super) const SMALLEST_MAGNITUDE: f32 = 1e-5;
 /// Largest quantized activation.
 pub(super) const LARGEST_VALUE: f32 = 127.0;
@@ -15,7 +16,7 @@ pub(super) const LARGEST_VALUE: f32 = 127.0;
 pub struct Requantize {
     /// One for each channel: scale of the sums over the scale of the result.
     pub multiplier: Vec<f32>,
-    /// One for each channel, in steps of the result; holds the zero point, too.
+    /// One for each channel, in steps of the result; includes the zero point.
     pub bias: Vec<f32>,
     /// Smallest result.
     pub low: i8,
@@ -40,7 +41,7 @@ pub(super) fn to_int8(value: f32, low: f32, high: f32) -> i8 {
     value.max(low).min(high).round_ties_even() as i8
 }
 
-/// Makes weights -1, 0, 1 of `latent` ones and returns the scale that multiplies back (absmean,
+/// Rounds `latent` weights to -1, 0, 1 and returns the scale that multiplies them back (absmean,
 /// BitNet b1.58): `gamma = max(mean |w|, 1e-5)`, `out = clamp(round_ties_even(w / gamma), -1, 1)`.
 ///
 /// # Panics
@@ -51,14 +52,14 @@ pub fn ternarize(latent: &[f32], out: &mut [i8]) -> f32 {
     let gamma = mean_magnitude(latent).max(SMALLEST_MAGNITUDE);
     for (weight, ternary) in latent.iter().zip(out) {
         let scaled = weight / gamma;
-        // Beyond a half rounds away from 0; exactly a half is a tie, and 0 is even.
+        // Anything beyond a half rounds away from 0; exactly a half is a tie, and 0 is even.
         *ternary = i8::from(scaled > 0.5) - i8::from(scaled < -0.5);
     }
     gamma
 }
 
-/// Mean of the absolute values, summed in `f64` over 8 interleaved lanes: a fixed order a compiler
-/// can still vectorize.
+/// Mean of the absolute values, summed in `f64` over 8 interleaved lanes: a fixed order that
+/// compilers can still vectorize.
 #[allow(clippy::cast_possible_truncation, reason = "a mean of f32 values is in the range of f32")]
 fn mean_magnitude(values: &[f32]) -> f32 {
     let mut lanes = [0f64; 8];

@@ -30,7 +30,7 @@ fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     let (rows, cols) = (matrix.rows(), matrix.cols());
     let tokens = checks::ternary_matmul(matrix, values, out);
     if tokens <= 2 {
-        // As fast without these instructions, which want more bytes of codes for as many products.
+        // No faster with these instructions, which need more bytes of codes for as many products.
         return (SIMD128.ternary_matmul)(matrix, values, out);
     }
     let mut panels = vec![0; BLOCK_ROWS * cols];
@@ -122,7 +122,7 @@ fn sum(values: &[i8]) -> i32 {
     values.iter().map(|&value| i32::from(value)).sum()
 }
 
-/// Adds neighbours of 8 `i16` into 4 `i32`.
+/// Adds pairs of neighbors: 8 `i16` to 4 `i32`.
 #[inline(always)]
 fn widen(lanes: v128) -> v128 {
     i32x4_dot_i16x8(lanes, i16x8_splat(1))

@@ -8,7 +8,7 @@ use super::{checks, DepthwiseFilter, Int8Matrix, Kernels, Requantize, TernaryMat
 pub(super) static SCALAR: Kernels =
     Kernels { name: "scalar", ternary_matmul, int8_matmul, pointwise, depthwise, quantize_row };
 
-/// Sums code * x and takes sum(x) off again, since weight = code - 1.
+/// Sums code * x and subtracts sum(x), since weight = code - 1.
 fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
     checks::ternary_matmul(matrix, values, out);
     for (values, out) in values.chunks_exact(matrix.cols()).zip(out.chunks_exact_mut(matrix.rows()))

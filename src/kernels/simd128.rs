@@ -1,6 +1,6 @@
 //! WebAssembly SIMD: 128-bit registers, without the relaxed instructions.
 //!
-//! Everything is `i32x4.dot_i16x8`, which multiplies `i16` and adds two neighbours into an `i32`.
+//! Everything is `i32x4.dot_i16x8`, which multiplies `i16` and adds two neighbors into an `i32`.
 //!
 //! Ternary, one token: see `one_token`. More tokens: an `i16` carries the weights of two rows,
 //! `w + 2^14 * v`, so that one product sums both rows: `S_w + 2^14 * S_v`. With activations down to
@@ -25,7 +25,7 @@ mod one_token;
 pub(super) static SIMD128: Kernels =
     Kernels { name: "simd128", ternary_matmul, int8_matmul, pointwise, depthwise, quantize_row };
 
-/// Steps whose sums of two rows can be told apart, see above.
+/// Steps after which the sums of two rows can still be separated, see above.
 const STEPS: usize = 31;
 
 fn ternary_matmul(matrix: &TernaryMatrix, values: &[i8], out: &mut [i32]) {
@@ -84,8 +84,8 @@ fn store_block(out: &mut [i32], sums: [[v128; 2]; 2]) {
 }
 
 /// The weights with two rows in an `i16`: value `2 * r + k` of half `h` of step `s` is
-/// `weight [16 * block + 8 * h + r][2 * s + k] + 2^14 * weight [16 * block + 8 * h + r + 4][2 * s + k]`.
-/// A byte for each weight, made when first asked for.
+/// `weight [row][2 * s + k] + 2^14 * weight [row + 4][2 * s + k]`, where `row` is
+/// `16 * block + 8 * h + r`. Takes a byte per weight; computed when first needed.
 fn row_pairs(matrix: &TernaryMatrix) -> &[i16] {
     matrix.row_pairs.get_or_init(|| {
         let mut pairs = vec![0; matrix.rows().next_multiple_of(BLOCK_ROWS) / 2 * matrix.cols()];

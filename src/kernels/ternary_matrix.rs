@@ -1,13 +1,14 @@
 //! Ternary weights in memory: two bits each, in the order the kernels read them.
 //!
-//! A file holds five weights a byte (`from_packed`). They are repacked once, on load, into blocks of 16 rows. A block holds one 16-byte step per 4 columns:
+//! A file holds five weights per byte (`from_packed`). On load they are repacked once, into blocks
+//! of 16 rows. A block holds one 16-byte step per 4 columns:
 //!
 //! ```text
 //! byte 4 * r + k of step s, bit pair f   =   weight [16 * block + 4 * f + r][4 * s + k] + 1
 //! ```
 //!
-//! so 4 activations, repeated four times over a 16-byte register, meet 64 weights, and the pairs that
-//! belong to one row lie side by side. Missing rows of the last block hold weight 0.
+//! so 4 activations, repeated four times over a 16-byte register, meet 64 weights, and the pairs
+//! that belong to one row are adjacent. Missing rows of the last block hold weight 0.
 
 use std::sync::OnceLock;
 
@@ -20,14 +21,14 @@ pub(super) const STEP_COLS: usize = 4;
 /// A row sum stays inside an `i32` with room to spare: `2^16 * 128 * 127 < 2^31`.
 pub(super) const MAX_COLS: usize = 1 << 16;
 
-/// Weights in a byte of a model file: `3^5 = 243` fits.
+/// Weights per byte of a model file: `3^5 = 243` fits.
 const DIGITS: usize = 5;
-/// What [`DIGITS_OF_BYTE`] holds for bytes that are no number of five digits.
+/// Value in [`DIGITS_OF_BYTE`] for bytes that are not a number of five digits.
 const NO_DIGIT: u8 = 3;
 /// The digits of every byte, lowest first.
 const DIGITS_OF_BYTE: [[u8; DIGITS]; 256] = digits_of_byte();
 
-/// Bytes that a model file spends on a row of `cols` weights.
+/// Bytes per row of `cols` weights in a model file.
 pub fn packed_width(cols: usize) -> usize {
     cols.div_ceil(DIGITS)
 }
@@ -50,7 +51,7 @@ const fn digits_of_byte() -> [[u8; DIGITS]; 256] {
     table
 }
 
-/// Four weights 0, each stored as code 1.
+/// Four weights of 0, each stored as code 1.
 const ZERO_WEIGHTS: u8 = 0b0101_0101;
 
 /// A matrix of weights -1, 0 and 1, `[rows, cols]`: `rows` outputs, `cols` inputs.
@@ -60,13 +61,13 @@ pub struct TernaryMatrix {
     cols: usize,
     /// `[blocks, cols / STEP_COLS, STEP_BYTES]`
     steps: Vec<u8>,
-    /// One `i16` for two rows, see `simd128.rs`; empty until that backend asks for it.
+    /// Two rows in one `i16`, see `simd128.rs`; empty until that backend needs them.
     #[cfg_attr(
         not(all(target_arch = "wasm32", target_feature = "simd128")),
         allow(dead_code, reason = "only simd128.rs reads it")
     )]
     pub(super) row_pairs: OnceLock<Vec<i16>>,
-    /// The codes in the order of `simd128/one_token.rs`; empty until that kernel asks for it.
+    /// The codes in the order of `simd128/one_token.rs`; empty until that kernel needs them.
     #[cfg_attr(
         not(all(target_arch = "wasm32", target_feature = "simd128")),
         allow(dead_code, reason = "only simd128/one_token.rs reads it")
@@ -74,16 +75,19 @@ pub struct TernaryMatrix {
     pub(super) staggered: OnceLock<Vec<u8>>,
 }
 
-/// Why packed bytes are not a ternary matrix.
+/// Why packed bytes were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
     /// The shape has no packed form.
-    #[error("a {rows} x {cols} ternary matrix: rows must be a positive multiple of 4, columns of 32 and at most 65536")]
+    #[error(
+        "a {rows} x {cols} ternary matrix: rows must be a positive multiple of 4, columns of 32 \
+         and at most 65536"
+    )]
     WrongShape {
-        /// Outputs asked for.
+        /// Requested number of outputs.
         rows: usize,
-        /// Inputs asked for.
+        /// Requested number of inputs.
         cols: usize,
     },
     /// The shape needs another number of bytes.
@@ -94,12 +98,12 @@ pub enum PackError {
         /// Bytes given.
         found: usize,
     },
-    /// A byte is above 242 or holds a digit behind the last column.
-    #[error("the byte of row {row}, column {col} stands for no weights")]
+    /// A byte is above 242 or has a nonzero digit after the last column.
+    #[error("the byte of row {row}, column {col} does not encode weights")]
     InvalidCode {
         /// Row of the byte.
         row: usize,
-        /// The first column it gets wrong.
+        /// The first column that it encodes wrongly.
         col: usize,
     },
 }
@@ -109,8 +113,8 @@ impl TernaryMatrix {
     ///
     /// # Panics
     ///
-    /// If `rows` is no positive multiple of 4, `cols` no positive multiple of 32 or above 65536, the
-    /// length is not `rows * cols`, or a weight is none of -1, 0, 1.
+    /// If `rows` is not a positive multiple of 4, `cols` is not a positive multiple of 32 or is
+    /// above 65536, the length is not `rows * cols`, or a weight is not -1, 0 or 1.
     pub fn from_weights(rows: usize, cols: usize, weights: &[i8]) -> Self {
         assert!(has_packed_form(rows, cols), "no packed form for {rows} x {cols} ternary weights");
         assert_eq!(weights.len(), rows * cols, "weights do not fill {rows} x {cols}");
@@ -142,9 +146,12 @@ impl TernaryMatrix {
             for (codes, &byte) in codes.chunks_exact_mut(DIGITS).zip(bytes) {
                 codes.copy_from_slice(&DIGITS_OF_BYTE[usize::from(byte)]);
             }
-            let is_wrong = |(col, &digit): (usize, &u8)| match col < cols {
-                true => digit == NO_DIGIT,
-                false => digit != 0,
+            let is_wrong = |(col, &digit): (usize, &u8)| {
+                if col < cols {
+                    digit == NO_DIGIT
+                } else {
+                    digit != 0
+                }
             };
             if let Some(col) = codes.iter().enumerate().position(is_wrong) {
                 return Err(PackError::InvalidCode { row, col });
@@ -154,10 +161,10 @@ impl TernaryMatrix {
         Ok(matrix)
     }
 
-    /// Takes the codes of a row, `[cols]`.
+    /// Sets a row from its codes, `[cols]`.
     fn set_row(&mut self, row: usize, codes: &[u8]) {
-        /// A code in each byte: four columns at once, because a module that just started runs
-        /// slowly.
+        /// A code in each of four bytes: four columns at once, because a module that has just
+        /// started runs slowly.
         const CODES: u32 = 0x0303_0303;
         let (first, to) = self.position(row, 0);
         let steps = self.steps[first..].chunks_mut(STEP_BYTES);
@@ -169,7 +176,7 @@ impl TernaryMatrix {
         }
     }
 
-    /// The bytes of a model file, as `from_packed` takes them.
+    /// The packed bytes of a model file, the inverse of `from_packed`.
     pub fn to_packed(&self) -> Vec<u8> {
         let byte = |row, first: usize| {
             let columns = (first..self.cols.min(first + DIGITS)).rev();
@@ -195,7 +202,7 @@ impl TernaryMatrix {
         self.cols
     }
 
-    /// All blocks, one after the other.
+    /// All blocks, concatenated.
     #[cfg_attr(
         not(all(target_arch = "wasm32", target_feature = "simd128")),
         allow(dead_code, reason = "only simd128.rs takes two blocks at once")
@@ -226,7 +233,7 @@ impl TernaryMatrix {
         self.steps[byte] >> shift & 3
     }
 
-    /// Byte and bit at which a code starts.
+    /// Byte and bit where a code starts.
     fn position(&self, row: usize, col: usize) -> (usize, usize) {
         let step = row / BLOCK_ROWS * (self.cols / STEP_COLS) + col / STEP_COLS;
         let (field, r) = (row % BLOCK_ROWS / 4, row % 4);

@@ -222,7 +222,7 @@ fn depthwise_pads_like_tensorflow() {
     let filter = DepthwiseFilter::new(1, 3, 2, &weights);
     let requantize = Requantize { multiplier: vec![1.0], bias: vec![0.0], low: -128, high: 127 };
     let mut out = [0; 2];
-    // One row: a zero row above and one below, so the middle row of the filter meets it.
+    // One row: zero rows above and below, so only the middle row of the filter meets the input.
     depthwise(&filter, &[1, 0, 1, 2], 1, 4, &requantize, &mut out);
     assert_eq!(out, [101, 21]);
 }
@@ -320,7 +320,8 @@ mod properties {
         fn packing((rows, cols, weights, _) in ternary()) {
             let matrix = TernaryMatrix::from_weights(rows, cols, &weights);
             prop_assert_eq!(matrix.to_weights(), weights);
-            let again = TernaryMatrix::from_packed(rows, cols, &matrix.to_packed()).expect("packed");
+            let again = TernaryMatrix::from_packed(rows, cols, &matrix.to_packed());
+            let again = again.expect("packed");
             prop_assert_eq!(again.to_packed(), matrix.to_packed());
         }
     }

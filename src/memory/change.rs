@@ -1,12 +1,12 @@
-//! What a change did to the memory, enough to take it back later.
+//! The difference that a change made to the memory, kept so that it can be undone later.
 //!
 //! Other changes may come between: a caption is remembered, another tab's memory is loaded. So a
-//! slot goes back to what it held only while it still holds what the change left there; what was
-//! lost from any other slot is put beside what is there now.
+//! slot goes back to its old content only while it still holds what the change put there; an
+//! episode lost from any other slot is added to the memory as it is now.
 
 use super::{EpisodicMemory, Slot, SlotIndex};
 
-/// The slots that a change touched.
+/// The slots that a change touched, before and after.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     slots: Vec<ChangedSlot>,
@@ -20,7 +20,7 @@ struct ChangedSlot {
 }
 
 impl Change {
-    /// What makes `after` of `before`.
+    /// The change from `before` to `after`.
     pub fn between(before: &EpisodicMemory, after: &EpisodicMemory) -> Self {
         assert_eq!(before.num_slots(), after.num_slots(), "two memories of one size");
         let pairs = before.slots.iter().zip(&after.slots).enumerate();
@@ -35,24 +35,24 @@ impl Change {
 }
 
 impl EpisodicMemory {
-    /// Takes a change back.
+    /// Undoes a change.
     pub fn undo(&mut self, change: Change) {
-        let is_left =
+        let is_unchanged =
             |memory: &Self, slot: &ChangedSlot| is_same(&memory.slots[slot.index], &slot.after);
-        let (left, taken): (Vec<_>, Vec<_>) =
-            change.slots.into_iter().partition(|slot| is_left(self, slot));
-        for ChangedSlot { index, before, .. } in left {
+        let (unchanged, overwritten): (Vec<_>, Vec<_>) =
+            change.slots.into_iter().partition(|slot| is_unchanged(self, slot));
+        for ChangedSlot { index, before, .. } in unchanged {
             self.tick = self.tick.max(before.as_ref().map_or(0, Slot::last_tick));
             self.slots[index] = before;
         }
-        for lost in taken.into_iter().filter_map(|slot| slot.before) {
+        for lost in overwritten.into_iter().filter_map(|slot| slot.before) {
             self.tick = self.tick.max(lost.last_tick());
-            self.take_in(lost);
+            self.insert(lost);
         }
     }
 }
 
-/// Whether two slots hold the same episode, however often it was recalled.
+/// Whether two slots hold the same episode, whatever their recall counts.
 fn is_same(a: &Option<Slot>, b: &Option<Slot>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => (&a.key, &a.value, &a.record) == (&b.key, &b.value, &b.record),
@@ -67,7 +67,7 @@ mod tests {
     use super::super::*;
     use super::*;
 
-    /// Changes the memory and tells how.
+    /// Changes the memory and returns the change.
     fn changed(memory: &mut EpisodicMemory, change: impl FnOnce(&mut EpisodicMemory)) -> Change {
         let before = memory.clone();
         change(memory);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_taken_back_leaves_the_memory_as_it_was() {
+    fn undoing_a_deletion_restores_the_memory() {
         let mut memory = filled(4);
         let before = memory.clone();
         let change = changed(&mut memory, |memory| memory.delete(2).unwrap());
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_taken_back_gives_the_old_caption() {
+    fn undoing_a_correction_restores_the_old_caption() {
         let mut memory = filled(2);
         let change = changed(&mut memory, |memory| {
             memory.write(corrected(1, "Rex")).unwrap();
@@ -95,18 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn clearing_taken_back_gives_everything_and_a_sound_clock() {
+    fn undoing_a_clearing_restores_everything_and_a_sound_clock() {
         let mut memory = filled(4);
         let change = changed(&mut memory, EpisodicMemory::clear);
         memory.write(corrected(9, "Rex")).unwrap();
         memory.undo(change);
-        // Slot 0 holds Rex by now, so photo 0 takes the place of the one that can best be spared.
+        // Slot 0 holds Rex by now, so photo 0 takes the slot that is evicted first.
         assert_eq!(captions(&memory), ["Rex", "photo 0", "photo 2", "photo 3"]);
         assert!(memory.occupied().all(|(_, slot)| slot.last_tick() <= memory.tick));
     }
 
     #[test]
-    fn what_was_lost_is_put_beside_what_came_since() {
+    fn lost_episodes_are_added_to_those_written_since() {
         let mut memory = EpisodicMemory::new(4, WIDTH);
         memory.write(corrected(1, "Rex")).unwrap();
         let change = changed(&mut memory, |memory| memory.delete(0).unwrap());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recall_in_between_does_not_hinder() {
+    fn a_recall_in_between_does_not_prevent_an_undo() {
         let mut memory = EpisodicMemory::new(4, WIDTH);
         let change = changed(&mut memory, |memory| {
             memory.write(episode(1)).unwrap();

@@ -1,61 +1,61 @@
-//! Episodes that come from elsewhere: another memory's, another model's, or what an undo brings
-//! back.
+//! Episodes that come from outside: from another memory, from another model, or from an undo.
 
 use super::{Episode, EpisodicMemory, Int8Row, MemoryError, Slot, SlotIndex, SlotRecord};
 
-/// The episodes of another model's snapshot. Its values mean nothing here, its keys only to a model
-/// that makes the same, what was said does.
+/// The episodes of another model's snapshot. Their captions are valid for every model, their keys
+/// only for a model that makes the same keys, their values for no other model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignMemory {
     pub(super) slots: Vec<(SlotIndex, Slot)>,
     pub(super) tick: u64,
-    /// What its keys were made with, if that is known.
+    /// SHA-256 of what its keys were made with, if it is known.
     pub(super) keys_sha256: Option<String>,
 }
 
 impl ForeignMemory {
-    /// How many episodes there are.
+    /// Number of episodes.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no episodes.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The record of the episode in this place, below [`len`](Self::len).
-    pub fn record(&self, place: usize) -> &SlotRecord {
-        &self.slots[place].1.record
+    /// The record of the episode at `position`, which must be below [`len`](Self::len).
+    pub fn record(&self, position: usize) -> &SlotRecord {
+        &self.slots[position].1.record
     }
 }
 
 impl EpisodicMemory {
-    /// Puts another memory's episodes beside these. Of two that are one episode, a correction stays
-    /// before a caption of the model's, and then the newer one.
+    /// Adds another memory's episodes. If two are the same episode, a correction wins over a
+    /// caption of the model's, then the newer caption wins.
     pub fn merge(&mut self, other: EpisodicMemory) {
         assert_eq!(self.width, other.width, "memories of one model");
         let mut slots: Vec<Slot> = other.slots.into_iter().flatten().collect();
         slots.sort_by_key(|slot| slot.record.written_at);
-        // The other memory's ticks counted other episodes: here, all of this happens now.
+        // The two memories count ticks independently, so all of these episodes are written now.
         self.tick = self.tick.saturating_add(1);
         for slot in slots {
-            self.take_in(Slot { last_write: self.tick, last_read: self.tick, ..slot });
+            self.insert(Slot { last_write: self.tick, last_read: self.tick, ..slot });
         }
     }
 
-    /// Puts in the episode of `foreign` in this place, seen anew as `episode`: with the times and
-    /// the usage that it had, and with its key if that was made with `keys_sha256`, as those of
-    /// this memory are: the key is the whole photo's, `episode` only its thumbnail's.
+    /// Adds the episode at `position` of `foreign`, re-encoded as `episode`, with its old times and
+    /// usage. It also keeps its old key if that was made with `keys_sha256`, like the keys of this
+    /// memory: the old key is the whole photo's, that of `episode` only its thumbnail's. Errs if a
+    /// slot cannot keep the episode; drops it if there is no room.
     pub fn adopt(
         &mut self,
         foreign: &ForeignMemory,
-        place: usize,
+        position: usize,
         episode: Episode,
         keys_sha256: &str,
     ) -> Result<(), MemoryError> {
         self.check(&episode)?;
-        let (index, old) = &foreign.slots[place];
+        let (index, old) = &foreign.slots[position];
         let Episode { key, value, record } = episode;
         let is_same_key = foreign.keys_sha256.as_deref() == Some(keys_sha256)
             && old.key.codes.len() == self.width;
@@ -71,7 +71,7 @@ impl EpisodicMemory {
         Ok(())
     }
 
-    /// Gives an episode another caption of the user's, and the value that goes with it.
+    /// Replaces an episode's value and record by those of a new correction.
     pub fn revise(
         &mut self,
         index: SlotIndex,
@@ -90,8 +90,8 @@ impl EpisodicMemory {
         Ok(())
     }
 
-    /// Puts a whole slot in, unless what is here already is worth more.
-    pub(super) fn take_in(&mut self, slot: Slot) {
+    /// Adds a slot, unless this memory already holds a better caption of the same episode.
+    pub(super) fn insert(&mut self, slot: Slot) {
         let index = match self.most_similar(&slot.key.unit()) {
             Some(index) => {
                 let own = self.slots[index].as_ref().expect("the most similar slot is occupied");
@@ -104,7 +104,7 @@ impl EpisodicMemory {
         }
     }
 
-    /// Where a slot can go; nowhere if the memory is full of corrections and it is none.
+    /// The slot to write to; `None` if that would evict a correction for a caption of the model's.
     fn room_for(&self, slot: &Slot) -> Option<SlotIndex> {
         let index = self.spare_slot();
         let is_correction =
@@ -114,19 +114,19 @@ impl EpisodicMemory {
 }
 
 impl Slot {
-    /// The last tick at which something happened to it.
+    /// The tick at which it was last written or read.
     pub(super) fn last_tick(&self) -> u64 {
         self.last_write.max(self.last_read)
     }
 
-    /// Which of two captions of one episode stays: the greater.
+    /// Rank among captions of the same episode: the greatest is kept.
     fn worth(&self) -> (bool, u64) {
         (self.record.corrected, self.record.written_at)
     }
 }
 
 impl Int8Row {
-    /// The direction, as a vector of unit length.
+    /// The row scaled to unit length.
     fn unit(&self) -> Vec<f32> {
         let mut values: Vec<f32> = self.codes.iter().map(|&code| f32::from(code)).collect();
         let length = super::length(&values).max(1.0);
@@ -200,14 +200,15 @@ mod tests {
         let keys_sha256 = Some("abc".into());
         let foreign = ForeignMemory { slots, tick: old.tick, keys_sha256 };
         let mut memory = EpisodicMemory::new(4, WIDTH);
-        let seen = Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
-        memory.adopt(&foreign, 1, seen.clone(), "def").unwrap();
+        let reencoded =
+            Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
+        memory.adopt(&foreign, 1, reencoded.clone(), "def").unwrap();
         let adopted = memory.slots[1].as_ref().unwrap();
         assert_eq!((adopted.usage, adopted.recalls, adopted.last_read), (3.5, 4, 2));
         assert_eq!((adopted.record.written_at, memory.tick), (70, 2));
         assert!(adopted.key.cosine(&unit(50)) > 0.99);
         let mut memory = EpisodicMemory::new(4, WIDTH);
-        memory.adopt(&foreign, 1, seen, "abc").unwrap();
+        memory.adopt(&foreign, 1, reencoded, "abc").unwrap();
         let adopted = memory.slots[1].as_ref().unwrap();
         assert_eq!(adopted.key, old.slots[1].as_ref().unwrap().key, "the same keys stay");
     }

@@ -1,10 +1,10 @@
-//! The episodic memory: what was captioned before, and what the user said about it.
+//! The episodic memory: captioned photos and the user's corrections.
 //!
 //! K slots hold a unit key `[C]`, a value `[C]` and a [`SlotRecord`]. READ mixes the values by the
-//! similarity of their keys to a query; the best slots lend their captions to the decoder. WRITE
-//! merges with what is nearly the same, takes a free slot, or evicts. Reading changes nothing until
-//! the caption is complete and [`EpisodicMemory::touch`] is called, so a cancelled caption leaves
-//! no trace.
+//! similarity of their keys to a query; the captions of the best slots go to the decoder. WRITE
+//! merges with a nearly identical episode, takes a free slot, or evicts. Reading changes nothing
+//! until the caption is complete and [`EpisodicMemory::touch`] is called, so a canceled caption
+//! leaves no trace.
 //!
 //! Keys and values are int8 with one scale a row, in memory as in a [`Snapshot`]: a memory that was
 //! stored and loaded gives the same numbers.
@@ -22,16 +22,16 @@ pub use read::{
 };
 pub use snapshot::{Origin, Snapshot, SnapshotError};
 
-/// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos
-/// never.
+/// Minimum cosine of two keys of the same episode: copies of a photo mostly lie above it, other
+/// photos never.
 pub const MERGE_COSINE: f32 = 0.75;
 /// Rate at which an episode enters the slot it is merged with: the paper's alpha.
 pub const MERGE_RATE: f32 = 0.2;
-/// Most tokens a slot keeps of its caption.
+/// Maximum number of caption tokens that a slot keeps.
 pub const MAX_CAPTION_TOKENS: usize = 24;
-/// Most bytes of a slot's caption: 24 tokens of the longest words there are stay below.
+/// Maximum size of a slot's caption in bytes; even 24 tokens of the longest words stay below it.
 pub const MAX_CAPTION_BYTES: usize = 1024;
-/// Most bytes of a thumbnail; a 64-pixel JPEG has about 2 kB.
+/// Maximum size of a thumbnail in bytes; a 64-pixel JPEG has about 2 kB.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 15;
 
 /// Position of a slot, below K.
@@ -41,45 +41,45 @@ pub type SlotIndex = usize;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The slot is free, or there is none of this number.
+    /// The slot is free or does not exist.
     #[error("slot {slot} holds no episode")]
     NoSuchSlot {
-        /// The slot asked for.
+        /// The requested slot.
         slot: SlotIndex,
     },
-    /// The caption is too old to be corrected, or there never was one.
+    /// The caption is too old to be corrected, or never existed.
     #[error("caption {id} is not among the recent ones")]
     NoSuchCaption {
-        /// The caption asked for.
+        /// The requested caption.
         id: u64,
     },
     /// The caption has no words.
     #[error("an empty caption cannot be remembered")]
     EmptyCaption,
-    /// The caption has more tokens than a slot keeps.
+    /// The caption has more tokens than a slot can keep.
     #[error("the caption has {found} tokens, a slot keeps at most {limit}")]
     CaptionTooLong {
-        /// Its tokens.
+        /// Number of its tokens.
         found: usize,
         /// [`MAX_CAPTION_TOKENS`].
         limit: usize,
     },
-    /// The caption or the thumbnail has more bytes than a slot keeps.
+    /// The caption or the thumbnail has more bytes than a slot can keep.
     #[error("the {part} has {found} bytes, a slot keeps at most {limit}")]
     TooManyBytes {
         /// `caption` or `thumbnail`.
         part: &'static str,
-        /// Its bytes.
+        /// Its size in bytes.
         found: usize,
-        /// The most.
+        /// [`MAX_CAPTION_BYTES`] or [`MAX_THUMBNAIL_BYTES`].
         limit: usize,
     },
-    /// The key or the value is not made of finite numbers, or the key has no direction.
+    /// The key or the value contains a number that is not finite, or the key is zero.
     #[error("the episode is not made of finite numbers")]
     NotFinite,
 }
 
-/// A caption that a slot lends to the decoder.
+/// A recalled caption, as the decoder takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecalledCaption {
     /// Its tokens, without any marker.
@@ -88,40 +88,40 @@ pub struct RecalledCaption {
     pub corrected: bool,
 }
 
-/// What a slot keeps beside its key and value.
+/// What a slot holds in addition to its key and value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRecord {
-    /// The caption as it is shown.
+    /// The caption as shown to the user.
     pub caption: String,
     /// Its first tokens, at most [`MAX_CAPTION_TOKENS`].
     pub tokens: Vec<u32>,
-    /// Whether the user wrote it. Such a slot is not forgotten and only the user changes it.
+    /// Whether the user wrote it. Such a slot is never forgotten, and only the user changes it.
     pub corrected: bool,
-    /// Milliseconds since 1970, as the caller's clock gave them.
+    /// When it was written, in milliseconds since 1970 by the caller's clock.
     pub written_at: u64,
-    /// A small JPEG of the photo, maybe empty.
+    /// A small JPEG of the photo; may be empty.
     pub thumbnail: Vec<u8>,
 }
 
-/// What WRITE stores.
+/// An episode for WRITE to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Episode {
-    /// Unit length, `[C]`.
+    /// Memory key, unit length, `[C]`.
     pub key: Vec<f32>,
-    /// `[C]`.
+    /// Memory value, `[C]`.
     pub value: Vec<f32>,
-    /// The caption and where it came from.
+    /// The caption and its origin.
     pub record: SlotRecord,
 }
 
-/// How full a memory is.
+/// The occupancy of a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryStats {
-    /// K.
+    /// K, the number of slots.
     pub num_slots: usize,
     /// Slots that hold an episode.
     pub len: usize,
-    /// Of these, how many the user corrected.
+    /// Occupied slots whose caption the user wrote.
     pub corrected: usize,
 }
 
@@ -130,7 +130,7 @@ pub struct MemoryStats {
 pub struct EpisodicMemory {
     width: usize,
     slots: Vec<Option<Slot>>,
-    /// Episodes written so far.
+    /// Number of episodes written so far.
     tick: u64,
 }
 
@@ -138,16 +138,16 @@ pub struct EpisodicMemory {
 struct Slot {
     key: Int8Row,
     value: Int8Row,
-    /// 1 when written, plus the weight of every completed reading and 1 for every merge.
+    /// 1 when written, plus the READ weight of every completed caption and 1 for every merge.
     usage: f32,
-    /// Completed captions that it was recalled into.
+    /// Number of completed captions that recalled it.
     recalls: u64,
     last_write: u64,
     last_read: u64,
     record: SlotRecord,
 }
 
-/// A row of numbers, `codes * scale`.
+/// A row of int8 numbers with one scale: `codes * scale`.
 #[derive(Debug, Clone, PartialEq)]
 struct Int8Row {
     codes: Vec<i8>,
@@ -161,11 +161,12 @@ impl EpisodicMemory {
         Self { width, slots: vec![None; num_slots], tick: 0 }
     }
 
-    /// WRITE: merges with the most similar episode from [`MERGE_COSINE`] on, or takes the slot that
-    /// can best be spared. A corrected slot changes only if `episode` is a correction, too.
+    /// WRITE: merges with the most similar episode whose cosine is at least [`MERGE_COSINE`], or
+    /// takes the slot that can best be spared (`spare_slot`). A corrected slot changes only if
+    /// `episode` is a correction, too.
     ///
-    /// A correction replaces the most similar episode and drops the uncorrected others that are as
-    /// similar: they hold what was corrected.
+    /// A correction replaces the most similar episode and deletes the other uncorrected ones that
+    /// are as similar: they hold the caption that was corrected.
     pub fn write(&mut self, episode: Episode) -> Result<SlotIndex, MemoryError> {
         self.check(&episode)?;
         self.tick = self.tick.saturating_add(1);
@@ -189,7 +190,7 @@ impl EpisodicMemory {
         Ok(index)
     }
 
-    /// Empties a slot.
+    /// Deletes the episode of a slot.
     pub fn delete(&mut self, slot: SlotIndex) -> Result<(), MemoryError> {
         match self.slots.get_mut(slot).and_then(Option::take) {
             Some(_) => Ok(()),
@@ -197,48 +198,48 @@ impl EpisodicMemory {
         }
     }
 
-    /// Forgets everything.
+    /// Deletes every episode.
     pub fn clear(&mut self) {
         self.slots.fill(None);
         self.tick = 0;
     }
 
-    /// The record of a slot.
+    /// The record of a slot, if it is occupied.
     pub fn get(&self, slot: SlotIndex) -> Option<&SlotRecord> {
         self.slots.get(slot)?.as_ref().map(|slot| &slot.record)
     }
 
-    /// How many completed captions a slot was recalled into.
+    /// Number of completed captions that recalled a slot.
     pub fn recalls(&self, slot: SlotIndex) -> u64 {
         self.slots.get(slot).and_then(Option::as_ref).map_or(0, |slot| slot.recalls)
     }
 
-    /// Every occupied slot, by number.
+    /// Every occupied slot, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (SlotIndex, &SlotRecord)> {
         self.occupied().map(|(index, slot)| (index, &slot.record))
     }
 
-    /// Occupied slots.
+    /// Number of occupied slots.
     pub fn len(&self) -> usize {
         self.occupied().count()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether no slot is occupied.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// K.
+    /// K, the number of slots.
     pub fn num_slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// C.
+    /// C, the width of keys and values.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// How full it is.
+    /// The occupancy.
     pub fn stats(&self) -> MemoryStats {
         let corrected = self.iter().filter(|(_, record)| record.corrected).count();
         MemoryStats { num_slots: self.num_slots(), len: self.len(), corrected }
@@ -262,11 +263,11 @@ impl EpisodicMemory {
         record.check()
     }
 
-    /// The most similar occupied slot from [`MERGE_COSINE`] on.
+    /// The occupied slot with the most similar key, if the cosine is at least [`MERGE_COSINE`].
     fn most_similar(&self, key: &[f32]) -> Option<SlotIndex> {
         let cosines = self.occupied().map(|(index, slot)| (index, slot.key.cosine(key)));
         let similar = cosines.filter(|&(_, cosine)| cosine >= MERGE_COSINE);
-        // On a tie `max_by` would take the last slot; reversed, it takes the first.
+        // `max_by` returns the last of equal elements; reversed, it returns the first.
         similar
             .collect::<Vec<_>>()
             .into_iter()
@@ -285,8 +286,8 @@ impl EpisodicMemory {
         }
     }
 
-    /// A free slot; else the one with the least usage * forget that the user did not correct; else
-    /// the corrected one that was read the longest ago.
+    /// The slot to write to: a free one; else the uncorrected one with the least usage * forget;
+    /// else the corrected one that was read the longest ago.
     fn spare_slot(&self) -> SlotIndex {
         if let Some(free) = self.slots.iter().position(Option::is_none) {
             return free;
@@ -310,7 +311,7 @@ impl EpisodicMemory {
 }
 
 impl Slot {
-    /// Moves towards `episode` by [`MERGE_RATE`] and takes its record.
+    /// Moves key and value towards `episode` by [`MERGE_RATE`] and takes its record.
     fn merge(&mut self, episode: Episode) {
         let mix = |old: &Int8Row, new: &[f32]| {
             let mut mixed: Vec<f32> = new.iter().map(|v| MERGE_RATE * v).collect();
@@ -327,7 +328,7 @@ impl Slot {
 }
 
 impl SlotRecord {
-    /// Whether a slot can keep it.
+    /// Checks the limits of a slot.
     fn check(&self) -> Result<(), MemoryError> {
         if self.caption.trim().is_empty() || self.tokens.is_empty() {
             return Err(MemoryError::EmptyCaption);
@@ -348,11 +349,11 @@ impl SlotRecord {
 }
 
 impl Int8Row {
-    /// Rounds finite numbers to steps of a 127th of the largest.
+    /// Rounds finite numbers to multiples of a 127th of the largest magnitude.
     fn new(values: &[f32]) -> Self {
         let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-        // A scale below the smallest normal number would lose the codes' precision: such a row is
-        // 0.
+        // A scale below the smallest normal number would lose the codes' precision, so such a row
+        // becomes 0.
         let scale = if largest < f32::MIN_POSITIVE * 127.0 { 0.0 } else { largest / 127.0 };
         #[allow(
             clippy::cast_possible_truncation,
@@ -371,7 +372,7 @@ impl Int8Row {
         }
     }
 
-    /// The cosine to a vector of unit length. The scale cancels.
+    /// The cosine with a vector of unit length. The scale cancels out.
     fn cosine(&self, unit: &[f32]) -> f32 {
         assert_eq!(unit.len(), self.codes.len(), "a query of another width");
         let dot: f32 = self.codes.iter().zip(unit).map(|(&code, v)| f32::from(code) * v).sum();

@@ -1,27 +1,27 @@
-//! READ: what a photo recalls, and how what is never recalled fades.
+//! READ, and how slots that are never recalled are forgotten.
 
 use super::{EpisodicMemory, Slot, SlotIndex};
 
-/// What is left of a slot's strength after it was idle for ever.
+/// The strength at which a slot that is never recalled stops fading.
 pub const FORGET_FLOOR: f32 = 0.1;
-/// Ticks (written episodes) in which the rest of a slot's strength halves.
+/// Number of ticks (written episodes) in which the fading part of a slot's strength halves.
 pub const FORGET_HALF_LIFE: f32 = 256.0;
-/// How far below the null slot's a score may lie and still count: such a slot weighs a twentieth of
-/// it.
+/// How far below the null slot's score a slot's score may lie and still count: at this margin a
+/// slot weighs a twentieth of the null slot.
 pub const STRANGER_MARGIN: f32 = 3.0;
-/// Weight from which a slot lends its caption to the decoder.
+/// Minimum READ weight at which a slot's caption is recalled.
 pub const RECALL_THRESHOLD: f32 = 0.3;
-/// Most slots that lend their captions at once.
+/// Maximum number of recalled captions.
 pub const MAX_RECALLED: usize = 2;
 
-/// The learned numbers of READ.
+/// The parameters of READ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadParameters {
     /// beta, the factor of a cosine.
     pub sharpness: f32,
-    /// s_0, the score of remembering nothing.
+    /// s_0, the score of the null slot, which stands for no memory.
     pub null_logit: f32,
-    /// v_0, what an empty memory returns, `[C]`.
+    /// v_0, the value of the null slot, `[C]`.
     pub null_value: Vec<f32>,
 }
 
@@ -30,22 +30,21 @@ pub struct ReadParameters {
 pub struct Recall {
     /// m_r, the mixture of the values, `[C]`.
     pub context: Vec<f32>,
-    /// Slots of at least [`RECALL_THRESHOLD`] with their weights, best first, at most
-    /// [`MAX_RECALLED`].
+    /// Slots with a weight of at least [`RECALL_THRESHOLD`], best first, at most [`MAX_RECALLED`].
     pub weights: Vec<(SlotIndex, f32)>,
-    /// Weight of remembering nothing.
+    /// Weight of the null slot.
     pub null_weight: f32,
 }
 
 impl Recall {
-    /// What a memory without episodes returns.
+    /// The result of READ on an empty memory.
     pub fn nothing(parameters: &ReadParameters) -> Self {
         Self { context: parameters.null_value.clone(), weights: Vec::new(), null_weight: 1.0 }
     }
 }
 
 impl EpisodicMemory {
-    /// READ: weighs every slot by the similarity of its key to `query`, unit length `[C]`.
+    /// READ: weighs every slot by the similarity of its key to `query`, `[C]` of unit length.
     ///
     /// `s_i = sharpness * cos + ln(forget_i)`, `s_0 = null_logit`, `w = softmax(s)`, and the
     /// context is `w_0 v_0 + sum of w_i v_i`. An empty memory returns exactly `v_0`.
@@ -57,7 +56,8 @@ impl EpisodicMemory {
                 let similarity = parameters.sharpness * slot.key.cosine(query);
                 (index, similarity + self.forget(slot).ln())
             })
-            // Hundreds of strangers would together outweigh the null slot.
+            // Without this cut, hundreds of unrelated episodes would together outweigh the null
+            // slot.
             .filter(|&(_, score)| score > parameters.null_logit - STRANGER_MARGIN)
             .collect();
         let largest = scores.iter().fold(parameters.null_logit, |most, &(_, s)| most.max(s));
@@ -80,7 +80,7 @@ impl EpisodicMemory {
         Recall { context, weights, null_weight }
     }
 
-    /// Marks what a completed caption recalled as used. Slots emptied since are passed over.
+    /// Marks the recalled slots of a completed caption as used. Slots emptied since are skipped.
     pub fn touch(&mut self, recall: &Recall) {
         let tick = self.tick;
         for &(index, weight) in &recall.weights {
@@ -92,8 +92,8 @@ impl EpisodicMemory {
         }
     }
 
-    /// How much of a slot's strength is left: 1 when just used, [`FORGET_FLOOR`] at last. Corrected
-    /// slots are not forgotten.
+    /// Remaining strength of a slot: 1 when just used, falling to [`FORGET_FLOOR`]. Corrected slots
+    /// are not forgotten.
     pub(super) fn forget(&self, slot: &Slot) -> f32 {
         if slot.record.corrected {
             return 1.0;

@@ -1,9 +1,9 @@
 //! A memory as bytes: safetensors, specified in docs/model-format.md.
 //!
-//! A snapshot belongs to one model, named by the SHA-256 of its file: its values mean nothing to
-//! another, and its keys only to one that makes the same. Every size and number is checked before
-//! the memory is built, so a damaged file is an `Err` and the memory in use stays as it is. Reading
-//! and writing a snapshot gives the same bytes.
+//! A snapshot belongs to one model, identified by the SHA-256 of its file: its values are valid for
+//! that model only, its keys also for models that make the same keys. Every size and number is
+//! checked before the memory is built, so a damaged file is an `Err` and the memory in use stays as
+//! it is. Reading a snapshot and writing it again gives the same bytes.
 
 mod error;
 mod tensors;
@@ -24,8 +24,8 @@ use tensors::Tensors;
 
 const FORMAT: &str = "bitmar-memory";
 
-/// Layouts that are read; the last one is written. Version 2 began to count recalls, version 3
-/// keeps records in tensors.
+/// Layouts that can be read; the last one is written. Version 2 added recall counts, version 3
+/// moved the records from JSON to tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Version {
     One,
@@ -53,10 +53,11 @@ impl Version {
 const ENTRIES: [&str; 7] =
     ["format", "format_version", "model_sha256", "keys_sha256", "config", "tick", "sha256"];
 
-/// What the models that wrote version 3 before it said so made keys with: all that were shipped.
-const KEYS_UNTIL_SAID: &str = "37ba4b2a14f683c1302245a926d2b3482e0d4184bd053f199d759ff18d1448fb";
+/// The key hash of every model that wrote version 3 without `keys_sha256`.
+const SHIPPED_KEYS_SHA256: &str =
+    "37ba4b2a14f683c1302245a926d2b3482e0d4184bd053f199d759ff18d1448fb";
 
-/// Whose memory it is.
+/// The model that a memory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// SHA-256 of the model's file.
@@ -101,7 +102,7 @@ impl Snapshot {
         put("value_scales", Dtype::F32, vec![rows], value_scales);
         put("usage", Dtype::F32, vec![rows], collect(&slots, |(_, s)| s.usage.to_le_bytes()));
         let mut put_counts = |name, of: fn(&Slot) -> u64| {
-            // Nobody writes four thousand million captions.
+            // No user writes four billion captions.
             let count = |slot| u32::try_from(of(slot)).unwrap_or(u32::MAX).to_le_bytes();
             put(name, Dtype::U32, vec![rows], collect(&slots, |(_, s)| count(s)));
         };
@@ -133,7 +134,8 @@ impl Snapshot {
         to_safetensors(&tensors, &metadata)
     }
 
-    /// The memory in `bytes`, if it belongs to the model of `origin` and this configuration.
+    /// Reads the memory in `bytes`, which must belong to the model of `origin` and to this
+    /// configuration.
     pub fn read(
         bytes: &[u8],
         origin: Origin<'_>,
@@ -155,23 +157,23 @@ impl Snapshot {
         Ok(Contents::new(bytes)?.model_sha256)
     }
 
-    /// The episodes in `bytes`, whatever model they belong to.
+    /// Reads the episodes in `bytes`, whatever model they belong to.
     pub fn read_foreign(bytes: &[u8]) -> Result<ForeignMemory, SnapshotError> {
         let contents = Contents::new(bytes)?;
-        let until_said = contents.version == Version::Three;
-        let until_said = until_said.then(|| KEYS_UNTIL_SAID.to_owned());
-        let (tick, keys_sha256) = (contents.tick, contents.said_keys.clone().or(until_said));
+        let default_keys = contents.version == Version::Three;
+        let default_keys = default_keys.then(|| SHIPPED_KEYS_SHA256.to_owned());
+        let (tick, keys_sha256) = (contents.tick, contents.keys_sha256.clone().or(default_keys));
         Ok(ForeignMemory { slots: contents.slots(None)?, tick, keys_sha256 })
     }
 }
 
-/// A file whose checksum is right.
+/// The contents of a file whose checksum is correct.
 struct Contents<'a> {
     file: SafeTensors<'a>,
     version: Version,
     model_sha256: String,
-    /// What its keys were made with, if it says so.
-    said_keys: Option<String>,
+    /// SHA-256 of what its keys were made with, if the file states it.
+    keys_sha256: Option<String>,
     config: MemoryConfig,
     tick: u64,
 }
@@ -199,12 +201,12 @@ impl<'a> Contents<'a> {
         if get("sha256") != checksum(&get("tick"), tensors) {
             return Err(SnapshotError::Damaged);
         }
-        // A name that is not known is one that was damaged.
+        // An unknown name is a damaged one.
         if metadata.keys().any(|name| !ENTRIES.contains(&name.as_str())) {
             return Err(SnapshotError::Damaged);
         }
-        let said_keys = metadata.get("keys_sha256").cloned();
-        Ok(Self { file, version, model_sha256: get("model_sha256"), said_keys, config, tick })
+        let keys_sha256 = metadata.get("keys_sha256").cloned();
+        Ok(Self { file, version, model_sha256: get("model_sha256"), keys_sha256, config, tick })
     }
 
     fn check_model(&self, origin: Origin<'_>, config: &MemoryConfig) -> Result<(), SnapshotError> {
@@ -212,8 +214,8 @@ impl<'a> Contents<'a> {
             let (expected, found) = (origin.model_sha256.to_owned(), self.model_sha256.clone());
             return Err(SnapshotError::OtherModel { expected, found });
         }
-        // The checksum leaves it out, as older versions do.
-        if self.said_keys.as_ref().is_some_and(|keys| keys != origin.keys_sha256) {
+        // The checksum does not cover `keys_sha256`, because older versions wrote it without.
+        if self.keys_sha256.as_ref().is_some_and(|keys| keys != origin.keys_sha256) {
             return Err(SnapshotError::Damaged);
         }
         if self.config != *config {
@@ -227,14 +229,14 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// The occupied slots. Without a vocabulary, any tokens of text will do.
+    /// The occupied slots. Without a vocabulary size, any text token is accepted.
     fn slots(self, vocab_size: Option<usize>) -> Result<Vec<(SlotIndex, Slot)>, SnapshotError> {
         let (config, tick) = (self.config, self.tick);
         Tensors::new(self.file, self.version)?.slots(&config, tick, vocab_size)
     }
 }
 
-/// SHA-256 over the tick and every tensor's name and data, by name.
+/// SHA-256 of the tick and of the name and data of every tensor, ordered by name.
 fn checksum<'a>(tick: &str, contents: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut hash = Sha256::new();
     hash.update(tick);

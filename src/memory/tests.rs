@@ -100,7 +100,11 @@ fn an_unrelated_query_recalls_nothing() {
     let recall =
         memory.read(&query, &ReadParameters { sharpness: 16.0, null_logit: 14.0, ..parameters() });
     assert_eq!(recall.weights, vec![]);
-    assert_eq!(recall.context, parameters().null_value, "however many strangers there are");
+    assert_eq!(
+        recall.context,
+        parameters().null_value,
+        "however many unrelated episodes there are"
+    );
 }
 
 #[test]
@@ -169,7 +173,7 @@ fn the_oldest_of_equally_used_episodes_is_evicted() {
 }
 
 #[test]
-fn corrected_episodes_outlive_uncorrected_ones() {
+fn corrected_episodes_outlast_uncorrected_ones() {
     let mut memory = EpisodicMemory::new(3, WIDTH);
     memory.write(corrected(1, "Rex")).unwrap();
     for seed in 10..200 {

@@ -1,5 +1,4 @@
-//! What the memory asks of the model: keys and values of episodes, and READ over slots laid out as
-//! tensors.
+//! Keys and values of episodes, and READ over slots that are laid out as tensors.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -13,17 +12,18 @@ use crate::nn::fused::with_values;
 use crate::nn::{BitLinear, RmsNorm};
 use crate::weights::{Init, ModelError, Weights};
 
-/// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as remembering nothing.
+/// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as the null slot.
 pub(crate) const SHARPNESS: f32 = 32.0;
-/// Cosine of two keys above which they are more likely of one photo than of two; see
+/// Cosine above which two keys more likely belong to one photo than to two; see
 /// [`EpisodeProjections`].
 pub(crate) const SAME_PHOTO: f32 = 0.66;
 
-/// What an episode is found by and what is stored of it.
+/// The projections of an episode to its memory key and value.
 ///
 /// The key is the mean of the photo's stem features, whitened: `k = norm(P (mean - mu))`. It is not
-/// learned with the captions, which would pull alike photos together: docs/architecture.md,
-/// "Departures"; `bitmar-train eval-memory` tells how well copies and strangers are told apart.
+/// learned together with the captions, which would pull similar photos together:
+/// docs/architecture.md, "Departures"; `bitmar-train eval-memory` measures how well keys separate
+/// copies of a photo from other photos.
 pub(super) struct EpisodeProjections {
     key_mean: Tensor,
     key_whitening: Tensor,
@@ -68,7 +68,7 @@ impl EpisodeProjections {
 }
 
 impl BitMar {
-    /// One vector a text, `[texts, C]`: the mean of its rows, projected.
+    /// Projected mean of each text's rows, `[texts, C]`.
     pub fn caption_vectors(&self, texts: &EncodedTexts) -> Result<Tensor> {
         let rows = texts.rows.dim(0)?;
         let mut mean = vec![0.0; texts.ranges.len() * rows];
@@ -80,8 +80,8 @@ impl BitMar {
         self.episode.caption_proj.forward(&pooled)
     }
 
-    /// Lets the captions that a search has found compete by their cosine with the episode `[C]` of
-    /// their photo, too: what the alignment loss has taught the model about photos and captions.
+    /// Ranks the captions that a search has found by their agreement with their photo, too: the
+    /// cosine with its episode `[C]`, which the alignment loss has trained.
     pub fn weigh(&self, search: &mut BeamSearch<DecoderState>, episode: &[f32]) -> Result<()> {
         let texts: Vec<&[u32]> =
             search.finished().iter().map(|caption| caption.tokens.as_slice()).collect();
@@ -104,8 +104,8 @@ impl BitMar {
         projections.episode_norm.forward(&episode)
     }
 
-    /// SHA-256 of what keys are made with. It was fitted to what one stem sees: models with the
-    /// same numbers have the same stem and understand each other's keys.
+    /// SHA-256 of the whitening that makes keys. It was fitted to the features of one stem: models
+    /// with the same whitening have the same stem and can read each other's keys.
     pub fn keys_sha256(&self) -> Result<String> {
         let mut bytes = Vec::new();
         for tensor in [&self.episode.key_mean, &self.episode.key_whitening] {
@@ -116,17 +116,17 @@ impl BitMar {
         Ok(sha256(&bytes))
     }
 
-    /// Memory keys of the photos whose stem features are `[photos * patches, channels]`: unit
-    /// length, `[photos, C]`.
+    /// Memory keys of photos with stem features `[photos * patches, channels]`: `[photos, C]`, unit
+    /// length.
     pub fn photo_keys(&self, features: &Tensor) -> Result<Tensor> {
         let (patches, channels) = (self.config.num_patches(), features.dim(1)?);
         let photos = features.dim(0)? / patches;
         let means = features.reshape((photos, patches, channels))?.mean(1)?;
-        let centred = means.broadcast_sub(&self.episode.key_mean)?;
-        unit_rows(&centred.matmul(&self.episode.key_whitening.t()?)?)
+        let centered = means.broadcast_sub(&self.episode.key_mean)?;
+        unit_rows(&centered.matmul(&self.episode.key_whitening.t()?)?)
     }
 
-    /// Memory values of episodes with their captions, `[episodes, C]` both.
+    /// Memory values of episodes and the vectors of their captions, `[episodes, C]` both.
     pub fn episode_values(&self, episodes: &Tensor, captions: &Tensor) -> Result<Tensor> {
         let episode = self.episode.value_norm.forward(&episodes.add(captions)?)?;
         self.episode.value_proj.forward(&episode)
@@ -142,7 +142,7 @@ impl BitMar {
         mask: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let photos = queries.dim(0)?;
-        // Both were set with the keys and are not learned.
+        // Both were set together with the keys and are not learned.
         let (sharpness, null) = (self.episode.sharpness.detach(), self.episode.null_logit.detach());
         let scores = queries.matmul(&keys.t()?)?.broadcast_mul(&sharpness)?.add(mask)?;
         let null = null.reshape((1, 1))?.broadcast_as((photos, 1))?;
@@ -155,14 +155,13 @@ impl BitMar {
         Ok((weights, context))
     }
 
-    /// What an empty memory returns, `[photos, C]`.
+    /// The context of an empty memory for each photo, `[photos, C]`.
     pub fn null_context(&self, photos: usize) -> Result<Tensor> {
         let width = self.config.memory.width;
         self.episode.null_value.broadcast_as((photos, width))?.contiguous()
     }
 
-    /// What contexts `[photos, C]` do to each decoder layer: the root mean square of its
-    /// modulation.
+    /// Root mean square of each decoder layer's modulation by contexts `[photos, C]`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, contexts: &Tensor) -> Result<Vec<f32>> {
         self.decoder.modulations(contexts)
@@ -175,14 +174,14 @@ impl BitMar {
         with_values(&self.photo_keys(&features)?, <[f32]>::to_vec)
     }
 
-    /// The memory value of an episode with the caption's tokens.
+    /// The memory value of an episode `[C]` with its caption's tokens.
     pub fn episode_value(&self, episode: &[f32], caption: &[u32]) -> Result<Vec<f32>> {
         let encoded = self.encode_texts(&self.table()?, &[caption])?;
         let values = self.episode_values(&row(episode)?, &self.caption_vectors(&encoded)?)?;
         with_values(&values, <[f32]>::to_vec)
     }
 
-    /// The numbers of READ.
+    /// The parameters of READ, as plain numbers.
     pub fn read_parameters(&self) -> Result<ReadParameters> {
         let number = |tensor: &Tensor| with_values(tensor, |values| values[0]);
         Ok(ReadParameters {

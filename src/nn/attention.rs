@@ -1,8 +1,8 @@
 //! Multi-head attention with shared key/value heads, over many sequences at once.
 //!
-//! All sequences of a batch lie one after the other as rows; an [`AttentionLayout`] lists which
-//! query rows see which key rows, so nothing is ever padded. Rotary positions (Su et al. 2021) are
-//! applied inside the one fused operation. Rows are `[rows, heads * head_dim]`.
+//! The sequences of a batch are concatenated as rows; an [`AttentionLayout`] lists which query rows
+//! see which key rows, so nothing is ever padded. Rotary positions (Su et al. 2021) are applied
+//! inside the one fused operation. Rows are `[rows, heads * head_dim]`.
 
 #[cfg(feature = "train")]
 mod backward;
@@ -31,7 +31,7 @@ pub struct Segment {
     pub causal: bool,
 }
 
-/// Who sees whom, and at which positions. Cheap to clone.
+/// Which rows see which, and their positions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AttentionLayout(Arc<LayoutData>);
 
@@ -39,17 +39,18 @@ pub struct AttentionLayout(Arc<LayoutData>);
 struct LayoutData {
     segments: Vec<Segment>,
     positions: Option<Vec<u32>>,
-    /// Turns of the positions, made when an operation first asks: every layer shares them.
+    /// Rotations by the positions, computed when an operation first needs them and shared by all
+    /// layers.
     rotations: OnceLock<Rotations>,
 }
 
 impl AttentionLayout {
-    /// Attention without positions: between modalities, or where positions are learned.
+    /// Attention without rotary positions: between modalities, or where positions are learned.
     pub fn new(segments: Vec<Segment>) -> Self {
         Self::of(segments, None)
     }
 
-    /// Self-attention with rotary positions, one a row.
+    /// Self-attention with one rotary position per row.
     pub fn with_positions(segments: Vec<Segment>, positions: Vec<u32>) -> Self {
         Self::of(segments, Some(positions))
     }
@@ -58,7 +59,7 @@ impl AttentionLayout {
         Self(Arc::new(LayoutData { segments, positions, rotations: OnceLock::new() }))
     }
 
-    /// `values` `[rows, heads * dim]` with every head turned to its row's position.
+    /// `values` `[rows, heads * dim]` with every head rotated by its row's position.
     fn rotated(&self, values: &[f32], dim: usize) -> Vec<f32> {
         let mut values = values.to_vec();
         if let Some(rotations) = self.rotations(dim) {
@@ -73,7 +74,7 @@ impl AttentionLayout {
     }
 }
 
-/// Sizes of an attention layer.
+/// Sizes of the attention heads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
     /// Query heads.
@@ -95,7 +96,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The layer for rows `size` wide that attends to rows `size` wide.
+    /// The layer for rows of width `size` that attend to rows of width `size`.
     pub fn new(
         weights: &Weights,
         size: usize,
@@ -123,7 +124,7 @@ impl Attention {
         self.attend(rows, &key, &value, layout)
     }
 
-    /// [`forward`](Self::forward) where the keys and values are known.
+    /// [`forward`](Self::forward) with keys and values that are already projected.
     pub(crate) fn attend(
         &self,
         rows: &Tensor,
@@ -147,15 +148,14 @@ impl Attention {
     }
 }
 
-/// Width of a head, fixed so that its loops have no remainder; `Config` takes no other.
+/// Width of a head, fixed so that loops over it have no remainder; `Config` accepts no other.
 const DIM: usize = 32;
 /// Keys whose products are summed at once, in registers.
 const KEYS: usize = 16;
 struct AttendOp {
     layout: AttentionLayout,
     heads: Heads,
-    /// What each query weighs the keys it sees with, in the order of the queries: found forward,
-    /// used again backward.
+    /// Attention weights of the forward pass, in query order, kept for the backward pass.
     weights: OnceLock<Vec<f32>>,
 }
 
@@ -191,7 +191,7 @@ impl FusedOp<3> for AttendOp {
 /// 1 / sqrt(DIM).
 const SCALE: f32 = std::f32::consts::FRAC_1_SQRT_2 / 4.0;
 
-/// Rows of heads as heads.
+/// Splits rows into heads.
 fn heads_of(rows: &[f32]) -> &[[f32; DIM]] {
     rows.as_chunks().0
 }
@@ -206,16 +206,16 @@ fn add_head(out: &mut [f32; DIM], factor: f32, values: &[f32; DIM]) {
     }
 }
 
-/// The keys and values that a segment's queries see in one head, the keys channel by channel: sums
-/// over channels then run along the keys, in vector registers.
+/// The keys and values that a segment's queries see in one head. The keys are transposed, channel
+/// by channel, so that sums over channels run along the keys in vector registers.
 #[derive(Default)]
 struct Gathered {
-    /// Rotated.
+    /// Rotated keys.
     keys: Vec<Channels>,
     values: Vec<[f32; DIM]>,
 }
 
-/// Some vectors, channel by channel.
+/// Up to `KEYS` vectors, transposed: `[channel][vector]`.
 type Channels = [[f32; KEYS]; DIM];
 
 impl Gathered {
@@ -235,7 +235,7 @@ impl Gathered {
         }));
     }
 
-    /// Appends what `query` weighs each of the first `seen` keys with.
+    /// Appends the attention weights of `query` for the first `seen` keys.
     fn append_weights(&self, query: &[f32; DIM], seen: usize, out: &mut Vec<f32>) {
         let first = out.len();
         append_products(query, &self.keys, seen, out);
@@ -243,7 +243,7 @@ impl Gathered {
     }
 }
 
-/// Appends the products of `vector` with the first `count` vectors that lie channel by channel.
+/// Appends the dot products of `vector` with the first `count` of the transposed vectors.
 fn append_products(vector: &[f32; DIM], by_channel: &[Channels], count: usize, out: &mut Vec<f32>) {
     let end = out.len() + count;
     for channels in &by_channel[..count.div_ceil(KEYS)] {
@@ -263,8 +263,8 @@ impl AttendOp {
         Self { layout, heads, weights: OnceLock::new() }
     }
 
-    /// Calls `body(segment, key_rows, key_head)` for every segment and key head; the rows are all
-    /// that the segment's last query sees.
+    /// Calls `body(segment, key_rows, key_head)` for every segment and key head; `key_rows` are all
+    /// rows that the segment's last query sees.
     fn each_key_head(&self, mut body: impl FnMut(&Segment, &[usize], usize)) {
         assert_eq!(self.heads.dim, DIM, "the width of a head is fixed");
         let mut rows = Vec::new();
@@ -281,7 +281,7 @@ impl AttendOp {
     }
 
     /// Calls `body(head, seen)` for every head of every query of `segment` that shares `key_head`;
-    /// heads are counted through all rows. The query sees the first `seen` of the segment's `all`
+    /// heads are numbered across all rows. The query sees the first `seen` of the segment's `all`
     /// key rows.
     fn each_query(
         &self,

@@ -27,7 +27,7 @@ enum Weight {
     Latent(Tensor),
     /// Two-bit codes and the factor that multiplies them.
     Packed(std::sync::Arc<Packed>),
-    /// Weights `[outputs, inputs]` that stay as they are, for the float twin.
+    /// Float weights `[outputs, inputs]`, not quantized, for the float twin.
     #[cfg(feature = "train")]
     Float(Tensor),
 }
@@ -38,7 +38,7 @@ struct Packed {
 }
 
 impl BitLinear {
-    /// The layer that turns rows of `inputs` numbers into rows of `outputs`.
+    /// The layer from rows of `inputs` numbers to rows of `outputs`.
     pub fn new(
         weights: &Weights,
         inputs: usize,
@@ -65,7 +65,7 @@ impl BitLinear {
         }
     }
 
-    /// [`forward`](Self::forward) of rows that were quantized already, `[rows, outputs]` into
+    /// [`forward`](Self::forward) of rows that are already quantized; writes `[rows, outputs]` to
     /// `out`.
     pub(super) fn multiply(&self, rows: &mut QuantizedRows, out: &mut Vec<f32>) -> Result<()> {
         match &self.weight {
@@ -84,20 +84,20 @@ impl BitLinear {
     }
 }
 
-/// Rows quantized once for all layers that read them. Kept from one token to the next, it allocates
-/// nothing.
+/// Rows quantized once for all layers that read them. Reusing it for the next token avoids
+/// allocations.
 #[derive(Default)]
 pub(super) struct QuantizedRows {
     values: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
-    /// The rows as they were: the float twin rounds no activations.
+    /// The rows before quantization: the float twin does not quantize activations.
     #[cfg(feature = "train")]
     floats: Vec<f32>,
 }
 
 impl QuantizedRows {
-    /// Takes other rows, each `width` wide.
+    /// Replaces the rows by others, each of `width` numbers.
     pub(super) fn quantize(&mut self, rows: &[f32], width: usize) {
         #[cfg(feature = "train")]
         {
@@ -154,7 +154,7 @@ impl FusedOp<2> for LatentOp {
     }
 }
 
-/// Integers with one scale a row.
+/// Int8 rows with one scale each.
 pub(crate) struct Int8Rows {
     pub(crate) values: Vec<i8>,
     pub(crate) scales: Vec<f32>,
@@ -169,7 +169,7 @@ impl Int8Rows {
         Self { values, scales }
     }
 
-    /// The numbers the integers stand for.
+    /// The numbers that the integers stand for.
     pub(crate) fn dequantized(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.values.len()];
         let width = self.values.len() / self.scales.len().max(1);
@@ -183,7 +183,7 @@ impl Int8Rows {
     }
 }
 
-/// `[tokens, inputs]` by a matrix `[outputs, inputs]`, quantizing each row on the way.
+/// Product of `[tokens, inputs]` with a matrix `[outputs, inputs]`; quantizes each row first.
 fn product(matrix: &TernaryMatrix, weight_scale: f32, x: &[f32]) -> Vec<f32> {
     let (mut rows, mut out) = (QuantizedRows::default(), Vec::new());
     rows.quantize(x, matrix.cols());

@@ -1,4 +1,4 @@
-//! The pre-norm transformer block every encoder and decoder is made of.
+//! The pre-norm transformer block that every encoder and the decoder consist of.
 
 use candle_core::{Result, Tensor};
 
@@ -18,7 +18,7 @@ pub struct BlockSizes {
     pub mlp: usize,
     /// The attention heads.
     pub heads: Heads,
-    /// Start of the LayerScale of vision blocks; text blocks have none.
+    /// Initial LayerScale of vision blocks; text blocks have none.
     pub layer_scale: Option<f32>,
 }
 
@@ -31,12 +31,12 @@ pub struct Modulation {
 }
 
 impl Modulation {
-    /// Applies it to normalized rows.
+    /// Applies the scale and shift to normalized rows.
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         rows.mul(&self.scale)?.add(&self.shift)
     }
 
-    /// That of the first row, as plain numbers.
+    /// Scale and shift of the first row, as plain numbers.
     pub(crate) fn of_first_row(&self) -> Result<RowModulation> {
         let width = self.scale.dim(1)?;
         let first = |values: &[f32]| values[..width].to_vec();
@@ -89,17 +89,17 @@ impl Block {
         self.finish(rows, &self.attn.forward(&normed, context, layout)?)
     }
 
-    /// The modulated first norm of a conditioned block.
+    /// The first norm of a conditioned block, modulated.
     pub fn modulated(&self, rows: &Tensor, modulation: &Modulation) -> Result<Tensor> {
         modulation.apply(&self.norm1.forward(rows)?)
     }
 
-    /// The attention layer, for callers that keep its keys and values.
+    /// The attention layer, for callers that cache its keys and values.
     pub fn attn(&self) -> &Attention {
         &self.attn
     }
 
-    /// The rest of the block, once the attention's output is known.
+    /// The rest of the block after the attention's output.
     pub fn finish(&self, rows: &Tensor, attended: &Tensor) -> Result<Tensor> {
         let rows = rows.add(&dropout(&scaled(&self.ls1, attended)?)?)?;
         let hidden = self.mlp.forward(&self.norm2.forward(&rows)?)?;

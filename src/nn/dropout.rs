@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014): while a loss is computed, parts of what the blocks add are
-//! left out, so that few photos are not learned by heart. Outside of [`with_dropout`] nothing is
-//! ever left out, and a build that cannot train has `no_dropout.rs` in this module's place.
+//! dropped, so that the model does not memorize few photos. Outside [`with_dropout`] nothing is
+//! dropped, and a build that cannot train has `no_dropout.rs` in place of this module.
 
 use std::cell::RefCell;
 
@@ -10,12 +10,11 @@ use super::fused::{apply1, with_values, Backward, FusedOp};
 use crate::random::Random;
 
 thread_local! {
-    /// The share that is left out and what decides which, while a loss is computed on this thread.
+    /// The dropout rate and its random numbers, while a loss is computed on this thread.
     static ACTIVE: RefCell<Option<(f32, Random)>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` with a `share` (0 to 1) of every block's additions left out; which ones follows from
-/// `seed`.
+/// Runs `body` with a `share` (0 to 1) of every block's additions dropped; `seed` determines which.
 pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -> T {
     /// Ends the dropout even if `body` panics.
     struct Ended;
@@ -29,7 +28,7 @@ pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -
     body()
 }
 
-/// Runs `body` with nothing left out, within [`with_dropout`].
+/// Runs `body` without dropout, inside [`with_dropout`].
 pub(crate) fn without_dropout<T>(body: impl FnOnce() -> T) -> T {
     let active = ACTIVE.take();
     let result = body();
@@ -37,7 +36,8 @@ pub(crate) fn without_dropout<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Sets a share of the numbers to 0 and scales the others, so that the expected sum stays.
+/// Sets a share of the numbers to 0 and scales the others up, so that the expected sum is
+/// unchanged.
 pub(crate) fn dropout(rows: &Tensor) -> Result<Tensor> {
     let factors = ACTIVE.with_borrow_mut(|active| {
         let (share, random) = active.as_mut()?;
@@ -49,37 +49,38 @@ pub(crate) fn dropout(rows: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Sets a share of whole rows, `[rows, width]`, to 0: rows a photo is then seen without.
+/// Sets a share of whole rows of `[rows, width]` to 0, which hides parts of a photo.
 pub(crate) fn hide_rows(rows: &Tensor, share: f32) -> Result<Tensor> {
     let (count, width) = rows.dims2()?;
-    let shown: Option<Vec<f32>> = ACTIVE.with_borrow_mut(|active| {
+    let visible: Option<Vec<f32>> = ACTIVE.with_borrow_mut(|active| {
         let (_, random) = active.as_mut()?;
         Some((0..count).map(|_| f32::from(u8::from(random.uniform() >= share))).collect())
     });
-    let Some(shown) = shown else { return Ok(rows.clone()) };
-    let factors = shown.iter().flat_map(|&shown| std::iter::repeat_n(shown, width)).collect();
+    let Some(visible) = visible else { return Ok(rows.clone()) };
+    let factors = visible.iter().flat_map(|&visible| std::iter::repeat_n(visible, width)).collect();
     apply1(rows, Multiply { factors })
 }
 
-/// 0 for a share of them in steps of 1/256, the same number above 1 for the others.
+/// Factors for `count` numbers: 0 for a share of them, in steps of 1/256, and the same factor above
+/// 1 for the others.
 fn factors(share: f32, count: usize, random: &mut Random) -> Vec<f32> {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a share of 256 below 256"
+        reason = "clamped to the range of u8 before the cast"
     )]
-    let left_out = (share * 256.0).round().clamp(0.0, 255.0) as u8;
-    let kept = 256.0 / (256.0 - f32::from(left_out));
+    let dropped = (share * 256.0).round().clamp(0.0, 255.0) as u8;
+    let kept = 256.0 / (256.0 - f32::from(dropped));
     let mut factors = Vec::with_capacity(count + 7);
     while factors.len() < count {
         let bytes = random.next_u64().to_le_bytes();
-        factors.extend(bytes.map(|byte| if byte < left_out { 0.0 } else { kept }));
+        factors.extend(bytes.map(|byte| if byte < dropped { 0.0 } else { kept }));
     }
     factors.truncate(count);
     factors
 }
 
-/// Product with constants.
+/// Elementwise product with constants.
 struct Multiply {
     factors: Vec<f32>,
 }
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_out_outside_of_a_loss() {
+    fn nothing_is_dropped_outside_a_loss() {
         for rows in [dropout(&ones()).unwrap(), hide_rows(&ones(), 0.5).unwrap()] {
             assert_eq!(rows.to_vec2::<f32>().unwrap(), ones().to_vec2::<f32>().unwrap());
         }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_out_for_a_while() {
+    fn nothing_is_dropped_inside_without_dropout() {
         let sums = with_dropout(0.5, 1, || {
             let meanwhile = without_dropout(|| dropout(&ones()).unwrap());
             [meanwhile, dropout(&ones()).unwrap()].map(|rows| rows.sum_all().unwrap())
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_left_out_and_the_expectation_kept() {
+    fn the_share_is_dropped_and_the_expectation_kept() {
         let values = with_dropout(0.25, 7, || dropout(&ones())).unwrap();
         let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let zeros = values.iter().filter(|v| **v == 0.0).count();
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_rows_are_hidden_whole() {
+    fn rows_are_hidden_as_a_whole() {
         let rows = with_dropout(0.1, 3, || hide_rows(&ones(), 0.3)).unwrap();
         let rows = rows.to_vec2::<f32>().unwrap();
         let hidden = rows.iter().filter(|row| row.iter().all(|v| *v == 0.0)).count();
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_gets_no_gradient() {
+    fn dropped_numbers_get_no_gradient() {
         let rows = Var::from_tensor(&ones()).unwrap();
         let out = with_dropout(0.5, 9, || dropout(rows.as_tensor())).unwrap();
         let gradients = out.sum_all().unwrap().backward().unwrap();

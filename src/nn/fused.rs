@@ -1,10 +1,10 @@
 //! Operations on rows with a hand-written gradient.
 //!
-//! Candle differentiates every elementary operation by itself, which costs a pass over memory for
-//! each. The operations of a BitMar block are few, so each is one pass forward, [`FusedOp`], and
-//! one pass back, [`Backward`], written on slices. The adapter below makes it one of candle's
-//! custom operations. Gradients are compiled with feature `train` only: the browser's module has
-//! none.
+//! Candle differentiates every elementary operation by itself, which costs a pass over memory each.
+//! A BitMar block has few operations, so each one is a single pass forward, [`FusedOp`], and a
+//! single pass back, [`Backward`], written on slices. The adapter below turns it into one of
+//! candle's custom operations. Gradients are compiled with feature `train` only, so the browser's
+//! module has none.
 
 #[cfg(feature = "train")]
 #[path = "fused/backward.rs"]
@@ -21,10 +21,10 @@ pub(crate) use backward::Backward;
 
 /// A function of `N` contiguous f32 tensors.
 pub(crate) trait FusedOp<const N: usize>: Backward<N> + Send + Sync + 'static {
-    /// What error messages call it.
+    /// The operation's name in error messages.
     const NAME: &'static str;
 
-    /// The result, `shape` being that of each input.
+    /// The result and its shape; `shapes` are those of the inputs.
     fn forward(&self, inputs: [&[f32]; N], shapes: [&Shape; N]) -> Result<(Vec<f32>, Shape)>;
 }
 
@@ -125,7 +125,7 @@ impl<O: FusedOp<3>> CustomOp3 for Adapter<O> {
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage.as_slice::<f32>()?, layout.contiguous_offsets()) {
         (values, Some((start, end))) => Ok(&values[start..end]),
-        _ => candle_core::bail!("a fused operation was given a tensor that is not contiguous"),
+        _ => candle_core::bail!("a fused operation needs contiguous tensors"),
     }
 }
 
@@ -134,6 +134,6 @@ pub(crate) fn with_values<T>(tensor: &Tensor, body: impl FnOnce(&[f32]) -> T) ->
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(body(slice(storage, layout)?)),
-        _ => candle_core::bail!("a tensor lies on another device"),
+        _ => candle_core::bail!("expected a tensor on the CPU"),
     }
 }

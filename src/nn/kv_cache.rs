@@ -1,11 +1,10 @@
-//! What one decoder layer remembers of a text: a fixed part that is never evicted (the attention
-//! sinks, the fused prefix, the recalled captions) and a ring of the most recent tokens
-//! (StreamingLLM, Xiao et al. 2024). Constant memory for any length.
+//! The key-value cache of one decoder layer for one text: a fixed part that is never evicted (the
+//! attention sinks, the fused prefix, the recalled captions) and a ring of the most recent tokens
+//! (StreamingLLM, Xiao et al. 2024). Its memory is constant for any length.
 //!
 //! Positions are cache positions: after evictions the fixed keys stand directly before the ring's.
-//! Ring keys stay rotated at their true position t and the fixed keys are re-rotated by the number
-//! of evicted tokens, which leaves every difference of positions as it would be in a cache counted
-//! from 0.
+//! Ring keys stay rotated by their true position t, and the fixed keys are rotated again by the
+//! number of evicted tokens, so every difference of positions is that of a cache counted from 0.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::vector::{add_scaled, dot, softmax};
 #[derive(Debug, Clone)]
 pub struct KvCache {
     fixed: Arc<Fixed>,
-    /// The fixed keys rotated to where they stand now.
+    /// The fixed keys, rotated by their current positions.
     fixed_keys: Arc<Vec<f32>>,
     /// The most recent tokens, one row each; once full, the oldest is row `evicted % window`.
     ring_keys: Vec<f32>,
@@ -27,7 +26,8 @@ pub struct KvCache {
     heads: Heads,
 }
 
-/// Room for the weights of one head; observed, it adds up what all of them give to the fixed rows.
+/// Buffer for the attention weights of one head. `observed` sums up the weights that all heads give
+/// to the fixed rows.
 #[derive(Default)]
 pub(crate) struct HeadWeights {
     head: Vec<f32>,
@@ -38,9 +38,9 @@ pub(crate) struct HeadWeights {
 struct Fixed {
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// Where the rows stand; some may stand side by side.
+    /// Position of each row; several rows may share one.
     positions: Vec<u32>,
-    /// Where the first token stands.
+    /// Position of the first token.
     first: usize,
 }
 
@@ -74,12 +74,12 @@ impl KvCache {
         }
     }
 
-    /// Rows held, fixed and recent.
+    /// Number of rows, fixed and recent.
     pub fn len(&self) -> usize {
         (self.fixed.keys.len() + self.ring_keys.len()) / self.key_width()
     }
 
-    /// Whether nothing is held.
+    /// Whether the cache holds no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -89,15 +89,15 @@ impl KvCache {
         self.fixed.first + self.ring_keys.len() / self.key_width() + self.evicted
     }
 
-    /// How the next token is turned: the same in every layer.
+    /// The rotation of the next token, the same in every layer.
     pub(super) fn next_rotation(&self) -> Rotations {
         let position = u32::try_from(self.next_position()).expect("a text has few tokens");
         Rotations::new(&[position], self.heads.dim)
     }
 
-    /// Adds a token and writes what `query` reads, itself seen, to `out`: `query` and `out` are
-    /// `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. Query and key are turned by
-    /// `rotation`, that of the next token.
+    /// Adds a token and writes its attention output to `out`; the token sees itself. `query` and
+    /// `out` are `[heads.queries * dim]`, `key` and `value` `[heads.keys * dim]`. `rotation`, that
+    /// of the next token, is applied to query and key.
     pub(super) fn attend(
         &mut self,
         rotation: &Rotations,
@@ -179,14 +179,15 @@ mod tests {
         (0..len).map(|_| random.normal()).collect()
     }
 
-    /// A cache whose fixed rows stand one after the other, before the first token.
+    /// A cache whose fixed rows precede the first token, one after the other.
     fn cache(keys: Vec<f32>, values: Vec<f32>, window: usize) -> KvCache {
         let rows = keys.len() / HEADS.dim;
         let positions = (0..u32::try_from(rows).unwrap()).collect();
         KvCache::new(keys, values, positions, rows, window, HEADS)
     }
 
-    /// What a query reads of rows that all stand in the fixed part, counted from position 0.
+    /// The attention output of a query over rows that are all in the fixed part, counted from
+    /// position 0.
     fn reference(keys: &[Vec<f32>], values: &[Vec<f32>], query: &[f32]) -> Vec<f32> {
         let cache = cache(keys.concat(), values.concat(), 1);
         let mut query = query.to_vec();
@@ -268,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn fixed_rows_may_stand_beside_the_tokens_and_keep_their_distance() {
-        // Row 2 stands where the first token does: the same scores as with every position 7 higher.
+    fn fixed_rows_may_share_positions_with_tokens_and_keep_their_distance() {
+        // Row 2 shares the first token's position: the same scores as with every position 7 higher.
         let (keys, values) = (numbers(0, 32 * 3), numbers(1, 32 * 3));
         let mut near = KvCache::new(keys.clone(), values.clone(), vec![0, 1, 2], 2, 8, HEADS);
         let mut far = KvCache::new(keys.clone(), values.clone(), vec![7, 8, 9], 9, 8, HEADS);

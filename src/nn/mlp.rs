@@ -18,7 +18,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// The layer for rows `size` wide.
+    /// The layer for rows of width `size`.
     pub fn new(
         weights: &Weights,
         size: usize,
@@ -32,7 +32,7 @@ impl Mlp {
         })
     }
 
-    /// `rows` must be normalized already.
+    /// `rows` must already be normalized.
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         let hidden = apply2(&self.gate.forward(rows)?, &self.up.forward(rows)?, GatedReluOp)?;
         self.down.forward(&self.sub_norm.forward(&hidden)?)

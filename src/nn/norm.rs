@@ -18,7 +18,7 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// The norm of rows `size` wide, its gain 1 when fresh.
+    /// The norm of rows of width `size`; a fresh gain is 1.
     pub fn new(weights: &Weights, size: usize) -> std::result::Result<Self, ModelError> {
         Ok(Self { gain: weights.tensor("weight", &[size], Init::Constant(1.0))? })
     }
@@ -35,14 +35,15 @@ impl RmsNorm {
     }
 }
 
-/// `y = gain * x` with one gain a channel, starting small so that a block begins near the identity.
+/// `y = gain * x` with one gain per channel, starting small so that a block begins near the
+/// identity.
 #[derive(Debug, Clone)]
 pub struct ScaleChannels {
     gain: Tensor,
 }
 
 impl ScaleChannels {
-    /// The scale of rows `size` wide, `initial` in every channel when fresh.
+    /// The scale of rows of width `size`; a fresh gain is `initial` in every channel.
     pub fn new(
         weights: &Weights,
         size: usize,
@@ -87,7 +88,7 @@ fn inverse_rms(x: &[f32]) -> f32 {
     (lanes / x.len() as f32 + EPSILON).sqrt().recip()
 }
 
-/// Eight partial sums, so that the compiler may use vector registers: it may not reorder one sum.
+/// Sums in eight lanes, so that the compiler may use vector registers: it may not reorder one sum.
 fn sum_of_squares(x: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let chunks = x.chunks_exact(8);

@@ -1,6 +1,7 @@
-//! Rotary positions (Su et al. 2021): pairs of channels turn with the position of their row.
+//! Rotary positions (Su et al. 2021): pairs of channels are rotated by angles proportional to the
+//! position of their row.
 
-/// Cosines and sines of rotary positions, one row of `dim / 2` angles for each.
+/// Cosines and sines of rotary positions, `dim / 2` angles for each position.
 #[derive(Debug)]
 pub(super) struct Rotations {
     pub(super) cosines: Vec<f32>,
@@ -14,17 +15,17 @@ impl Rotations {
             .iter()
             .flat_map(|&position| frequencies.iter().map(move |f| f64::from(position) * f));
         #[allow(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
-        let turns = angles.map(f64::sin_cos).map(|(sine, cosine)| (sine as f32, cosine as f32));
-        let (sines, cosines) = turns.unzip();
+        let rotations = angles.map(f64::sin_cos).map(|(sine, cosine)| (sine as f32, cosine as f32));
+        let (sines, cosines) = rotations.unzip();
         Self { cosines, sines }
     }
 
-    /// Turns every head of `values`, `[rows, heads * dim]`, to the position of its row.
+    /// Rotates every head of `values`, `[rows, heads * dim]`, by its row's position.
     pub(super) fn apply(&self, values: &mut [f32], dim: usize) {
         let half = dim / 2;
         let rows = self.cosines.len() / half;
-        let turns = self.cosines.chunks_exact(half).zip(self.sines.chunks_exact(half));
-        for (row, (cosines, sines)) in values.chunks_exact_mut(values.len() / rows).zip(turns) {
+        let rotations = self.cosines.chunks_exact(half).zip(self.sines.chunks_exact(half));
+        for (row, (cosines, sines)) in values.chunks_exact_mut(values.len() / rows).zip(rotations) {
             for head in row.chunks_exact_mut(dim) {
                 let (first, second) = head.split_at_mut(half);
                 for i in 0..half {
@@ -37,9 +38,9 @@ impl Rotations {
     }
 }
 
-/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position. In double precision, as
-/// the sines and cosines: what systems compute differs in the last place, and rounded to single
-/// precision it is the same everywhere.
+/// Channel i is rotated with channel i + dim/2 by `10000^(-2i/dim)` per position. Angles, sines and
+/// cosines are computed in double precision: systems differ in the last digit, and rounding to
+/// single precision makes the results equal everywhere.
 fn frequencies(dim: usize) -> Vec<f64> {
     const BASE: f64 = 10_000.0;
     (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f64 / dim as f64)).collect()

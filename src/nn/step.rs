@@ -1,5 +1,5 @@
-//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the
-//! same order of operations, without a tensor for every step. Rows are `[texts, width]`.
+//! A block for one token of each of a few texts, on plain numbers: the computation of [`Block`] in
+//! the same order of operations, without a tensor for every step. Rows are `[texts, width]`.
 
 use candle_core::Result;
 
@@ -9,18 +9,18 @@ use super::mlp::gate;
 use super::rotary::Rotations;
 use super::{Attention, Block, KvCache, Mlp};
 
-/// Scale and shift of a block's first norm, one of each a channel: a
-/// [`Modulation`](super::Modulation) of texts that belong to one photo.
+/// Scale and shift per channel of a block's first norm: a [`Modulation`](super::Modulation) of
+/// texts that belong to one photo.
 #[derive(Debug, Clone)]
 pub(crate) struct RowModulation {
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
 }
 
-/// Scratch space for what lies between the layers, kept from one layer to the next.
+/// Scratch space for intermediate results, reused from layer to layer.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    /// One a text, of the token that is added.
+    /// The rotation of each text's new token.
     rotations: Vec<Rotations>,
     quantized: QuantizedRows,
     normed: Vec<f32>,
@@ -35,7 +35,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Scratch space for the next token of the texts of which `caches` are one layer's.
+    /// Scratch space for the next token of each text; `caches` are those of one layer.
     pub(crate) fn new<'a>(caches: impl Iterator<Item = &'a KvCache>) -> Self {
         Self { rotations: caches.map(KvCache::next_rotation).collect(), ..Self::default() }
     }
@@ -56,7 +56,8 @@ impl RowModulation {
 }
 
 impl Block {
-    /// Replaces the rows of some texts, whose caches hold what came before, by the block's output.
+    /// Replaces `rows`, one new token of each text, by the block's output; `caches` hold the texts
+    /// so far.
     pub(crate) fn step<'a>(
         &self,
         rows: &mut [f32],
@@ -77,7 +78,7 @@ impl Block {
 }
 
 impl Attention {
-    /// `scratch.normed` to `scratch.out`.
+    /// Reads `scratch.normed` and writes `scratch.out`.
     fn step<'a>(
         &self,
         caches: impl Iterator<Item = &'a mut KvCache>,
@@ -105,7 +106,7 @@ impl Attention {
 }
 
 impl Mlp {
-    /// `scratch.normed` to `scratch.out`.
+    /// Reads `scratch.normed` and writes `scratch.out`.
     fn step(&self, scratch: &mut Workspace) -> Result<()> {
         scratch.quantize_normed();
         self.gate.multiply(&mut scratch.quantized, &mut scratch.gate)?;

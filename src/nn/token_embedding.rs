@@ -1,4 +1,4 @@
-//! The token table, int8 with one scale a token, tied with the output head.
+//! The token table, int8 with one scale per token, tied to the output head.
 //!
 //! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et
 //! al. 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both
@@ -31,15 +31,15 @@ enum Table {
 struct Int8Table {
     matrix: Int8Matrix,
     scales: Vec<f32>,
-    /// The same numbers for looking rows up: one row is too little work to unpack a matrix for.
+    /// The same codes for look-ups: unpacking the matrix for one row would be wasteful.
     rows: Vec<i8>,
 }
 
-/// One training step's quantized table, shared by look-ups and the head.
+/// The table, quantized once per training step and shared by look-ups and the head.
 pub struct QuantizedTable(Option<Tensor>);
 
 impl TokenEmbedding {
-    /// The table of `vocab_size` tokens.
+    /// The table for `vocab_size` tokens.
     pub fn new(
         weights: &Weights,
         vocab_size: usize,
@@ -109,7 +109,8 @@ impl FusedOp<1> for QuantizeRowsOp {
     }
 }
 
-/// The head in training: `[rows, hidden_size]` by a quantized table `[vocab_size, hidden_size]`.
+/// The head in training: product of `[rows, hidden_size]` with a quantized table
+/// `[vocab_size, hidden_size]`.
 struct LatentHeadOp;
 
 impl FusedOp<2> for LatentHeadOp {
@@ -121,14 +122,15 @@ impl FusedOp<2> for LatentHeadOp {
         [shape, table_shape]: [&Shape; 2],
     ) -> Result<(Vec<f32>, Shape)> {
         let (vocab_size, width) = table_shape.dims2()?;
-        // A row that was quantized once has the same integers and scale when it is quantized again.
+        // Quantizing a row again gives the same integers and scale.
         let table = Int8Rows::new(table, width);
         let matrix = Int8Matrix::from_weights(vocab_size, width, &table.values);
         Ok((logits(&matrix, &table.scales, x), Shape::from((shape.dims2()?.0, vocab_size))))
     }
 }
 
-/// `[tokens, width]` by an int8 table with one scale a row, quantizing each token on the way.
+/// Product of `[tokens, width]` with an int8 table with one scale per row; quantizes each token
+/// first.
 fn logits(table: &Int8Matrix, table_scales: &[f32], x: &[f32]) -> Vec<f32> {
     let vocab_size = table.rows();
     let Int8Rows { values, scales } = Int8Rows::new(x, table.cols());

@@ -12,7 +12,7 @@ pub(crate) fn softmax(scores: &mut [f32], scale: f32) {
 
 /// e^x to within 2e-7 of its value, in plain arithmetic that compilers turn into vector
 /// instructions and that gives the same bits on every machine; the system's `exp` does neither.
-/// Below -87 the result is that of -87, 1.6e-38: as good as nothing beside a largest term of 1.
+/// Below -87 the result is that of -87, 1.6e-38, which is negligible next to a largest term of 1.
 pub(crate) fn exp(x: f32) -> f32 {
     /// ln 2 in two parts, the first short enough that its multiples are exact (Cody and Waite
     /// 1980).
@@ -37,20 +37,20 @@ pub(crate) fn exp(x: f32) -> f32 {
     value * scale
 }
 
-/// The natural logarithm, rounded from double precision: what systems compute differs in the last
-/// place, and so rounded it is the same everywhere.
+/// The natural logarithm, rounded from double precision: systems differ in the last digit, and
+/// rounding makes the results equal everywhere.
 pub(crate) fn ln(x: f32) -> f32 {
     #[allow(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
     let rounded = f64::from(x).ln() as f32;
     rounded
 }
 
-/// The largest number among the values; not by `f32::max`, for which WebAssembly calls a function.
+/// The largest of the values; not by `f32::max`, for which WebAssembly calls a function.
 pub(crate) fn largest(values: &[f32]) -> f32 {
     values.iter().fold(f32::NEG_INFINITY, |largest, &v| if v > largest { v } else { largest })
 }
 
-/// The sum of all values, by [`dot`]'s partial sums.
+/// The sum of all values, in the lanes of [`dot`].
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let chunks = values.chunks_exact(8);
@@ -63,7 +63,7 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Eight partial sums, so that the compiler may use vector registers.
+/// Sums in eight lanes, so that the compiler may use vector registers.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));

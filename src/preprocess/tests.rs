@@ -1,4 +1,4 @@
-//! Every kind of file made by hand, decoded and squashed.
+//! Handmade files of every kind, decoded and squashed.
 
 use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
@@ -32,8 +32,8 @@ fn noise(width: u32, height: u32) -> RgbImage {
     })
 }
 
-fn is_near(pixel: &Rgb<u8>, colour: [u8; 3]) -> bool {
-    pixel.0.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) <= 8)
+fn is_near(pixel: &Rgb<u8>, color: [u8; 3]) -> bool {
+    pixel.0.iter().zip(color).all(|(&a, b)| a.abs_diff(b) <= 8)
 }
 
 fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
@@ -41,7 +41,7 @@ fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
-/// Puts an EXIF segment with nothing but the orientation behind the start marker of a JPEG.
+/// Inserts an EXIF segment with only the orientation after the start marker of a JPEG.
 fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
@@ -50,7 +50,7 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn every_format_is_recognised_by_its_content() {
+fn every_format_is_recognized_by_its_content() {
     for format in FORMATS {
         let photo = decode(&encode(red_corner(), format)).expect("a good file");
         assert_eq!(photo.dimensions(), (48, 32), "{format:?}");
@@ -62,35 +62,35 @@ fn every_format_is_recognised_by_its_content() {
 #[test]
 fn every_exif_orientation_is_applied() {
     let jpeg = encode(red_corner(), ImageFormat::Jpeg);
-    // Where the red corner belongs for orientation 1, 2, .. 8: is it right, is it at the bottom.
+    // The corner in which orientations 1, 2, .. 8 show the red one: (is right, is bottom).
     let corners = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0), (1, 0), (1, 1), (0, 1)];
     for (orientation, (right, bottom)) in (1..).zip(corners) {
         let photo = decode(&with_orientation(&jpeg, orientation)).expect("a good file");
         let (width, height) = if orientation < 5 { (48, 32) } else { (32, 48) };
         assert_eq!(photo.dimensions(), (width, height), "orientation {orientation}");
         for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-            let colour = if (x, y) == (right, bottom) { RED } else { BLUE };
+            let color = if (x, y) == (right, bottom) { RED } else { BLUE };
             let pixel = photo.get_pixel(width / 4 + x * width / 2, height / 4 + y * height / 2);
-            assert!(is_near(pixel, colour), "orientation {orientation}, quarter {x} {y}");
+            assert!(is_near(pixel, color), "orientation {orientation}, quarter {x} {y}");
         }
     }
 }
 
 #[test]
-fn damaged_exif_does_not_cost_the_photo() {
+fn a_photo_with_damaged_exif_is_read() {
     let jpeg = with_orientation(&encode(red_corner(), ImageFormat::Jpeg), 77);
     assert_eq!(decode(&jpeg).expect("a good picture").dimensions(), (48, 32));
 }
 
 #[test]
-fn sixteen_bits_grey_and_alpha_become_rgb() {
+fn sixteen_bits_gray_and_alpha_become_rgb() {
     let deep = image::ImageBuffer::from_pixel(4, 4, Rgb([65535u16, 32768, 0]));
     let photo = decode(&encode(deep, ImageFormat::Png)).expect("a good file");
     assert_eq!(photo.get_pixel(1, 1).0, [255, 128, 0]);
 
-    let grey = image::GrayImage::from_pixel(4, 4, Luma([77]));
+    let gray = image::GrayImage::from_pixel(4, 4, Luma([77]));
     for format in [ImageFormat::Png, ImageFormat::Jpeg] {
-        let photo = decode(&encode(grey.clone(), format)).expect("a good file");
+        let photo = decode(&encode(gray.clone(), format)).expect("a good file");
         assert!(is_near(photo.get_pixel(1, 1), [77; 3]), "{format:?}");
     }
 
@@ -127,8 +127,8 @@ fn the_first_frame_of_a_webp_is_taken() {
         [name, &length, content, &[0][..content.len() % 2]].concat()
     };
     // Offset, size less one, duration, flags; then the frame's own VP8L chunk.
-    let frame = |colour: [u8; 3]| {
-        let still = encode(RgbImage::from_pixel(16, 8, Rgb(colour)), ImageFormat::WebP);
+    let frame = |color: [u8; 3]| {
+        let still = encode(RgbImage::from_pixel(16, 8, Rgb(color)), ImageFormat::WebP);
         let header = [0, 0, 0, 0, 0, 0, 15, 0, 0, 7, 0, 0, 100, 0, 0, 0];
         chunk(b"ANMF", &[&header, &still[12..]].concat())
     };
@@ -141,7 +141,7 @@ fn the_first_frame_of_a_webp_is_taken() {
 }
 
 #[test]
-fn what_is_no_photo_is_named() {
+fn the_error_names_what_is_not_a_photo() {
     assert_eq!(decode(b""), Err(PhotoError::Empty));
     assert_eq!(decode(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), Err(PhotoError::Svg));
     assert_eq!(decode(b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>"), Err(PhotoError::Svg));
@@ -161,7 +161,7 @@ fn what_is_no_photo_is_named() {
 }
 
 #[test]
-fn a_header_that_promises_too_many_pixels_is_refused() {
+fn a_header_that_states_too_many_pixels_is_refused() {
     let side = 20_000u16;
     let mut png = encode(red_corner(), ImageFormat::Png);
     png[16..24].copy_from_slice(&[0, 0, 78, 32, 0, 0, 78, 32]);
@@ -186,7 +186,7 @@ fn a_header_that_promises_too_many_pixels_is_refused() {
 }
 
 #[test]
-fn the_head_of_a_file_tells_its_dimensions() {
+fn the_head_of_a_file_states_its_dimensions() {
     for format in FORMATS {
         let bytes = encode(noise(300, 200), format);
         let head = &bytes[..bytes.len().min(2000)];
@@ -204,7 +204,7 @@ fn unreadable_bytes_have_no_dimensions() {
 }
 
 #[test]
-fn a_short_file_that_promises_many_pixels_is_refused() {
+fn a_short_file_that_states_many_pixels_is_refused() {
     let side = 9_999u16;
     let mut gif = encode(red_corner(), ImageFormat::Gif);
     gif[6..8].copy_from_slice(&side.to_le_bytes());
@@ -236,7 +236,7 @@ fn a_thumbnail_does_not_hide_that_a_jpeg_is_cut() {
 }
 
 #[test]
-fn a_jpeg_may_have_something_behind_its_end() {
+fn a_jpeg_may_have_data_after_its_end() {
     let mut bytes = encode(red_corner(), ImageFormat::Jpeg);
     bytes.extend(b"a second picture, or a video");
     assert_eq!(decode(&bytes).expect("a good photo").dimensions(), (48, 32));
@@ -264,14 +264,14 @@ fn a_photo_of_the_right_size_is_left_alone() {
 }
 
 #[test]
-fn any_shape_is_squashed_and_keeps_a_plain_colour() {
+fn any_shape_is_squashed_and_keeps_a_plain_color() {
     for (width, height) in [(1, 1), (3, 500), (500, 3), (31, 33), (64, 640), (641, 1283)] {
         let pixels = to_pixels(&RgbImage::from_pixel(width, height, Rgb([9, 99, 200])), 32);
         assert_eq!(pixels, [9, 99, 200].repeat(32 * 32), "{width} x {height}");
     }
 }
 
-/// The triangle filter as the image crate has it.
+/// The triangle filter of the image crate.
 fn exact(photo: &RgbImage) -> Vec<u8> {
     image::imageops::resize(photo, 32, 32, FilterType::Triangle).into_raw()
 }

@@ -39,8 +39,8 @@ pub enum StemError {
         /// Its name.
         name: String,
     },
-    /// There are more or fewer blocks than configured, or a block lacks or has an expansion or a
-    /// residual sum against Lite0's plan.
+    /// The number of blocks differs from the configuration, or a block's expansion or residual sum
+    /// differs from Lite0's.
     #[error("block {block} is not the one of Lite0")]
     WrongBlock {
         /// Its index.
@@ -57,14 +57,14 @@ pub enum StemTensor {
     F32(Vec<f32>),
 }
 
-/// Where tensors come from: asked for a name and a shape, gives the tensor or says why not.
+/// A source of tensors: takes a name and a shape, returns the tensor or an error.
 pub type GetTensor<'a, E> = &'a mut dyn FnMut(&str, &[usize]) -> Result<StemTensor, E>;
 
 /// One convolution: `clamp(round(sum * multiplier + bias))` of the sums over `weight`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StemLayer {
     /// `[out, in]`; of a depthwise convolution `[size * size, channels]`; of the first convolution
-    /// `[32, 27]` in the order row, column, colour.
+    /// `[32, 27]` in the order row, column, color.
     pub weight: Vec<i8>,
     /// `[out]`
     pub multiplier: Vec<f32>,
@@ -79,9 +79,9 @@ pub struct StemBlock {
     pub expand: Option<StemLayer>,
     /// The spatial convolution.
     pub depthwise: StemLayer,
-    /// Back to few channels; the bias is in steps of the block's output.
+    /// The projection to few channels; its bias is in steps of the block's output.
     pub project: StemLayer,
-    /// What the block's input is multiplied by when it is added to the output, if it is.
+    /// Factor of the block's input when it is added to the output; `None` without a residual sum.
     pub residual_scale: Option<f32>,
 }
 
@@ -92,7 +92,7 @@ pub struct StemLayers {
     pub conv: StemLayer,
     /// The inverted residual blocks.
     pub blocks: Vec<StemBlock>,
-    /// What the output is multiplied by to give Lite0's activations.
+    /// The scale that turns the output into Lite0's activations.
     pub output_scale: f32,
 }
 
@@ -202,17 +202,16 @@ fn get_block<E: From<StemError>>(
 ) -> Result<StemBlock, E> {
     let BlockShape { inputs, hidden, outputs, filter_size, .. } = shape;
     let name = |part: &str| format!("blocks.{index}.{part}");
-    let expand = match shape.has_expansion() {
-        true => Some(get_layer(&name("expand"), &[hidden, inputs], hidden, get)?),
-        false => None,
+    let expand = if shape.has_expansion() {
+        Some(get_layer(&name("expand"), &[hidden, inputs], hidden, get)?)
+    } else {
+        None
     };
     let depthwise =
         get_layer(&name("depthwise"), &[filter_size * filter_size, hidden], hidden, get)?;
     let project = get_layer(&name("project"), &[outputs, hidden], outputs, get)?;
-    let residual_scale = match shape.has_residual() {
-        true => Some(get_scale(&name("residual_scale"), get)?),
-        false => None,
-    };
+    let residual_scale =
+        if shape.has_residual() { Some(get_scale(&name("residual_scale"), get)?) } else { None };
     Ok(StemBlock { expand, depthwise, project, residual_scale })
 }
 

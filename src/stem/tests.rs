@@ -4,7 +4,7 @@ use super::*;
 
 const SMALL: StemConfig = StemConfig { input_size: 32, num_blocks: 5 };
 
-/// A generator for weights and pixels; the high bits of a linear congruence.
+/// A generator of weights and pixels: the high bits of a linear congruential sequence.
 struct Numbers(u32);
 
 impl Numbers {
@@ -39,7 +39,7 @@ impl Numbers {
     }
 }
 
-/// The stem as its definition says, one output at a time.
+/// The stem computed by its definition, one output at a time.
 fn reference(config: &StemConfig, layers: &StemLayers, pixels: &[u8]) -> Vec<i8> {
     let input: Vec<i8> = pixels
         .iter()
@@ -109,7 +109,7 @@ fn requantized(layer: &StemLayer, o: usize, sum: i32, residual: f32, limits: (i8
     rounded
 }
 
-/// The taps of an output pixel that lie in the map, with the pixel each sees.
+/// The taps of an output pixel that lie inside the map, each with its input pixel.
 fn taps(side: usize, filter: usize, stride: usize, pixel: usize) -> Vec<(usize, usize)> {
     let out_side = side.div_ceil(stride);
     let padding = ((out_side - 1) * stride + filter).saturating_sub(side) / 2;
@@ -128,7 +128,7 @@ fn small_stem() -> Stem {
     Stem::from_layers(&SMALL, Numbers(7).layers(&SMALL)).expect("good layers")
 }
 
-/// Builds a stem from the tensors of `small_stem`, after `change` has had its way with them.
+/// Builds a stem from the tensors of `small_stem` after `change` has modified them.
 fn reload(change: impl Fn(&str, &mut StemTensor)) -> Result<Stem, StemError> {
     let mut tensors = small_stem().tensors().into_iter();
     Stem::from_tensors(&SMALL, &mut |name, shape| {
@@ -161,7 +161,7 @@ fn a_stem_lite0_does_not_have_is_refused() {
 }
 
 #[test]
-fn the_stem_computes_what_its_definition_says() {
+fn the_stem_equals_its_definition() {
     for seed in 1..4 {
         let mut numbers = Numbers(seed);
         let layers = numbers.layers(&SMALL);
@@ -170,12 +170,12 @@ fn the_stem_computes_what_its_definition_says() {
         let output = stem.forward(&pixels);
         assert_eq!(output, reference(&SMALL, &layers, &pixels), "seed {seed}");
         let extremes = output.iter().filter(|value| value.unsigned_abs() == 127).count();
-        assert!(extremes < output.len() / 2, "the test saturates and shows little");
+        assert!(extremes < output.len() / 2, "too many outputs saturate for the test to mean much");
     }
 }
 
 #[test]
-fn a_stem_survives_its_tensors() {
+fn a_stem_is_rebuilt_from_its_tensors() {
     let stem = reload(|_, _| {}).expect("the same tensors");
     assert_eq!(stem.layers, small_stem().layers);
     let pixels = Numbers(3).pixels(SMALL.input_size);

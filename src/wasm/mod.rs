@@ -1,4 +1,4 @@
-//! The browser's side of [`crate::captioner`]: types are translated here, nothing is decided.
+//! JavaScript bindings of [`crate::captioner`]: converts types and contains no logic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,14 +25,14 @@ extern "C" {
 #[wasm_bindgen]
 pub struct Captioner(Rc<RefCell<captioner::Captioner>>);
 
-/// A caption being written. Freeing it leaves no trace in the memory.
+/// A caption that is being generated. Freeing it leaves no trace in the memory.
 #[wasm_bindgen]
 pub struct Generation {
     captioner: Rc<RefCell<captioner::Captioner>>,
     generation: captioner::Generation,
 }
 
-/// Another model's memory that is being encoded anew.
+/// Another model's memory that is being re-encoded.
 #[wasm_bindgen]
 pub struct Adoption {
     captioner: Rc<RefCell<captioner::Captioner>>,
@@ -52,7 +52,7 @@ struct Options {
     attention: Option<bool>,
 }
 
-/// A line of `listMemory`.
+/// An element of the array that `listMemory` returns.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Remembered<'a> {
@@ -65,7 +65,7 @@ struct Remembered<'a> {
     thumbnail: &'a [u8],
 }
 
-/// What `memoryStats` gives.
+/// The object that `memoryStats` returns.
 #[derive(Serialize)]
 struct Stats {
     slots: usize,
@@ -74,20 +74,20 @@ struct Stats {
     bytes: usize,
 }
 
-/// Bytes as a `Uint8Array` and not as an array of numbers.
+/// Serializes bytes as a `Uint8Array` instead of an array of numbers.
 mod bytes {
     pub(super) fn serialize<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 }
 
-/// Width and height as a photo file's header states them; `undefined` if they cannot be told.
+/// Width and height from a photo file's header; `undefined` if they cannot be determined.
 #[wasm_bindgen(js_name = photoSize)]
 pub fn photo_size(photo: &[u8]) -> Option<Vec<u32>> {
     preprocess::dimensions(photo).map(|(width, height)| vec![width, height])
 }
 
-/// The most pixels a photo may have.
+/// Maximum number of pixels of a photo.
 #[wasm_bindgen(js_name = maxPixels)]
 pub fn max_pixels() -> f64 {
     preprocess::MAX_PIXELS as f64
@@ -132,12 +132,12 @@ impl Captioner {
         to_js(&caption)
     }
 
-    /// Ends a generation with the user's caption in the place of the model's; returns its slot.
+    /// Ends a generation with the user's caption instead of the model's; returns its slot.
     pub fn teach(&self, generation: Generation, text: &str) -> Result<usize, JsValue> {
         self.0.borrow_mut().finish_with(generation.generation, text).map_err(js_error)
     }
 
-    /// Teaches what the photo of a recent caption shows; returns its slot.
+    /// Replaces the caption of a recent photo by the user's; returns its slot.
     pub fn correct(&self, id: f64, text: &str) -> Result<usize, JsValue> {
         #[allow(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
         #[allow(clippy::cast_sign_loss, reason = "a float cast to an integer saturates")]
@@ -151,57 +151,56 @@ impl Captioner {
         self.0.borrow_mut().correct_memory(slot, text).map_err(js_error)
     }
 
-    /// The memory as bytes.
+    /// The memory as a snapshot.
     #[wasm_bindgen(js_name = exportMemory)]
     pub fn export_memory(&self) -> Vec<u8> {
         self.0.borrow().export_memory()
     }
 
-    /// Puts exported bytes in the memory's place.
+    /// Replaces the memory by a snapshot's.
     #[wasm_bindgen(js_name = importMemory)]
     pub fn import_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
         self.0.borrow_mut().import_memory(snapshot).map_err(js_error)
     }
 
-    /// Puts exported bytes beside what is remembered.
+    /// Adds a snapshot's episodes to the memory.
     #[wasm_bindgen(js_name = mergeMemory)]
     pub fn merge_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
         self.0.borrow_mut().merge_memory(snapshot).map_err(js_error)
     }
 
-    /// Takes up what was stored: unlike an import, `undoMemory` does not take it back.
+    /// Loads the stored snapshot. Unlike an import, this is not a change that `undoMemory` undoes.
     #[wasm_bindgen(js_name = reloadMemory)]
     pub fn reload_memory(&self, snapshot: &[u8]) -> Result<(), JsValue> {
         self.0.borrow_mut().reload_memory(snapshot).map_err(js_error)
     }
 
-    /// Whether exported bytes are of this model.
+    /// Whether a snapshot was written by this model.
     #[wasm_bindgen(js_name = isOwnMemory)]
     pub fn is_own_memory(&self, snapshot: &[u8]) -> Result<bool, JsValue> {
         self.0.borrow().is_own_memory(snapshot).map_err(js_error)
     }
 
-    /// Starts to encode another model's exported bytes anew.
+    /// Starts to re-encode another model's snapshot.
     #[wasm_bindgen(js_name = adoptMemory)]
     pub fn adopt_memory(&self, snapshot: &[u8]) -> Result<Adoption, JsValue> {
         let adoption = self.0.borrow().begin_adoption(snapshot).map_err(js_error)?;
         Ok(Adoption { captioner: self.0.clone(), adoption })
     }
 
-    /// Forgets everything.
+    /// Deletes every episode.
     #[wasm_bindgen(js_name = clearMemory)]
     pub fn clear_memory(&self) {
         self.0.borrow_mut().clear_memory();
     }
 
-    /// Forgets one episode.
+    /// Deletes one episode.
     #[wasm_bindgen(js_name = deleteMemory)]
     pub fn delete_memory(&self, slot: usize) -> Result<(), JsValue> {
         self.0.borrow_mut().delete_memory(slot).map_err(js_error)
     }
 
-    /// Takes back the latest correction, deletion, clearing or import; returns whether there was
-    /// one.
+    /// Undoes the latest correction, deletion, clearing or import; returns whether there was one.
     #[wasm_bindgen(js_name = undoMemory)]
     pub fn undo_memory(&self) -> bool {
         self.0.borrow_mut().undo_memory()
@@ -222,13 +221,14 @@ impl Captioner {
         to_js(&lines.collect::<Vec<_>>())
     }
 
-    /// When what a slot holds was written, in milliseconds since 1970; `undefined` if it is free.
+    /// When a slot's caption was written, in milliseconds since 1970; `undefined` if the slot is
+    /// free.
     #[wasm_bindgen(js_name = writtenAt)]
     pub fn written_at(&self, slot: usize) -> Option<f64> {
         self.0.borrow().memory().get(slot).map(|record| record.written_at as f64)
     }
 
-    /// How full the memory is: `{ slots, used, corrected, bytes }`.
+    /// The occupancy of the memory: `{ slots, used, corrected, bytes }`.
     #[wasm_bindgen(js_name = memoryStats)]
     pub fn memory_stats(&self) -> Result<JsValue, JsValue> {
         let captioner = self.0.borrow();
@@ -237,7 +237,7 @@ impl Captioner {
         to_js(&Stats { slots: num_slots, used: len, corrected, bytes })
     }
 
-    /// What is loaded: `{ name, sha256, config, commit, trained, version, kernels }`.
+    /// The loaded model: `{ name, sha256, config, commit, trained, version, kernels }`.
     #[wasm_bindgen(js_name = modelInfo)]
     pub fn model_info(&self) -> Result<JsValue, JsValue> {
         to_js(&self.0.borrow().info())
@@ -254,22 +254,22 @@ impl Captioner {
 
 #[wasm_bindgen]
 impl Adoption {
-    /// Encodes the next photo; returns whether there was one.
+    /// Re-encodes the next episode; returns whether there was one.
     pub fn step(&mut self) -> Result<bool, JsValue> {
         self.captioner.borrow().adopt_next(&mut self.adoption).map_err(js_error)
     }
 
-    /// How many photos there are.
+    /// Number of episodes to re-encode.
     pub fn total(&self) -> usize {
         self.adoption.total()
     }
 
-    /// Those that could not be encoded.
+    /// Number of episodes that could not be re-encoded.
     pub fn left(&self) -> usize {
         self.adoption.left()
     }
 
-    /// What has been encoded, as this model's exported bytes.
+    /// The episodes re-encoded so far, as a snapshot of this model.
     pub fn snapshot(&self) -> Vec<u8> {
         self.captioner.borrow().adopted_memory(&self.adoption)
     }
@@ -296,7 +296,7 @@ fn js_error(error: Error) -> JsValue {
     coded_error(error.code(), &error.to_string())
 }
 
-/// A js `Error` with our `code`: `JsError` would keep the text only.
+/// A JavaScript `Error` with our `code`; `JsError` would keep the text only.
 fn coded_error(code: &str, message: &str) -> JsValue {
     let js = js_sys::Error::new(message);
     js_sys::Reflect::set(&js, &"code".into(), &code.into()).expect("a new object takes properties");
@@ -325,6 +325,6 @@ fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
     // Maps become plain objects, as the types in index.d.ts say.
     let serializer =
         serde_wasm_bindgen::Serializer::json_compatible().serialize_bytes_as_arrays(false);
-    // Every value is ours, so a failure is a bug of ours.
+    // All values are our own types, so a failure is a bug.
     value.serialize(&serializer).map_err(|error| coded_error("internal", &error.to_string()))
 }

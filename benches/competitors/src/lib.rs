@@ -1,8 +1,8 @@
 //! One stack of linear layers, computed by bitmar and by candle, for JavaScript to time.
 //!
-//! A stack is `layers` matrices `[outputs, inputs]` of weights -1, 0, 1; its answer to `x`
-//! `[rows, inputs]` is the sum of `x W_l^T` over the layers, `[rows, outputs]`. Summing keeps every
-//! product needed and lets a plain loop check the answer: `x (sum of W_l)^T`.
+//! A stack is `layers` matrices `[outputs, inputs]` of weights -1, 0, 1; its output for `x`
+//! `[rows, inputs]` is the sum of `x W_l^T` over the layers, `[rows, outputs]`. The sum needs every
+//! product, and a plain loop can check it: `x (sum of W_l)^T`.
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Tensor};
@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 #[path = "../../../src/kernels/mod.rs"]
 mod kernels;
 
-/// Name of the kernels in use.
+/// Name of the kernel backend in use.
 #[wasm_bindgen(js_name = kernelsInUse)]
 pub fn kernels_in_use() -> String {
     kernels::active().name.into()
@@ -37,7 +37,7 @@ impl Ternary {
         Self { matrices: matrices.collect(), values: Vec::new(), sums: Vec::new() }
     }
 
-    /// The stack's answer.
+    /// The output of the stack for `x`.
     pub fn run(&mut self, x: &[f32]) -> Vec<f32> {
         let (outputs, inputs) = (self.matrices[0].rows(), self.matrices[0].cols());
         let rows = x.len() / inputs;
@@ -75,16 +75,17 @@ impl Candle {
         let layer = |weights: &[i8]| {
             let weights: Vec<f32> = weights.iter().map(|&weight| f32::from(weight)).collect();
             let weights = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu)?;
-            match quantized {
-                true => QMatMul::from_qtensor(QTensor::quantize(&weights, GgmlDType::Q4_0)?),
-                false => Ok(QMatMul::Tensor(weights.to_dtype(DType::F32)?)),
+            if quantized {
+                QMatMul::from_qtensor(QTensor::quantize(&weights, GgmlDType::Q4_0)?)
+            } else {
+                Ok(QMatMul::Tensor(weights.to_dtype(DType::F32)?))
             }
         };
         let layers = weights.chunks_exact(outputs * inputs).map(layer);
         Self { layers: layers.collect::<candle_core::Result<_>>().expect("the shape fits"), inputs }
     }
 
-    /// The stack's answer.
+    /// The output of the stack for `x`.
     pub fn run(&self, x: &[f32]) -> Vec<f32> {
         self.forward(x).and_then(|y| y.flatten_all()?.to_vec1()).expect("the shape fits")
     }

@@ -1,4 +1,4 @@
-//! The command line: the commands and options of `npx bitmar` (pkg/bin/arguments.js).
+//! The command line: the same commands and options as `npx bitmar` (pkg/bin/arguments.js).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use lexopt::prelude::*;
 
 use crate::failure::Failure;
 
-/// What `--help` prints, in both programs.
+/// The text of `--help`, the same in both programs.
 pub(crate) const USAGE: &str = include_str!("../../../pkg/bin/usage.txt");
-/// Where a photo or file is standard input.
+/// The name that stands for standard input in place of a photo or file.
 pub(crate) const STDIN: &str = "-";
 
 pub(crate) struct Arguments {
     pub(crate) command: Command,
-    /// The folder of the model.
+    /// The folder with the model.
     pub(crate) model: Option<PathBuf>,
     pub(crate) json: bool,
 }
@@ -34,7 +34,7 @@ pub(crate) enum Command {
     ClearMemory { memory: PathBuf },
 }
 
-/// The options and words as they are given.
+/// Options and words as given, before they are checked.
 #[derive(Default)]
 struct Given {
     words: Vec<OsString>,
@@ -84,7 +84,7 @@ impl Given {
         if self.version {
             return Ok(Command::Version);
         }
-        // No word of a command is anything but UTF-8.
+        // No word of a command contains anything but UTF-8.
         let words: Vec<&str> = self.words.iter().map(|word| word.to_str().unwrap_or("")).collect();
         match words[..] {
             ["help"] => Ok(Command::Help),
@@ -114,7 +114,7 @@ impl Given {
         }
     }
 
-    /// Captions of the words from this one on.
+    /// The command to caption the photos from word `first` on.
     fn caption(self, first: usize) -> Result<Command, Failure> {
         let options = self.caption_options()?;
         let photos: Vec<PathBuf> = self.words[first..].iter().map(PathBuf::from).collect();
@@ -142,7 +142,7 @@ impl Given {
         if let Some(hint) = &self.hint {
             options.hint = hint.clone().string()?;
         }
-        // Without a memory file one photo's caption must not depend on the photos before it.
+        // Without a memory file a photo's caption must not depend on the photos before it.
         options.remember = self.memory.is_some() && !self.no_write;
         options.count_recalls = options.remember;
         Ok(options)
@@ -158,8 +158,8 @@ impl Given {
     }
 }
 
-/// An option's value. One that begins with a hyphen must be given as `--option=-value`: otherwise
-/// it is probably another option, and the value was forgotten.
+/// The value of an option. A value that begins with a hyphen must be given as `--option=-value`:
+/// otherwise it is probably another option, and the value was forgotten.
 fn value(parser: &mut lexopt::Parser, option: &str) -> Result<OsString, Failure> {
     if let Some(value) = parser.optional_value() {
         return Ok(value);
@@ -174,7 +174,7 @@ fn value(parser: &mut lexopt::Parser, option: &str) -> Result<OsString, Failure>
     Ok(value)
 }
 
-/// An option's value that names a file or folder.
+/// The value of an option that names a file or folder.
 fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, Failure> {
     let path = value(parser, option)?;
     if path.is_empty() {
@@ -183,7 +183,7 @@ fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, Failure> {
     Ok(path.into())
 }
 
-/// Digits only, at most 32 bits: slots are 32 bits wide in WebAssembly.
+/// A number of digits only, at most 32 bits: slots are 32 bits wide in WebAssembly.
 fn number(text: &str) -> Option<usize> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse::<u32>().ok().filter(|_| is_number)?;

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands.
 
 use std::fs;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use crate::memory_file::{load_snapshot, MemoryFile};
 use crate::model_files::ModelFiles;
 use crate::output::{print, print_json, print_line, report, shown};
 
-/// A photo's line of JSON.
+/// JSON output for a photo.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum PhotoLine<'a> {
@@ -26,7 +26,7 @@ enum PhotoLine<'a> {
     Failed { photo: &'a str, error: &'a CodedError },
 }
 
-/// A remembered photo's line of JSON.
+/// JSON output for a remembered photo.
 #[derive(Serialize)]
 struct RememberedLine<'a> {
     slot: usize,
@@ -36,7 +36,7 @@ struct RememberedLine<'a> {
     recalls: u64,
 }
 
-/// What `info` prints.
+/// JSON output of `info`.
 #[derive(Serialize)]
 struct Info {
     version: &'static str,
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Captions every photo; one that fails is reported and the others go on.
+/// Captions every photo; if one fails, reports it and continues with the others.
 fn caption(
     files: &ModelFiles,
     photos: &[PathBuf],
@@ -87,7 +87,7 @@ fn caption(
     if let (Some(memory), None) = (&memory, changed) {
         memory.restore(&mut captioner, None)?;
     }
-    // What the memory file holds, as far as we know.
+    // Contents of the memory file, as far as this process knows them.
     let mut known: Option<Vec<u8>> = None;
     let mut code = ExitCode::SUCCESS;
     for photo in photos {
@@ -100,7 +100,7 @@ fn caption(
         if let (Ok(_), Some(memory)) = (&caption, changed) {
             known = Some(memory.store(&captioner)?);
         }
-        // A reader of our output that is slow holds up no other command line.
+        // Unlocked before printing: a slow reader of the output must not block other processes.
         drop(lock);
         if caption.is_err() {
             code = ExitCode::FAILURE;
@@ -131,7 +131,7 @@ fn print_caption(
     }
 }
 
-/// Changes the memory in its file.
+/// Changes the memory in its file, under the file's lock.
 fn change(
     files: &ModelFiles,
     memory: &Path,
@@ -146,7 +146,7 @@ fn change(
     Ok(())
 }
 
-/// The captioner with the memory of a file.
+/// A captioner with the memory of a file.
 fn remembering(files: &ModelFiles, memory: &Path) -> Result<Captioner, Failure> {
     let memory = MemoryFile::at(memory)?;
     let mut captioner = load(files)?;
@@ -170,7 +170,7 @@ fn list_memory(files: &ModelFiles, memory: &Path, json: bool) -> Result<(), Fail
     Ok(())
 }
 
-/// Replaces the memory file without reading it. A snapshot of another model is re-encoded.
+/// Replaces the memory file without reading it. Re-encodes a snapshot of another model.
 fn import_memory(files: &ModelFiles, file: &Path, memory: &Path) -> Result<(), Failure> {
     let unread = |error| CodedError::of_file("snapshot", file, &error);
     let snapshot = read(file).map_err(unread)?;
@@ -182,7 +182,7 @@ fn import_memory(files: &ModelFiles, file: &Path, memory: &Path) -> Result<(), F
     Ok(())
 }
 
-/// Replaces the memory file without reading it: a damaged one can still be cleared.
+/// Replaces the memory file without reading it, so that a damaged one can be cleared.
 fn clear_memory(files: &ModelFiles, memory: &Path) -> Result<(), Failure> {
     let memory = MemoryFile::at(memory)?;
     let empty = load(files)?.export_memory();
@@ -218,7 +218,7 @@ fn print_info(files: &ModelFiles, json: bool) -> Result<(), Failure> {
     print_line(&format!("kernels  {kernels}"))
 }
 
-/// The captioner with an empty memory.
+/// A captioner with an empty memory.
 fn load(files: &ModelFiles) -> Result<Captioner, Failure> {
     Ok(Captioner::new(&files.model()?, &files.tokenizer()?, now)?)
 }
@@ -241,7 +241,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// In whole microseconds, which are as fine as the clock is.
+/// Rounds to whole microseconds, the resolution of the clock.
 fn rounded(ms: &Timings) -> Timings {
     let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
     Timings {

@@ -1,4 +1,4 @@
-//! Why a command failed, and the exit status that says so.
+//! Errors of commands and their exit codes.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Coded(CodedError),
 }
 
-/// An error as programs see it.
+/// An error with a code for programs.
 #[derive(Serialize)]
 pub(crate) struct CodedError {
     /// One of [`bitmar::Error::code`], or `storage` for a memory file that cannot be used.
@@ -24,12 +24,12 @@ pub(crate) struct CodedError {
 }
 
 impl CodedError {
-    /// The error of a file that cannot be read or written.
+    /// An error that concerns a file.
     pub(crate) fn of_file(code: &'static str, path: &Path, error: &io::Error) -> Self {
         Self { code, message: format!("{}: {}", path.display(), reason(error)) }
     }
 
-    /// The same error with the name of the file it is about.
+    /// The same error, prefixed with the file's path.
     pub(crate) fn at(self, path: &Path) -> Self {
         Self { message: format!("{}: {}", path.display(), self.message), ..self }
     }
@@ -59,7 +59,7 @@ impl From<lexopt::Error> for Failure {
     }
 }
 
-/// The system's reason in the words of `npx bitmar`: without the number, in lower case.
+/// The system's message in the form of `npx bitmar`: in lower case, without the error number.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

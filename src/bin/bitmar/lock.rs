@@ -1,5 +1,5 @@
-//! The lock of a memory file. One command line at a time works on it, this one or `npx bitmar`
-//! (pkg/bin/lock.js): of two that read and write at once, one would lose its changes.
+//! The lock of a memory file. One process at a time works on it, this program or `npx bitmar`
+//! (pkg/bin/lock.js): if two read and write at once, one loses its changes.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -10,25 +10,26 @@ use std::time::{Duration, Instant};
 use crate::failure::CodedError;
 use crate::memory_file::{storage_error, with_ending};
 
-/// How long to wait for another command line, and how often to look.
+/// How long to wait for another process, and how often to check.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The right to change a memory file, until it is dropped: `FILE.lock` with the number of this
-/// process in it.
+/// The right to change a memory file until it is dropped: `FILE.lock`, which contains the number of
+/// this process.
 pub(crate) struct Lock {
     path: PathBuf,
 }
 
 impl Lock {
-    /// Waits for the right to change the memory in this file.
+    /// Waits for the lock of a memory file.
     pub(crate) fn take(memory: &Path) -> Result<Self, CodedError> {
         let path = with_ending(memory, ".lock");
         let start = Instant::now();
         loop {
             match fs::File::create_new(&path) {
                 Ok(mut file) => {
-                    // Made first: a lock that cannot be written is removed again.
+                    // Created before writing, so that a lock that cannot be written is removed on
+                    // drop.
                     let lock = Self { path };
                     let written = write!(file, "{}", std::process::id());
                     written.map_err(|error| storage_error(&lock.path, &error))?;
@@ -53,15 +54,15 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // If this fails, whoever waits for the lock sees that this process has ended.
+        // If this fails, waiting processes notice that this process has ended.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 fn remove_if_abandoned(lock: &Path) {
     let Some(owner) = owner_of(lock).filter(|&owner| !is_alive(owner)) else { return };
-    // Two processes may see this at once. Only one can move the lock, and one that was taken
-    // meanwhile is put back.
+    // Two processes may get here at once. Only one can move the lock away; if a third has locked
+    // the file in between, its lock is put back.
     let aside = with_ending(lock, &format!(".{}", std::process::id()));
     if fs::rename(lock, &aside).is_err() {
         return;
@@ -72,12 +73,12 @@ fn remove_if_abandoned(lock: &Path) {
     let _ = fs::remove_file(&aside);
 }
 
-/// The process in a lock; none if it is not written yet.
+/// The process number in a lock; `None` if it is not written yet.
 fn owner_of(lock: &Path) -> Option<u32> {
     fs::read_to_string(lock).ok()?.trim().parse().ok()
 }
 
-/// Whether a process runs; true where the system does not say.
+/// Whether a process is running; true where the system does not say.
 fn is_alive(process: u32) -> bool {
     let all = Path::new("/proc");
     !all.join("self").exists() || all.join(process.to_string()).exists()

@@ -1,5 +1,5 @@
-//! `bitmar`: captions photos, and shows and teaches the memory, on the command line. `npx bitmar`
-//! (pkg/bin) takes the same commands and prints the same: tests/e2e/command-lines.test.js.
+//! `bitmar`: captions photos and manages the memory on the command line. `npx bitmar` (pkg/bin)
+//! takes the same commands and prints the same: tests/e2e/command-lines.test.js.
 
 use std::io::{stderr, ErrorKind, Write};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use arguments::Arguments;
 use failure::{reason, CodedError, Failure};
 use output::{print_json, report};
 
-/// The line of JSON for a command that failed.
+/// JSON output of a command that failed.
 #[derive(Serialize)]
 struct ErrorLine {
     error: CodedError,
@@ -33,16 +33,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why the command failed.
+/// Reports the failure and returns the exit code.
 fn explain(failure: Failure, json: bool) -> ExitCode {
     match failure {
         Failure::Usage(message) => {
             report(&message);
-            // Nobody is left who could be told that this fails.
+            // If standard error is closed, there is nowhere to report that.
             let _ = writeln!(stderr(), "Try `bitmar --help`.");
             ExitCode::from(2)
         }
-        // The reader of our output wants no more of it.
+        // The reader of the output has closed it.
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Failure::Output(error) => {
             report(&format!("cannot write to standard output: {}", reason(&error)));
@@ -51,7 +51,7 @@ fn explain(failure: Failure, json: bool) -> ExitCode {
         Failure::Coded(error) => {
             report(&error.message);
             if json {
-                // The command fails anyway, and standard error has the reason.
+                // The command fails anyway, and the reason is on standard error.
                 let _ = print_json(&ErrorLine { error });
             }
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! A memory's file.
+//! The file of a memory.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,15 +12,15 @@ use crate::failure::CodedError;
 use crate::lock::Lock;
 use crate::output::report;
 
-/// The file that keeps a memory. It need not exist yet.
+/// The file that stores a memory. It need not exist yet.
 pub(crate) struct MemoryFile {
-    /// Links followed: the file itself is replaced, and a link to it stays one.
+    /// With links resolved: the file itself is replaced, and a link to it remains a link.
     path: PathBuf,
 }
 
 impl MemoryFile {
     pub(crate) fn at(given: &Path) -> Result<Self, CodedError> {
-        let path = followed(given).map_err(|error| storage_error(given, &error))?;
+        let path = resolved(given).map_err(|error| storage_error(given, &error))?;
         let is_other = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
         if is_other || path.file_name().is_none() {
             let message = "not a regular file".into();
@@ -29,12 +29,12 @@ impl MemoryFile {
         Ok(Self { path })
     }
 
-    /// Waits for the right to change it.
+    /// Waits for the lock of the file.
     pub(crate) fn lock(&self) -> Result<Lock, CodedError> {
         Lock::take(&self.path)
     }
 
-    /// Fills the memory from the file, unless it holds what is `known` already.
+    /// Loads the memory from the file, unless the file's contents are still `known`.
     pub(crate) fn restore(
         &self,
         captioner: &mut Captioner,
@@ -50,7 +50,7 @@ impl MemoryFile {
         load_snapshot(captioner, &snapshot).map_err(|error| CodedError::from(error).at(&self.path))
     }
 
-    /// Writes the memory to the file, and returns the bytes. A file of another model is kept as
+    /// Writes the memory to the file and returns the bytes. Keeps a file of another model as
     /// `FILE.HASH.old`.
     pub(crate) fn store(&self, captioner: &Captioner) -> Result<Vec<u8>, CodedError> {
         if let Ok(old) = fs::read(&self.path) {
@@ -64,13 +64,13 @@ impl MemoryFile {
         Ok(snapshot)
     }
 
-    /// Puts these bytes in the file's place, whatever it holds.
+    /// Replaces the file by these bytes, whatever it contains.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), CodedError> {
         replace(&self.path, bytes)
     }
 }
 
-/// Fills the memory from a snapshot. One of another model is re-encoded.
+/// Loads the memory from a snapshot. Re-encodes a snapshot of another model.
 pub(crate) fn load_snapshot(
     captioner: &mut Captioner,
     snapshot: &[u8],
@@ -92,28 +92,28 @@ pub(crate) fn storage_error(path: &Path, error: &io::Error) -> CodedError {
     CodedError::of_file("storage", path, error)
 }
 
-/// The path with something behind its file name.
+/// The path with `ending` appended to its file name.
 pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(path);
     path.push(ending);
     path.into()
 }
 
-/// The file that a path leads to, which need not exist, without links.
-fn followed(path: &Path) -> io::Result<PathBuf> {
+/// The path with links resolved; the file need not exist.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         found => return found,
     }
-    // A link to a file that does not exist yet. A circle of links is another error than NotFound.
+    // A link to a file that does not exist yet. A cycle of links is another error than NotFound.
     match fs::read_link(path) {
-        Ok(target) => followed(&path.parent().unwrap_or(Path::new("")).join(target)),
+        Ok(target) => resolved(&path.parent().unwrap_or(Path::new("")).join(target)),
         Err(_) => Ok(path.to_owned()),
     }
 }
 
-/// Writes a new file in the same folder, then renames it: the old one stays whole until the new one
-/// is. The new one gets the mode of the old one.
+/// Writes a new file in the same folder, then renames it: the old file stays complete until the new
+/// one is. The new file gets the old one's mode.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), CodedError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -122,7 +122,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), CodedError> {
         let mut new = tempfile::Builder::new()
             .prefix(&name)
             .suffix(".tmp")
-            // Not tempfile's own mode, which hides the file from everybody else.
+            // Not tempfile's default mode, which makes the file private to the user.
             .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
         if let Ok(old) = fs::metadata(path) {
             new.as_file().set_permissions(old.permissions())?;

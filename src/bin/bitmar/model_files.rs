@@ -1,4 +1,4 @@
-//! The model's two files: part of the program, unless another folder is named.
+//! The model's two files: embedded in the program, unless a folder is given.
 
 use std::borrow::Cow;
 use std::fs;
@@ -8,16 +8,16 @@ use crate::failure::CodedError;
 
 const MODEL: &[u8] = include_bytes!("../../../pkg/model/model.safetensors");
 const TOKENIZER: &[u8] = include_bytes!("../../../pkg/model/tokenizer.json");
-/// Names the folder if no option does.
+/// Environment variable that names the folder if no option does.
 const FOLDER_VARIABLE: &str = "BITMAR_MODEL_DIR";
 
-/// Where the model's files are.
+/// Location of the model's files.
 pub(crate) struct ModelFiles {
     folder: Option<PathBuf>,
 }
 
 impl ModelFiles {
-    /// In the folder given, or in that of the environment, or in this program.
+    /// The given folder, else the folder in the environment, else the embedded files.
     pub(crate) fn find(folder: Option<&Path>) -> Self {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
         Self { folder: folder.map(Path::to_owned).or_else(|| variable().map(PathBuf::from)) }

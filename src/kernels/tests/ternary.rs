@@ -83,7 +83,7 @@ fn ternary_sums_survive_the_extremes() {
                 for tokens in [1, 4] {
                     let values = vec![value; tokens * cols];
                     assert_ternary_matmul(rows, cols, &vec![weight; rows * cols], &values);
-                    // Neighbouring rows at opposite ends.
+                    // Neighboring rows at opposite extremes.
                     let weights: Vec<i8> = (0..rows * cols)
                         .map(|i| if i / cols % 8 < 4 { weight } else { -weight })
                         .collect();
@@ -94,8 +94,8 @@ fn ternary_sums_survive_the_extremes() {
     }
 }
 
-/// Activations whose magnitudes add up to what `simd128` lets a run of steps add up, 2047: any more
-/// would not fit, and 64 such runs are all that the upper bits of its accumulators hold.
+/// Activations whose magnitudes sum to 2047, the most that `simd128` allows a run of steps: any
+/// more would not fit, and the upper bits of its accumulators hold 64 such runs.
 #[test]
 fn ternary_sums_survive_the_longest_runs() {
     const STEPS: [[i8; 4]; 5] = [[127; 4], [127; 4], [127; 4], [127; 4], [15, 0, 0, 0]];

@@ -9,22 +9,22 @@ pub enum SnapshotError {
     /// The bytes are not a safetensors file.
     #[error("not a safetensors file: {0}")]
     Container(#[from] safetensors::SafeTensorError),
-    /// A metadata entry is absent or no snapshot's.
+    /// A metadata entry is absent or invalid.
     #[error("metadata {name} is {found}, expected {expected}")]
     InvalidMetadata {
         /// Name of the entry.
         name: &'static str,
-        /// What it holds, empty if it is absent.
+        /// Its value, empty if it is absent.
         found: String,
-        /// What it may hold.
+        /// The valid values.
         expected: &'static str,
     },
-    /// Another version of the format wrote it.
+    /// The file has another format version.
     #[error("format version {found}, expected {expected}")]
     UnsupportedVersion {
         /// The file's version.
         found: String,
-        /// The version this program reads.
+        /// The version that this program reads.
         expected: &'static str,
     },
     /// It was made with another model.
@@ -35,22 +35,22 @@ pub enum SnapshotError {
         /// SHA-256 in the snapshot.
         found: String,
     },
-    /// The memory it was taken of has another shape.
+    /// The memory has another shape than the model's.
     #[error(
         "{num_slots} slots {width} wide, expected {expected_slots} slots {expected_width} wide"
     )]
     WrongSize {
-        /// Slots of the snapshot's memory.
+        /// Number of slots in the snapshot.
         num_slots: usize,
-        /// Their width.
+        /// Width of its keys and values.
         width: usize,
-        /// Slots of the model's memory.
+        /// Number of slots of the model's memory.
         expected_slots: usize,
-        /// Their width.
+        /// Width of the model's keys and values.
         expected_width: usize,
     },
-    /// The checksum is not that of the contents.
-    #[error("the contents do not fit their checksum")]
+    /// The checksum does not match the contents.
+    #[error("the contents do not match their checksum")]
     Damaged,
     /// A tensor is absent.
     #[error("no tensor {name}")]
@@ -58,7 +58,7 @@ pub enum SnapshotError {
         /// Its name.
         name: &'static str,
     },
-    /// A tensor is not one of a snapshot's.
+    /// The file contains a tensor that the format does not have.
     #[error("unknown tensor {name}")]
     UnknownTensor {
         /// Its name.
@@ -74,7 +74,7 @@ pub enum SnapshotError {
         /// Type and shape it has.
         found: String,
     },
-    /// The records are not the JSON they should be.
+    /// The records are not valid JSON.
     #[error("records: {0}")]
     Records(#[from] serde_json::Error),
     /// A number is out of its range.
@@ -84,15 +84,15 @@ pub enum SnapshotError {
         name: &'static str,
         /// Row of the number.
         row: usize,
-        /// What every row must hold.
+        /// The condition that every row must meet.
         expected: &'static str,
     },
-    /// A slot could not keep the record.
+    /// A record exceeds the limits of a slot.
     #[error("row {row}: {source}")]
     InvalidRecord {
         /// Row of the record.
         row: usize,
-        /// What is wrong with it.
+        /// The limit it exceeds.
         source: MemoryError,
     },
 }

@@ -1,4 +1,4 @@
-//! The tensors of a snapshot: taken out of the file and checked, number by number.
+//! The tensors of a snapshot, read from the file and checked number by number.
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ pub(super) struct Tensors<'a> {
     last_read: Vec<u64>,
     thumbnail_lengths: Vec<u32>,
     thumbnails: &'a [u8],
-    /// Without their thumbnails.
+    /// Records without thumbnails.
     records: Vec<SlotRecord>,
     width: usize,
 }
@@ -38,11 +38,11 @@ const NAMES_OF_EVERY_VERSION: [&str; 10] = [
     "thumbnail_lengths",
     "thumbnails",
 ];
-/// Version 3 keeps records in tensors; JSON took 40 kB more for 512 slots.
+/// Version 3 stores records in tensors; as JSON, 512 slots took 40 kB more.
 const NAMES_SINCE_3: [&str; 6] =
     ["caption_lengths", "captions", "token_counts", "tokens", "corrected", "written_at"];
 
-/// The tensors of a snapshot of `version`, in no order.
+/// Names of the tensors in a snapshot of `version`, in any order.
 fn names(version: Version) -> impl Iterator<Item = &'static str> {
     let since_2 = (version >= Version::Two).then_some("recalls");
     let until_2 = (version <= Version::Two).then_some("records");
@@ -54,7 +54,7 @@ fn names(version: Version) -> impl Iterator<Item = &'static str> {
         .chain(since_3.into_iter().flatten())
 }
 
-/// The JSON form of a record until version 2.
+/// JSON form of a record, used by versions 1 and 2.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonRecord {
@@ -132,7 +132,7 @@ impl<'a> Tensors<'a> {
             let found = format!("{} bytes", self.thumbnails.len());
             return wrong_shape(
                 "thumbnails",
-                "as many bytes as thumbnail_lengths tell".into(),
+                "as many bytes as the sum of thumbnail_lengths".into(),
                 found,
             );
         }
@@ -141,9 +141,13 @@ impl<'a> Tensors<'a> {
         let stored = self.records.into_iter().zip(&self.thumbnail_lengths).enumerate();
         for (row, (mut record, &thumbnail)) in stored {
             let index = self.slots[row] as usize;
-            let must = |holds: bool, name, expected| match holds {
-                true => Ok(()),
-                false => Err(SnapshotError::InvalidNumber { name, row, expected }),
+            let must = |holds: bool, name, expected| {
+                let error = SnapshotError::InvalidNumber { name, row, expected };
+                if holds {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             };
             must((next_free..num_slots).contains(&index), "slots", "ascending numbers of slots")?;
             next_free = index + 1;
@@ -164,7 +168,11 @@ impl<'a> Tensors<'a> {
             must(slot.key.is_sound() && slot.key.scale > 0.0, "keys", "a direction")?;
             must(slot.value.is_sound(), "values", "finite numbers")?;
             must(slot.usage.is_finite() && slot.usage >= 0.0, "usage", "a finite number")?;
-            must(slot.last_write.max(slot.last_read) <= tick, "last_write", "a tick of the past")?;
+            must(
+                slot.last_write.max(slot.last_read) <= tick,
+                "last_write",
+                "a tick not after the memory's",
+            )?;
             let text = FIRST_TEXT_TOKEN as usize..vocab_size.unwrap_or(usize::MAX);
             let is_text = slot.record.tokens.iter().all(|&token| text.contains(&(token as usize)));
             must(is_text, "tokens", "tokens of the vocabulary")?;
@@ -198,7 +206,7 @@ fn int8_row(bytes: &[u8], scale: f32) -> Int8Row {
     Int8Row { codes: bytes.iter().map(|&byte| i8::from_le_bytes([byte])).collect(), scale }
 }
 
-/// The records of version 3, each caption and token list cut out of one tensor.
+/// The records of version 3: captions and token lists are concatenated in one tensor each.
 fn records(file: &SafeTensors<'_>, rows: usize) -> Result<Vec<SlotRecord>, SnapshotError> {
     let of_rows = |name, dtype| raw(file, name, dtype, &[rows]);
     let caption_lengths = u16s(of_rows("caption_lengths", Dtype::U16)?);
@@ -229,7 +237,7 @@ fn records(file: &SafeTensors<'_>, rows: usize) -> Result<Vec<SlotRecord>, Snaps
     }
     for (name, rest) in [("captions", captions), ("tokens", tokens)] {
         if !rest.is_empty() {
-            let expected = "nothing behind the last row's".to_owned();
+            let expected = "nothing after the last row".to_owned();
             let found = format!("{} bytes more", rest.len());
             return Err(SnapshotError::WrongShape { name, expected, found });
         }
@@ -237,7 +245,7 @@ fn records(file: &SafeTensors<'_>, rows: usize) -> Result<Vec<SlotRecord>, Snaps
     Ok(records)
 }
 
-/// The first `length` bytes, which `rest` loses.
+/// Splits the first `length` bytes off `rest`.
 fn cut<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (first, behind) = rest.split_at_checked(length)?;
     *rest = behind;
@@ -277,10 +285,10 @@ fn u64s(bytes: &[u8]) -> Vec<u64> {
 }
 
 impl Int8Row {
-    /// Whether `Int8Row::new` could have made it, as far as the memory relies on it.
+    /// Whether `Int8Row::new` could have made it, as far as the memory relies on that.
     fn is_sound(&self) -> bool {
         let has_codes = self.codes.iter().any(|&code| code != 0);
-        // The largest row a scale below this gives stays finite.
+        // Any larger scale could overflow when it is multiplied by the largest code.
         let scale_fits = self.scale >= 0.0 && self.scale <= f32::MAX / 127.0;
         scale_fits && !self.codes.contains(&i8::MIN) && has_codes == (self.scale > 0.0)
     }

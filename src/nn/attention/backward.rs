@@ -8,14 +8,13 @@ use crate::nn::fused::{with_values, Backward};
 use crate::nn::rotary::Rotations;
 use crate::nn::vector::dot;
 
-/// The number of columns of the second factor must be a multiple of this for the fast rounded
-/// product.
+/// The second factor of a fast rounded product needs a multiple of this many columns.
 const PRODUCT_COLUMNS: usize = 32;
 
 impl Backward<3> for AttendOp {
     /// With p = softmax(s): dv = p dy, ds = p (dy.v - sum p dy.v), dq = ds k, dk = ds q, and the
-    /// rotations undone at the end. All queries of a segment that share a key head are one matrix;
-    /// p is what it was, the products that follow are rounded as those of all gradients.
+    /// rotations are undone at the end. All queries of a segment that share a key head form one
+    /// matrix; p comes from the forward pass, and products are rounded as in every other gradient.
     fn backward(&self, [q, k, v]: [&Tensor; 3], dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let rotated = |rows: &[f32]| self.layout.rotated(rows, DIM);
         let (rotated_q, rotated_k) = (with_values(q, rotated)?, with_values(k, rotated)?);
@@ -44,11 +43,12 @@ impl Backward<3> for AttendOp {
                     });
                     let (queries, dy) =
                         (heads_at(&rotated_q, &query_heads), heads_at(dy, &query_heads));
-                    let mut slopes = rounded_product(&dy, &transposed(&values, DIM), DIM);
-                    let each = slopes.chunks_exact_mut(count).zip(weights.chunks_exact(count));
-                    each.for_each(|(slopes, weights)| through_softmax(slopes, weights));
-                    let d_queries = rounded_product(&slopes, &keys, count);
-                    let d_keys = rounded_product_transposed(&slopes, &queries, query_heads.len());
+                    let mut gradients = rounded_product(&dy, &transposed(&values, DIM), DIM);
+                    let each = gradients.chunks_exact_mut(count).zip(weights.chunks_exact(count));
+                    each.for_each(|(gradients, weights)| through_softmax(gradients, weights));
+                    let d_queries = rounded_product(&gradients, &keys, count);
+                    let d_keys =
+                        rounded_product_transposed(&gradients, &queries, query_heads.len());
                     let d_values = rounded_product_transposed(&weights, &dy, query_heads.len());
                     for (d, heads, added) in [
                         (&mut dq, &query_heads, d_queries),
@@ -70,7 +70,7 @@ impl Backward<3> for AttendOp {
     }
 }
 
-/// `values` `[rows, heads * DIM]` with every head turned from its row's position to position 0.
+/// `values` `[rows, heads * DIM]` with every head rotated back from its row's position to 0.
 fn rotated_back(layout: &AttentionLayout, values: &[f32]) -> Vec<f32> {
     let mut values = values.to_vec();
     if let Some(Rotations { cosines, sines }) = layout.rotations(DIM) {
@@ -80,17 +80,17 @@ fn rotated_back(layout: &AttentionLayout, values: &[f32]) -> Vec<f32> {
     values
 }
 
-/// The numbers of `heads`, one after the other.
+/// The rows of `heads`, concatenated.
 fn heads_at(rows: &[f32], heads: &[usize]) -> Vec<f32> {
     let rows = heads_of(rows);
     heads.iter().map(|&head| rows[head]).collect::<Vec<_>>().into_flattened()
 }
 
-/// Turns the slopes by what a softmax of [`SCALE`]d numbers gave, `weights`, into those by the
-/// numbers.
-fn through_softmax(slopes: &mut [f32], weights: &[f32]) {
-    let mean = dot(weights, slopes);
-    for (slope, weight) in slopes.iter_mut().zip(weights) {
-        *slope = weight * (*slope - mean) * SCALE;
+/// Turns gradients with respect to softmax outputs (`weights`, the softmax of [`SCALE`]d scores)
+/// into gradients with respect to the scores, in place.
+fn through_softmax(gradients: &mut [f32], weights: &[f32]) {
+    let mean = dot(weights, gradients);
+    for (gradient, weight) in gradients.iter_mut().zip(weights) {
+        *gradient = weight * (*gradient - mean) * SCALE;
     }
 }

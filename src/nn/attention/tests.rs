@@ -4,12 +4,12 @@ use super::*;
 
 const HEADS: Heads = Heads { queries: 4, keys: 2, dim: DIM };
 
-/// `[rows, heads * DIM]`, numbers between -2 and 2.
+/// `[rows, heads * DIM]` of numbers between -2 and 2.
 fn numbers(rows: usize, heads: usize, seed: f32) -> Vec<f32> {
     (0..rows * heads * DIM).map(|i| 2.0 * ((i as f32 + 1.0) * seed).sin()).collect()
 }
 
-/// The sum of what attention gives, each number times its own factor.
+/// The sum of the attention's outputs, each times a factor of its own.
 fn loss(inputs: [&Tensor; 3], op: AttendOp) -> Tensor {
     let [q, k, v] = inputs;
     let out = apply3(q, k, v, op).expect("rows of heads");
@@ -18,12 +18,12 @@ fn loss(inputs: [&Tensor; 3], op: AttendOp) -> Tensor {
     (out * factors.expect("as many")).and_then(|x| x.sum_all()).expect("same shapes")
 }
 
-/// Within what rounding to bfloat16 does to sums whose terms cancel.
+/// The tolerance covers rounding to bfloat16 in sums whose terms cancel.
 #[test]
-fn the_gradient_is_that_of_differences() {
+fn the_gradient_matches_finite_differences() {
     const ROWS: usize = 44;
-    // A text behind 34 rows that it sees in parts, rows that see some of these, rows that see two
-    // others.
+    // A causal text that sees parts of 34 rows, rows that see some of these, and rows that see two
+    // other rows.
     let segments = || {
         vec![
             Segment { queries: 0..6, keys: vec![8..12, 14..44], causal: true },

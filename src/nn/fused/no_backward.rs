@@ -1,13 +1,13 @@
-//! What stands for the gradients in a build that cannot train.
+//! Replaces the gradients in a build that cannot train.
 
 use candle_core::{Result, Tensor};
 
-/// Every operation has it: none needs a gradient.
+/// Implemented by every operation, because none needs a gradient.
 pub(crate) trait Backward<const N: usize> {}
 
 impl<T, const N: usize> Backward<N> for T {}
 
-/// Errs: there are no gradients.
+/// Errs, because there are no gradients.
 pub(super) fn gradients<const N: usize>(
     _: &impl Backward<N>,
     _: [&Tensor; N],
