@@ -8,13 +8,15 @@ root=$PWD
 usage() {
   cat <<'END'
 ./build.sh                           builds the wasm module (twice), the npm package and the page
-./build.sh wasm simd128|relaxed      one of the two wasm modules, with the tools there are
-./build.sh page                      the package and the page again, with the wasm modules there are
+./build.sh wasm simd128|relaxed      builds one of the two wasm modules, with the installed tools
+./build.sh page                      builds the package and the page again, from the wasm modules there
 ./build.sh serve [--port N]          builds, then serves the page on localhost (port 8080)
 ./build.sh caption [--json] PHOTO... captions photos on the command line
-./build.sh test                      formats, lints, tests everything, as CI does
+./build.sh test                      checks format, lints and documents, runs every test, as CI does
 ./build.sh bench                     measures kernels and captions natively
-./build.sh bench --json              the same in node and Chromium, too, beside other engines: a JSON object a line
+./build.sh bench --json              also in node and Chromium, and other engines; one JSON object a line
+
+Missing programs are installed with apt-get, through sudo unless run as root.
 END
 }
 
@@ -98,7 +100,8 @@ optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module
   [[ $out/${name}_bg.wasm -nt $module && $out/${name}_bg.wasm -nt build.sh ]] && return
   say "wasm-bindgen and wasm-opt: $out"
   rm -rf "$out.new"
-  # The function that puts a new instance in the place of one that trapped: pkg/instance.js.
+  # The function that puts a new instance in the place of one that trapped:
+  # pkg/engine/wasm-instance.js.
   wasm-bindgen --target web --no-typescript --experimental-reset-state-function \
     --out-dir "$out.new" --out-name "$name" "$module"
   tests/e2e/node_modules/.bin/terser --module --compress --mangle --output "$out.new/$name.js" "$out.new/$name.js"
@@ -130,10 +133,11 @@ END
 build_page() { # the package beside the page, and the service worker's list of files
   rm -rf www/pkg
   mkdir -p www/pkg
-  cp -r pkg/*.js pkg/index.d.ts pkg/wasm pkg/model www/pkg/
+  cp -r pkg/*.js pkg/index.d.ts pkg/{client,engine,storage,loading,wasm,model} www/pkg/
+  rm www/pkg/model/names.json # the wasm module holds it
   local files version
   # Not what the page never loads: it has a worker.
-  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name here.js | LC_ALL=C sort)
+  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name inline-worker.js | LC_ALL=C sort)
   version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
   # The page is stored under the folder's address, which every static host answers.
   sed -e "s/{{version}}/$version/" \
@@ -189,14 +193,24 @@ test_relaxed() { # only our own crate has the relaxed instructions, so that all 
 
 test_pages() { (cd tests/e2e && node --test --test-concurrency=1 --test-force-exit --test-timeout=600000 --test-reporter=spec ./*.test.js); }
 
+smoke_benches() { # their answers; without the fat link of their profile
+  local file
+  for file in benches/*.rs; do
+    cargo test --features train,cli --bench "$(basename "$file" .rs)" -- --smoke
+  done
+}
+
 run_tests() {
   trap closing_line EXIT
   stage 'tools' need_build_tools
   stage 'browsers' need_browsers
   stage 'format' cargo fmt --check
+  stage 'links in documents' node --test tests/links.test.js
   stage 'clippy, native' cargo clippy --all-targets --all-features -- -D warnings
   stage 'clippy, wasm32' with_build simd128 cargo clippy --target wasm32-unknown-unknown --lib --tests -- -D warnings
+  stage 'documentation' env RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --all-features
   stage 'tests, native' cargo test --features train,cli
+  stage 'benches, one round' smoke_benches
   stage 'tests, simd128 in node' test_simd128
   stage 'tests, simd128 in Chromium' in_browser test_simd128
   stage 'tests, relaxed in Chromium' in_browser test_relaxed
@@ -249,7 +263,7 @@ case $command in
   caption)
     build_cli
     cd "$caller"
-    BITMAR_MODEL_DIR=${BITMAR_MODEL_DIR-$root/pkg/model} exec "$root/target/release/bitmar" caption "$@"
+    exec "$root/target/release/bitmar" caption "$@"
     ;;
   test) run_tests ;;
   bench)

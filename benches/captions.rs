@@ -1,18 +1,21 @@
 //! Speed of whole captions with the shipped model, natively: stage by stage, and a token of one candidate.
 //!
 //! ```text
-//! cargo bench --bench captions [-- --json [--photo FILE --memory FILE]]
+//! cargo bench --bench captions [-- --json [--photo FILE --memory FILE] | --smoke]
 //! ```
 //!
 //! The photo is a JPEG of 1024 x 768 pixels made from `tests/photos/coffee.jpg`; `--photo` leaves it in a
-//! file for the runs in WebAssembly, `--memory` a snapshot of a full memory. `memory_512` is what such a memory adds to
-//! the caption of a photo that is found in it: READ, the recalled caption's words in the prefix, WRITE. With `--json` every line is an object, see docs/kernels.md.
+//! file for the runs in WebAssembly, `--memory` a snapshot of a full memory. `memory_512` is what such a
+//! memory adds to the caption of a photo that is found in it: READ, the recalled caption's words in the
+//! prefix, WRITE. With `--json` every line is an object, see docs/kernels.md. `--smoke` takes each
+//! measurement once: the answers are checked, the times mean little.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up should fail")]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
+use bitmar::checkpoint::ModelFile;
 use bitmar::memory::{Episode, EpisodicMemory, Origin, SlotRecord, Snapshot};
 use bitmar::random::Random;
 use image::codecs::jpeg::JpegEncoder;
@@ -42,6 +45,7 @@ const STAGES: [Stage; 7] = [
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_json = arguments.iter().any(|argument| argument == "--json");
+    let rounds = if arguments.iter().any(|argument| argument == "--smoke") { 1 } else { ROUNDS };
     let photo = photo();
     if let Some(index) = arguments.iter().position(|argument| argument == "--photo") {
         std::fs::write(&arguments[index + 1], &photo).unwrap();
@@ -62,7 +66,7 @@ fn main() {
     };
     let mut started = Vec::new();
     let mut captioner = None;
-    for _ in 0..5 {
+    for _ in 0..rounds.min(5) {
         let start = Instant::now();
         captioner = Some(Captioner::new(MODEL, TOKENIZER, now).unwrap());
         started.push(milliseconds_since(start));
@@ -70,14 +74,14 @@ fn main() {
     print("startup", started, json!({}));
     let mut captioner = captioner.unwrap();
     let options = |beams| CaptionOptions { beams, remember: false, ..CaptionOptions::default() };
-    let captions = captions(&mut captioner, &photo, &options(3));
+    let captions = captions(&mut captioner, &photo, &options(3), rounds);
     let parts: serde_json::Map<_, _> = STAGES
         .iter()
         .map(|(name, stage)| ((*name).into(), json!(rounded(median(captions.iter().map(stage))))))
         .collect();
     print("caption", captions.iter().map(|caption| caption.ms.total).collect(), parts.into());
     print("vision", captions.iter().map(|caption| caption.ms.vision).collect(), json!({}));
-    let tokens = (0..ROUNDS).flat_map(|_| token_times(&captioner, &photo, &options(1)));
+    let tokens = (0..rounds).flat_map(|_| token_times(&captioner, &photo, &options(1)));
     print("decode_token", tokens.collect(), json!({}));
 
     let memory = full_memory(&captioner);
@@ -86,7 +90,7 @@ fn main() {
     }
     captioner.import_memory(&memory).unwrap();
     captioner.teach(&photo, OWN_WORDS).unwrap();
-    let reminded = self::captions(&mut captioner, &photo, &options(3));
+    let reminded = self::captions(&mut captioner, &photo, &options(3), rounds);
     assert_eq!(reminded[0].text, OWN_WORDS, "the memory was not read");
     let prefill = median(captions.iter().map(|caption| caption.ms.prefill));
     let times = reminded.iter().map(|caption| caption.ms.memory + caption.ms.prefill - prefill);
@@ -114,7 +118,8 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
         memory.write(Episode { key, value: row, record }).unwrap();
     }
     assert_eq!(memory.stats().len, slots, "photos were taken for one");
-    Snapshot::write(&memory, Origin { model_sha256: &info.sha256, keys_sha256: "" })
+    let keys_sha256 = ModelFile::read(MODEL).unwrap().model.keys_sha256().unwrap();
+    Snapshot::write(&memory, Origin { model_sha256: &info.sha256, keys_sha256: &keys_sha256 })
 }
 
 /// A JPEG as a camera might send it, 1024 x 768.
@@ -128,7 +133,12 @@ fn photo() -> Vec<u8> {
 }
 
 /// Captions of a warm model, all of which must say the same.
-fn captions(captioner: &mut Captioner, photo: &[u8], options: &CaptionOptions) -> Vec<Caption> {
+fn captions(
+    captioner: &mut Captioner,
+    photo: &[u8],
+    options: &CaptionOptions,
+    rounds: usize,
+) -> Vec<Caption> {
     let first = captioner.caption(photo, options).unwrap();
     assert!(first.tokens > 3, "no caption: {first:?}");
     let mut again = || {
@@ -136,7 +146,7 @@ fn captions(captioner: &mut Captioner, photo: &[u8], options: &CaptionOptions) -
         assert_eq!(caption.text, first.text, "the same photo was captioned otherwise");
         caption
     };
-    (0..ROUNDS).map(|_| again()).collect()
+    (0..rounds).map(|_| again()).collect()
 }
 
 /// Milliseconds of every token of a caption.

@@ -1,13 +1,14 @@
 //! Speed of every kernel on every backend, beside the scalar reference of the same run.
 //!
 //! ```text
-//! cargo bench --bench kernels [-- filter | --json]
+//! cargo bench --bench kernels [-- filter | --json | --smoke]
 //! cargo bench --bench kernels --target wasm32-unknown-unknown     in node; see docs/kernels.md for Chromium
 //! ```
 //!
 //! Each answer is compared with the reference first. Times are those of windows of about a millisecond:
 //! the minimum says what the code can do, the median what it did on this machine at that hour. `--json`
-//! prints the cases that `benches/competitors` compares with other engines, as it does.
+//! prints the cases that `benches/competitors` compares with other engines, as it does. `--smoke` times a
+//! single call of each: the answers are checked, the times mean little.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]
 #![allow(clippy::cast_possible_truncation, reason = "random numbers are cut to size")]
@@ -26,11 +27,13 @@ const WINDOW: f64 = 1.0;
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {
-    if std::env::args().any(|argument| argument == "--json") {
+    let has = |option: &str| std::env::args().any(|argument| argument == option);
+    if has("--json") {
         return run_stacks();
     }
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    run(&filter.unwrap_or_default(), |line| println!("{line}"));
+    let measure = if has("--smoke") { measure_once } else { measure };
+    run(&filter.unwrap_or_default(), measure, |line| println!("{line}"));
 }
 
 /// The stack of layers of `benches/competitors/contest.js`, on the backend in use.
@@ -41,7 +44,7 @@ fn run_stacks() {
         let (mut expected, mut out) = (Output::default(), Output::default());
         (stack.run)(available()[0], &mut expected);
         let active = bitmar::kernels::active();
-        let [min, median] = measure(|| (stack.run)(active, &mut out));
+        let [min, median] = measure(&mut || (stack.run)(active, &mut out));
         assert!(out == expected, "{name}: {} differs from scalar", active.name);
         let line = serde_json::json!({ "case": name, "runtime": "native", "build": active.name,
             "median_ms": median, "min_ms": min, "gops": stack.operations as f64 / min / 1e6, "ratio": {} });
@@ -55,7 +58,7 @@ fn main() {}
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen_test::wasm_bindgen_bench]
 fn kernels(_: &mut Criterion) {
-    run("", |line| wasm_bindgen_test::console_log!("{line}"));
+    run("", measure, |line| wasm_bindgen_test::console_log!("{line}"));
 }
 
 /// A kernel with its operands.
@@ -75,7 +78,10 @@ struct Output {
     floats: Vec<f32>,
 }
 
-fn run(filter: &str, print: impl Fn(&str)) {
+/// Times a call: minimum and median milliseconds.
+type Measure = fn(&mut dyn FnMut()) -> [f64; 2];
+
+fn run(filter: &str, measure: Measure, print: impl Fn(&str)) {
     print("kernel                        backend       min us   median us   GOP/s   x scalar");
     for mut case in cases().into_iter().filter(|case| case.name.contains(filter)) {
         let mut reference = None;
@@ -84,7 +90,7 @@ fn run(filter: &str, print: impl Fn(&str)) {
             (case.run)(kernels, &mut out);
             let (expected, scalar) = reference.get_or_insert_with(|| (out.clone(), None));
             assert!(out == *expected, "{}: {} differs from scalar", case.name, kernels.name);
-            let [min, median] = measure(|| (case.run)(kernels, &mut out));
+            let [min, median] = measure(&mut || (case.run)(kernels, &mut out));
             let ratio = *scalar.get_or_insert(min) / min;
             let speed = case.operations as f64 / min / 1e6;
             print(&format!(
@@ -99,7 +105,7 @@ fn run(filter: &str, print: impl Fn(&str)) {
 }
 
 /// Minimum and median milliseconds of a call.
-fn measure(mut call: impl FnMut()) -> [f64; 2] {
+fn measure(call: &mut dyn FnMut()) -> [f64; 2] {
     let mut calls = 1;
     let mut window = |calls: usize| {
         let start = Instant::now();
@@ -116,6 +122,14 @@ fn measure(mut call: impl FnMut()) -> [f64; 2] {
     let mut times: Vec<f64> = (0..count).map(|_| window(calls) / calls as f64).collect();
     times.sort_by(f64::total_cmp);
     [times[0], times[count / 2]]
+}
+
+/// The milliseconds of a single call, twice.
+#[cfg(not(target_arch = "wasm32"))]
+fn measure_once(call: &mut dyn FnMut()) -> [f64; 2] {
+    let start = Instant::now();
+    call();
+    [start.elapsed().as_secs_f64() * 1e3; 2]
 }
 
 /// The shapes of the decoder (1 token), the encoders, and EfficientNet-Lite0 at 224 pixels.

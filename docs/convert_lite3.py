@@ -26,7 +26,7 @@ def values(model, tensor):
     data = model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes()
     quantization = tensor.Quantization()
     scale, zero = quantization.ScaleAsNumpy(), quantization.ZeroPointAsNumpy()
-    assert not zero.any(), "weights are quantised around zero"
+    assert not zero.any(), "weights are quantized around zero"
     shape = tensor.ShapeAsNumpy()
     # One scale for each place along an axis, or one for all.
     along = np.ones(len(shape), dtype=int)

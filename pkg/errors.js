@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * Errors as they cross the worker: a posted Error loses its class and its fields,
- * so `{ code, message }` is sent and a BitMarError is built from it on the other side.
+ * Errors as they cross the worker boundary: a posted Error loses its class and fields, so
+ * `{ code, message }` is posted, and the client builds a BitMarError from it.
  */
 
-/** What went wrong, with a `code` that stays the same between versions. */
+/** An error with a `code` that stays the same between versions. */
 export class BitMarError extends Error {
   /**
    * @param {string} code
@@ -19,8 +19,8 @@ export class BitMarError extends Error {
 }
 
 /**
- * The plain object to post for anything that was thrown.
- * What carries no code of ours is a bug or a trap inside the wasm module: `internal`.
+ * The object to post for anything thrown. An error without a code of ours is a bug, or a trap in
+ * the wasm module: `internal`.
  * @param {any} thrown
  */
 export function toPlain(thrown) {

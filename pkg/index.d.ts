@@ -1,4 +1,7 @@
-/** Anything that shows a photo. A URL follows the rules of `fetch`; in Node, `file:` addresses are read, too. */
+/**
+ * A photo: an encoded file, decoded pixels, or an element that shows one. A URL follows the rules
+ * of `fetch`; in Node, `file:` URLs work too.
+ */
 export type PhotoSource =
   | Blob
   | ArrayBuffer
@@ -14,25 +17,26 @@ export type PhotoSource =
   | string;
 
 export type Progress =
-  /** Bytes so far and in all. */
+  /** In bytes. */
   | { phase: 'download'; loaded: number; total: number }
-  /** Everything has arrived; the model is being set up. */
+  /** Everything has been downloaded, and the model is being set up. */
   | { phase: 'start' }
-  /** The stored memory is another model's: its photos are being encoded anew. */
+  /** Another model wrote the stored memory, and its photos are being encoded again. */
   | { phase: 'adopt'; done: number; total: number }
   | { phase: 'ready' };
 
-/** Something that went wrong with the stored memory without ending a job. */
+/** A problem with the stored memory that does not fail a job. */
 export interface Notice {
   /**
-   * After those that begin with `storage` (but `storage-evicted`), the memory lasts until `close()`.
-   * - `storage-denied`: this browser, or a private window, does not let the page store anything
-   * - `storage-full`: there is no room for the memory
-   * - `storage-blocked`: another tab holds an older version of the store open
+   * After a code that begins with `storage`, except `storage-evicted`, the memory is no longer
+   * stored and lasts until `close()`.
+   * - `storage-denied`: this browser or private window does not let the page store anything
+   * - `storage-full`: there is not enough space for the memory
+   * - `storage-blocked`: another tab has an older version of the database open
    * - `storage-outdated`: another tab runs a newer version, whose memory this one cannot read
-   * - `storage`: something else
+   * - `storage`: storing failed for another reason
    * - `storage-evicted`: the browser removed the stored memory; the next change stores it again
-   * - `memory-adopted`: another model's memory was encoded anew; the old snapshot is set aside
+   * - `memory-adopted`: another model's memory was migrated; the old snapshot is set aside
    * - `memory-damaged`: the stored memory could not be read and is set aside
    */
   code:
@@ -42,51 +46,55 @@ export interface Notice {
 }
 
 export interface LoadOptions {
-  /** The folder that holds `wasm/` and `model/`, where they do not lie beside this module. */
+  /** The folder that holds `wasm/` and `model/`; the folder of this module by default. */
   baseUrl?: string | URL;
-  /** The wasm file's address, its bytes, or the compiled module. It must fit `BitMar.build()`. */
+  /** The wasm file's URL or bytes, or the compiled module. It must fit `BitMar.build()`. */
   wasm?: string | URL | Uint8Array | WebAssembly.Module;
-  /** The model's address or bytes. */
+  /** The model's URL or bytes. */
   model?: string | URL | Uint8Array;
-  /** The tokenizer's address or bytes. */
+  /** The tokenizer's URL or bytes. */
   tokenizer?: string | URL | Uint8Array;
-  /** Keeps the memory in IndexedDB under this name. Without it the memory lasts until `close()`. */
+  /** Stores the memory in IndexedDB under this name. By default it lasts until `close()`. */
   memory?: { name: string } | false;
-  /** Ends the download at once. */
+  /** Aborts the download. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   onNotice?: (notice: Notice) => void;
   /**
-   * Whether the model runs in a worker of its own; true if not given, but where there are no workers, as in Node.
-   * Without one it runs in the calling thread and lets it go on after each token.
+   * Whether to run the model in a worker of its own. The default is true where workers exist, which
+   * excludes Node. Without a worker, the model runs in the calling thread and yields to it after
+   * each token.
    */
   worker?: boolean;
-  /** Whether to keep the model in Cache storage; true if not given. A page whose service worker keeps it need not. */
+  /**
+   * Whether to keep the model in Cache storage; true by default. A page whose service worker keeps
+   * it can pass false.
+   */
   cache?: boolean;
-  /** Starts `worker.js` another way, where a bundler or a policy needs one. */
+  /** Starts `worker.js`, for bundlers or security policies that require another way. */
   createWorker?: () => Worker;
 }
 
 export interface CaptionOptions {
-  /** How much to say; `medium` if not given. */
+  /** How long the caption should be; `medium` by default. */
   length?: 'short' | 'medium' | 'long';
-  /** What the photo is known to show, such as "my dog Rex": captions with these words are preferred. */
+  /** What the photo is known to show, such as "my dog Rex"; captions with it are preferred. */
   hint?: string;
-  /** How many candidates the search keeps, 1 to 8; 1 is greedy. */
+  /** Candidates that the beam search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
-  /** Whether remembered captions are recalled; true if not given. */
+  /** Whether remembered captions may be recalled; true by default. */
   recall?: boolean;
-  /** Whether the memory may keep the caption; true if not given. */
+  /** Whether the caption may be added to the memory; true by default. */
   remember?: boolean;
-  /** Whether the memory counts what the caption recalled as used; true if not given. */
+  /** Whether the memory counts the captions that this one recalled as used; true by default. */
   countRecalls?: boolean;
-  /** Also tell where the model looked at each word; false if not given. */
+  /** Whether to return where the model looked for each word; false by default. */
   attention?: boolean;
-  /** Whether it goes before the captions that wait, as calls to the memory do; false if not given. */
+  /** Whether to go ahead of waiting captions, as calls to the memory do; false by default. */
   urgent?: boolean;
-  /** Ends the caption at the next token. */
+  /** Cancels the caption, at the next token if it is being generated. */
   signal?: AbortSignal;
-  /** Hears the best caption so far, whenever it changes. */
+  /** Called with the best caption so far whenever it changes. */
   onToken?: (text: string) => void;
 }
 
@@ -102,36 +110,38 @@ export interface Episode {
   thumbnail: Uint8Array<ArrayBuffer>;
 }
 
-/** A photo in the memory whose caption this one leaned on. */
+/** A remembered photo that influenced a caption. */
 export interface Recalled extends Episode {
-  /** Its share of what was recalled, 0 to 1. */
+  /** Its share of all that was recalled, 0 to 1. */
   weight: number;
 }
 
 /** A photo in the memory, as listed. */
 export interface Remembered extends Episode {
-  /** Captions it was recalled into. */
+  /** How many captions have recalled it. */
   recalls: number;
 }
 
 export interface MemoryStats {
-  /** Episodes there is room for. */
+  /** The memory's capacity in episodes. */
   slots: number;
-  /** Episodes that are remembered. */
+  /** How many episodes it holds. */
   used: number;
-  /** Of these, how many the user corrected. */
+  /** How many of them the user corrected. */
   corrected: number;
-  /** Size of a snapshot. */
+  /** The size of a snapshot. */
   bytes: number;
-  /** Whether changes are stored; without that they last until `close()`. */
+  /** Whether changes are stored; otherwise they last until `close()`. */
   stored: boolean;
 }
 
 export interface ModelInfo {
+  /** Such as `v1`; the first 12 digits of `sha256` for a model that was never released. */
+  name: string;
   sha256: string;
-  /** The numbers that shape the model. */
+  /** The model's dimensions and settings. */
   config: Record<string, unknown>;
-  /** Commit of the trainer. */
+  /** The commit of the trainer. */
   commit: string;
   trained: unknown;
   version: string;
@@ -139,34 +149,34 @@ export interface ModelInfo {
   kernels: string;
 }
 
-/** Milliseconds. */
+/** In milliseconds. */
 export interface Timings {
   decode: number;
   vision: number;
-  /** Of `vision`, the convolutions. */
+  /** The convolutions, a part of `vision`. */
   stem: number;
   memory: number;
   text: number;
-  /** Of `text`, the fusion of the photo with the words. */
+  /** The fusion of photo and words, a part of `text`. */
   fusion: number;
-  /** Of `text`, the decoder's look at the photo. */
+  /** The decoder's pass over the photo, a part of `text`. */
   prefill: number;
-  /** `decode`, `vision`, `memory` and `text`. */
+  /** The sum of `decode`, `vision`, `memory` and `text`. */
   total: number;
 }
 
 export interface Caption {
-  /** Names this caption for `correct`. */
+  /** Identifies this caption for `correct`. */
   id: number;
   text: string;
-  /** How many tokens the text has. */
+  /** The length of the text in tokens. */
   tokens: number;
-  /** Geometric mean of the tokens' probabilities, 0 to 1. */
+  /** The geometric mean of the tokens' probabilities, 0 to 1. */
   confidence: number;
   recalled: Recalled[];
-  /** Where the memory keeps it, null if it does not. */
+  /** The memory slot that holds the caption, null if it was not remembered. */
   slot: number | null;
-  /** Where the model looked at each word, if the `attention` option asked for it. */
+  /** Where the model looked for each word, if the option `attention` was set. */
   attention?: Attention;
   timings: Timings;
 }
@@ -177,33 +187,43 @@ export interface Attention {
   width: number;
   /** Rows. */
   height: number;
-  /** `start` and `end` are UTF-16 offsets into the text; `map` holds the grid's weights row by row, which sum to 1. */
+  /**
+   * `start` and `end` are UTF-16 offsets into the text. `map` holds the weights of the grid's cells
+   * row by row; they sum to 1.
+   */
   words: { start: number; end: number; map: number[] }[];
 }
 
 /**
- * What is remembered. Fires `change` whenever it changed, in this tab or in another. Calls go before
- * captions that wait.
+ * The captions a captioner remembers. Fires `change` after every change, in this tab or another.
+ * Calls go ahead of waiting captions.
  */
 export interface Memory extends EventTarget {
   list(): Promise<Remembered[]>;
   stats(): Promise<MemoryStats>;
-  /** Gives a remembered photo another caption. What was listed must still be in its slot. */
+  /** Replaces the caption of a remembered photo. A listed entry must still be in its slot. */
   correct(entry: Remembered | number, text: string): Promise<void>;
-  /** Forgets one episode. What was listed must still be in its slot. */
+  /** Deletes an episode. A listed entry must still be in its slot. */
   delete(entry: Remembered | number): Promise<void>;
-  /** Forgets everything, but not what was set aside. */
+  /** Deletes all episodes, but not the snapshots that were set aside. */
   clear(): Promise<void>;
-  /** Takes back the latest correction, deletion, clearing or import of this session; false if there is none. */
+  /** Undoes the latest correction, deletion, clearing or import; false if there is none. */
   undo(): Promise<boolean>;
-  /** A snapshot: a safetensors file, specified in docs/model-format.md. */
+  /** Returns a snapshot: a safetensors file, specified in docs/model-format.md. */
   export(): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * Puts a snapshot in the place of what is remembered, or beside it. Another model's is encoded anew,
-   * from its thumbnails; gives how many of its photos had none that could be.
+   * Replaces the memory with a snapshot, or merges the snapshot into it. If another model wrote the
+   * snapshot, its photos are encoded again from their thumbnails. Returns the number of photos that
+   * could not be.
    */
-  import(snapshot: Uint8Array | ArrayBuffer, options?: { mode?: 'replace' | 'merge' }): Promise<number>;
-  /** Names of stored snapshots that could not be used as they were, another model's or damaged: when that was, in UTC. */
+  import(
+    snapshot: Uint8Array | ArrayBuffer,
+    options?: { mode?: 'replace' | 'merge' },
+  ): Promise<number>;
+  /**
+   * Lists the stored snapshots that could not be used as they were, because they were damaged or
+   * another model's. Each is named by the time it was set aside, in UTC.
+   */
   listAside(): Promise<string[]>;
   exportAside(name: string): Promise<Uint8Array<ArrayBuffer>>;
   deleteAside(name: string): Promise<void>;
@@ -213,65 +233,73 @@ export class BitMar {
   private constructor();
 
   /**
-   * Downloads the model, or reads it where it is stored, and sets it up, in a worker if there are workers.
-   * Fails with a `BitMarError`, or with the signal's reason.
+   * Loads the model from storage or the network and sets it up, in a worker where workers exist.
+   * Fails with a `BitMarError` or with the signal's reason.
    */
   static load(options?: LoadOptions): Promise<BitMar>;
 
-  /** `available`: the model is stored on this device. `unavailable`: no WebAssembly SIMD here. */
+  /** `available`: the model is stored on this device. `unavailable`: no WebAssembly SIMD. */
   static availability(): Promise<'available' | 'downloadable' | 'unavailable'>;
 
-  /** Removes the model and tokenizer that `load` stored; whether there were any. What a service worker keeps stays. */
+  /**
+   * Deletes the model and the tokenizer that `load` stored; returns whether there were any. What a
+   * service worker keeps is not deleted.
+   */
   static clearCache(): Promise<boolean>;
 
-  /** The wasm build this browser runs best. */
+  /** The faster of the wasm builds that run in this browser, null if none does. */
   static build(): 'relaxed' | 'simd128' | null;
 
-  /** What is loaded. */
+  /** The loaded model. */
   readonly info: ModelInfo;
 
   readonly memory: Memory;
 
-  /** Captions a photo. Jobs queue; each fails alone. */
+  /** Captions a photo. Jobs run one after another, and a failure does not affect the others. */
   caption(photo: PhotoSource, options?: CaptionOptions): Promise<Caption>;
 
   /** Yields the best text so far after each change. Leaving the loop cancels the caption. */
-  captionStream(photo: PhotoSource, options?: CaptionOptions): AsyncGenerator<string, Caption, void>;
+  captionStream(
+    photo: PhotoSource,
+    options?: CaptionOptions,
+  ): AsyncGenerator<string, Caption, void>;
 
-  /** Captions photo after photo. One that fails yields its error, and the rest go on. */
+  /** Captions one photo after another. For a photo that fails it yields the error and goes on. */
   captionMany<P extends PhotoSource>(
     photos: Iterable<P> | AsyncIterable<P>,
     options?: CaptionOptions,
   ): AsyncGenerator<
-    { index: number; photo: P; caption: Caption; error?: undefined } | { index: number; photo: P; caption?: undefined; error: unknown },
+    | { index: number; photo: P; caption: Caption; error?: undefined }
+    | { index: number; photo: P; caption?: undefined; error: unknown },
     void,
     void
   >;
 
   /**
-   * Teaches what a photo shows: a recent caption's, named by the caption or its id, or any other.
-   * Gives the memory's slot. `memory.undo()` takes it back.
+   * Teaches what a photo shows: the photo of a recent caption, given by the caption or its id, or
+   * any other photo. Returns the memory slot. `memory.undo()` undoes it.
    */
   correct(target: Caption | number | PhotoSource, text: string): Promise<number>;
 
-  /** Ends the captioner and gives its memory back. Jobs that wait fail with `closed`. */
+  /** Stops the captioner and frees its memory. Running and waiting jobs fail with `closed`. */
   close(): void;
 }
 
 export class BitMarError extends Error {
   readonly name: 'BitMarError';
   /**
-   * - `photo`: not a photo that can be read
+   * - `photo`: the photo cannot be read
    * - `network`: a download failed
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
-   * - `memory`: no such caption or slot
-   * - `option`: an option is out of its range
-   * - `unsupported`: WebAssembly SIMD is lacking here, or workers though `worker: true` asks for one
+   * - `memory`: there is no such caption or slot
+   * - `option`: an option is out of range
+   * - `unsupported`: there is no WebAssembly SIMD here, or no worker although `worker: true` asks
+   *   for one
    * - `closed`: `close()` was called
-   * - `internal`: a bug of ours, such as a trap in the WebAssembly module; the next job starts a new worker. Without
-   *   a worker, all captioners of the thread go on in a new instance, and what another one was doing fails, too. What
-   *   the memory held and was not stored is gone
+   * - `internal`: a bug in this package, such as a trap in the WebAssembly module. The next job
+   *   starts a new worker. Without a worker, all captioners of the thread continue in a new
+   *   instance, and their running jobs fail too. Unstored changes to the memory are lost
    */
   readonly code:
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'

@@ -1,54 +1,55 @@
 // @ts-check
 /**
- * Photo captions in the browser and in Node. `BitMar.load()` starts a worker with the model in it, or sets the
- * model up in this thread; `caption(photo)` asks it. Types and options are described in index.d.ts.
+ * Photo captions in the browser and in Node. `BitMar.load()` loads the model in a worker or in the
+ * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
-import { clearStored, isStored } from './cache.js';
+import { Memory } from './client/memory.js';
+import { toSendable } from './client/photo-source.js';
+import { streamed } from './client/stream.js';
+import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
-import { supportedBuild } from './features.js';
-import { Memory } from './memory.js';
-import { toSendable } from './photo.js';
-import { WorkerLink } from './rpc.js';
-import { streamed } from './stream.js';
+import { clearStored, isStored } from './loading/cache.js';
+import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
 export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 
-/** Fetched only where it is used: with workers, the page needs no engine. */
-async function workerHere() {
-  const { WorkerHere } = await import('./here.js');
-  return () => new WorkerHere();
+/** Imported on demand: a page that uses workers does not need the engine itself. */
+async function inlineWorker() {
+  const { InlineWorker } = await import('./engine/inline-worker.js');
+  return () => new InlineWorker();
 }
 
-/** A URL made absolute, for a worker has another base; anything else as it is. @param {any} source */
+/** Makes a URL absolute, because a worker has another base URL. @param {any} source */
 const absolute = (source) =>
   typeof source === 'string' || source instanceof URL
     ? new URL(source, globalThis.document?.baseURI).href
     : source;
 
-/** A captioner, in its own worker or in this thread. */
+/** A captioner, in a worker of its own or in the calling thread. */
 export class BitMar {
-  #link;
+  #client;
   /** @type {any} */ #info;
 
-  /** What the captioner remembers. */
+  /** The captions it remembers. */
   memory;
 
-  /** @param {WorkerLink} link @param {any} info @param {Memory} memory */
-  constructor(link, info, memory) {
-    this.#link = link;
+  /** @param {WorkerClient} client @param {any} info @param {Memory} memory */
+  constructor(client, info, memory) {
+    this.#client = client;
     this.#info = info;
     this.memory = memory;
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
-  static async load({ signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = {}) {
+  static async load(options = {}) {
+    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = options;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
     if (!supportedBuild() || (worker && !canWork)) {
-      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are lacking here');
+      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
     const load = {
@@ -59,26 +60,27 @@ export class BitMar {
       cache,
       memory: memory ? memory.name : undefined,
     };
-    const hear = (/** @type {any} */ notice) =>
-      notice.code === 'changed' ? remembered.dispatchEvent(new Event('change')) : onNotice?.(notice);
-    const create = worker ?? canWork ? createWorker ?? newWorker : await workerHere();
-    const link = new WorkerLink(create, () => ({ args: [load] }), hear);
-    const remembered = new Memory(link);
-    const stop = () => link.close();
+    const notify = (/** @type {any} */ notice) => {
+      if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
+      else onNotice?.(notice);
+    };
+    const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
+    const client = new WorkerClient(create, () => ({ args: [load] }), notify);
+    const remembered = new Memory(client);
+    const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
     try {
-      const bitmar = new BitMar(link, await link.start(onProgress), remembered);
+      const bitmar = new BitMar(client, await client.start(onProgress), remembered);
       onProgress?.({ phase: 'ready' });
       return bitmar;
     } catch (error) {
-      link.close();
+      client.close();
       throw signal?.aborted ? signal.reason : error;
     } finally {
       signal?.removeEventListener('abort', stop);
     }
   }
 
-  /** Whether this browser can caption at all, and whether the model is already stored here. */
   static async availability() {
     if (!supportedBuild()) return 'unavailable';
     const model = new URL('./model/model.safetensors', import.meta.url);
@@ -86,33 +88,30 @@ export class BitMar {
     return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
   }
 
-  /** Removes the files that `load` stored; whether there were any. What a service worker keeps stays. */
   static async clearCache() {
     return clearStored();
   }
 
-  /** The wasm build this browser runs best. */
   static build() {
     return supportedBuild();
   }
 
-  /** The loaded model's name, sizes and build. */
   get info() {
     return this.#info;
   }
 
-  /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
-  async caption(image, { signal, onToken, urgent, ...options } = {}) {
+  /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
+  async caption(photo, { signal, onToken, urgent, ...options } = {}) {
     const prepare = async () => {
-      const { photo, transfer } = await toSendable(image, signal);
-      return { args: [photo, options], transfer };
+      const { sendable, transfer } = await toSendable(photo, signal);
+      return { args: [sendable, options], transfer };
     };
-    return this.#link.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
+    return this.#client.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
   }
 
-  /** @param {any} image @param {import('./index.js').CaptionOptions} [options] */
-  captionStream(image, options = {}) {
-    return streamed((own) => this.caption(image, { ...options, ...own }), options);
+  /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
+  captionStream(photo, options = {}) {
+    return streamed((own) => this.caption(photo, { ...options, ...own }), options);
   }
 
   /** @param {any} photos @param {import('./index.js').CaptionOptions} [options] */
@@ -134,14 +133,13 @@ export class BitMar {
     const id = typeof target === 'number' ? target : target?.id;
     const prepare = async () => {
       if (typeof id === 'number') return { args: [id, text] };
-      const { photo, transfer } = await toSendable(target);
-      return { args: [photo, text], transfer };
+      const { sendable, transfer } = await toSendable(target);
+      return { args: [sendable, text], transfer };
     };
-    return this.#link.call('correct', prepare, { isUrgent: true });
+    return this.#client.call('correct', prepare, { isUrgent: true });
   }
 
-  /** Ends the captioner and gives its memory back. */
   close() {
-    this.#link.close();
+    this.#client.close();
   }
 }

@@ -1,9 +1,11 @@
 // @ts-check
-/** The engine in a worker of its own. */
+/** The entry point of the worker that runs the engine. */
 
-// Imported while it runs, not before: a bundler that splits this file may load the rest only after the first
-// messages came, and a worker without a handler loses them.
-const session = import('./session.js').then(({ Session }) => new Session((message) => self.postMessage(message)));
-// Thrown out of reach of the promise, it reaches the page as the worker's error.
-session.catch((error) => setTimeout(() => { throw error; }));
-self.onmessage = async ({ data }) => (await session).hear(data);
+// Imported dynamically, so that the handler below is set first: a bundler that splits this file
+// may load the rest after the first messages have arrived, and messages without a handler are lost.
+const server = import('./engine/worker-server.js').then(
+  ({ WorkerServer }) => new WorkerServer((message) => self.postMessage(message)),
+);
+// Thrown outside the promise, a failed import reaches the page as the worker's `error` event.
+server.catch((error) => setTimeout(() => { throw error; }));
+self.onmessage = async ({ data }) => (await server).receive(data);

@@ -18,18 +18,21 @@ use std::str::FromStr;
 use image::RgbImage;
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::{sha256, LoadedModel, ModelFile};
+use crate::checkpoint::{LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, Repeated, MAX_BEAMS};
+use crate::generate::{BeamSearch, Length, Repeated, Told, MAX_BEAMS};
+use crate::hash::sha256;
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
 };
 use crate::model::BitMar;
+use crate::model_name::model_name;
+use crate::pipeline;
 use crate::preprocess;
 use crate::stem::Stem;
-use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error, told};
+use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
@@ -151,10 +154,7 @@ impl Captioner {
     pub fn step(&self, generation: &mut Generation) -> Result<bool, Error> {
         let start = (self.now)();
         let Generation { search, seen, .. } = generation;
-        let has_more = search.step(|states, tokens| self.model.step(states, tokens))?;
-        if !has_more {
-            self.model.weigh(search, &seen.episode)?;
-        }
+        let has_more = self.model.search_step(search, &seen.episode)?;
         generation.ms.text += (self.now)() - start;
         Ok(has_more)
     }
@@ -213,6 +213,7 @@ impl Captioner {
     pub fn info(&self) -> ModelInfo {
         let trained = &self.metadata["trained"];
         ModelInfo {
+            name: model_name(&self.sha256),
             sha256: self.sha256.clone(),
             config: self.config.clone(),
             commit: self.metadata["commit"].clone(),
@@ -266,7 +267,7 @@ impl Captioner {
         let prefilled = (self.now)();
         let start_token = options.length.start_token();
         let repeated = if options.repeat { repeated(&recalled) } else { Vec::new() };
-        let told = told(&self.tokenizer, &options.hint)?;
+        let told = Told::from_hint(&self.tokenizer, &options.hint)?;
         let seen = Seen { key, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,
@@ -300,8 +301,7 @@ impl Captioner {
 
     /// The stem's features of one photo's pixels, `[patches * channels]`.
     fn features(&self, pixels: &[u8]) -> Vec<f32> {
-        let scale = self.stem.output_scale();
-        self.stem.forward(pixels).into_iter().map(|value| f32::from(value) * scale).collect()
+        pipeline::features(&self.stem.forward(pixels), self.stem.output_scale())
     }
 
     /// The recalled captions with their tokens.

@@ -6,16 +6,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::Var;
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::kernels::{packed_width, quantize_row, ternarize, TernaryMatrix};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemError, StemTensor};
-use crate::weights::{ModelError, RawTensor, Weights};
+use crate::tensor_file::{to_safetensors, RawTensor};
+use crate::weights::{ModelError, Weights};
+
+pub use crate::hash::sha256;
 
 const FORMAT: &str = "bitmar";
 const FORMAT_VERSION: &str = "2";
@@ -170,44 +171,6 @@ fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
         }
     }
     Ok(tensors)
-}
-
-/// SHA-256 in lower-case hexadecimal, as the metadata names files.
-pub fn sha256(bytes: &[u8]) -> String {
-    /// Bytes hashed in one call. A browser exchanges a function for its optimised form between calls only:
-    /// a model of 6 MB hashed in one took 0.36 s, two thirds of the whole start.
-    const CHUNK: usize = 1 << 14;
-    let mut hash = Sha256::new();
-    bytes.chunks(CHUNK).for_each(|chunk| hash.update(chunk));
-    to_hex(&hash.finalize())
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that the
-/// same contents are the same file.
-pub(crate) fn to_safetensors(
-    tensors: &BTreeMap<String, RawTensor>,
-    metadata: &BTreeMap<String, String>,
-) -> Vec<u8> {
-    let views = tensors.iter().map(|(name, RawTensor { dtype, shape, data })| {
-        let view = TensorView::new(*dtype, shape.clone(), data);
-        (name, view.expect("a tensor's bytes fill its shape"))
-    });
-    let file = safetensors::serialize(views, None).expect("the header is small");
-    let (length, rest) = file.split_at(8);
-    let length = u64::from_le_bytes(length.try_into().expect("split at eight bytes"));
-    let (header, data) = rest.split_at(usize::try_from(length).expect("the header is in memory"));
-    let header = std::str::from_utf8(header).expect("the header is JSON").trim_end();
-    let tensors = header.strip_prefix('{').expect("the header is a JSON object");
-    let comma = if tensors == "}" { "" } else { "," };
-    let metadata = serde_json::to_string(metadata).expect("strings have a JSON form");
-    let mut header = format!("{{\"__metadata__\":{metadata}{comma}{tensors}");
-    // Padded as `safetensors` pads it: the data begin at a multiple of 8.
-    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
 fn read_header(bytes: &[u8]) -> Result<(Config, BTreeMap<String, String>), ModelError> {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stem::StemConfig;
+mod stem;
+
+pub use stem::StemConfig;
+pub(crate) use stem::{BlockShape, CONV_CHANNELS, MAX_BLOCKS};
 
 /// Why a [`Config`] was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,7 +205,7 @@ impl Config {
     }
 }
 
-pub(crate) fn check(
+fn check(
     field: &'static str,
     found: usize,
     holds: bool,

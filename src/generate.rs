@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control_tokens::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 use crate::nn::vector::{exp, largest, ln, sum};
-use crate::tokenizer::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 
 mod sampler;
 mod told;

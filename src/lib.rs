@@ -12,16 +12,22 @@
 //! [`Captioner`](captioner::Captioner) runs the whole line; [`BitMar`](model::BitMar) is the model.
 
 pub mod config;
+pub mod control_tokens;
 pub mod decoder;
 pub mod error;
 pub mod fusion;
+#[cfg(feature = "train")]
+mod gemm;
+pub mod hash;
 pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod nn;
+pub mod pipeline;
 pub mod preprocess;
 pub mod random;
 pub mod stem;
+mod tensor_file;
 pub mod text;
 pub mod tokenizer;
 pub mod vision;
@@ -30,6 +36,7 @@ pub mod weights;
 pub mod captioner;
 pub mod checkpoint;
 pub mod generate;
+pub mod model_name;
 
 #[cfg(feature = "train")]
 pub mod train;

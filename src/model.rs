@@ -14,13 +14,13 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
+use crate::control_tokens::{hint_prompt, CORRECTED, RECALLED};
 use crate::decoder::{Decoder, DecoderState};
 use crate::fusion::CrossModalFusion;
 use crate::memory::RecalledCaption;
 use crate::nn::fused::with_values;
 use crate::nn::{AttentionLayout, Segment, TokenEmbedding};
 use crate::text::{consecutive, TextEncoder};
-use crate::tokenizer::{hint_prompt, CORRECTED, RECALLED};
 use crate::vision::{EncodedPhotos, VisionEncoder};
 use crate::weights::{Init, ModelError, Weights};
 

@@ -70,6 +70,15 @@ pub enum PhotoError {
     },
 }
 
+/// Width and height in pixels as a photo file's header states them, before its EXIF orientation is
+/// applied; `None` if they cannot be told. The first bytes of a file suffice, except for a WebP file
+/// with EXIF, which comes last.
+pub fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    reader.limits(decoder_limits());
+    reader.into_dimensions().ok()
+}
+
 /// Decodes a JPEG, PNG, WebP, GIF or BMP file; the format is read from its content.
 ///
 /// The first frame of an animation is taken, the EXIF orientation is applied, and transparent
@@ -94,9 +103,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     if !is_whole {
         return Err(PhotoError::Truncated);
     }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODER_BYTES);
-    reader.limits(limits);
+    reader.limits(decoder_limits());
 
     let mut decoder = reader.into_decoder().map_err(|error| photo_error(error, (0, 0)))?;
     let dimensions = decoder.dimensions();
@@ -275,6 +282,12 @@ fn rgba_over_white(rgba: &[u8]) -> [u8; 3] {
     let blend = |value: u8| (u16::from(value) * alpha + 255 * (255 - alpha) + 127) / 255;
     [rgba[0], rgba[1], rgba[2]]
         .map(|value| u8::try_from(blend(value)).expect("a blend of bytes is a byte"))
+}
+
+fn decoder_limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    limits
 }
 
 fn check_dimensions((width, height): (u32, u32)) -> Result<(), PhotoError> {

@@ -1,89 +1,12 @@
 //! The tokenizer of the model: byte-level BPE, so every text has tokens and every token sequence has a text.
 //!
-//! The ids below [`FIRST_TEXT_TOKEN`] are control tokens and never stand for text. A text is encoded as if a
-//! space stood before it, so "dog" has the same token at the start of a caption as inside one; decoding gives
-//! that space back in front, and the reader drops it.
+//! A text is encoded as if a space stood before it, so "dog" has the same token at the start of a caption as
+//! inside one; decoding gives that space back in front, and the reader drops it.
 
-use crate::generate::Told;
 use tokenizers::Tokenizer;
 
+pub use crate::control_tokens::*;
 use crate::error::Error;
-
-/// Ends a caption.
-pub const EOS: u32 = 1;
-/// Starts a short caption.
-pub const SHORT: u32 = 2;
-/// Starts a caption of medium length.
-pub const MEDIUM: u32 = 3;
-/// Starts a long caption.
-pub const LONG: u32 = 4;
-/// Stands before a caption recalled from the memory.
-pub const RECALLED: u32 = 5;
-/// Stands before a recalled caption that the user wrote.
-pub const CORRECTED: u32 = 6;
-/// Stands before the words of a hint.
-pub const HINT: u32 = 7;
-/// Ids below this one are control tokens.
-pub const FIRST_TEXT_TOKEN: u32 = 16;
-
-/// The control tokens, each at its id.
-pub const CONTROL_TOKENS: [&str; FIRST_TEXT_TOKEN as usize] = [
-    "<pad>",
-    "<eos>",
-    "<short>",
-    "<medium>",
-    "<long>",
-    "<recalled>",
-    "<corrected>",
-    "<hint>",
-    "<reserved8>",
-    "<reserved9>",
-    "<reserved10>",
-    "<reserved11>",
-    "<reserved12>",
-    "<reserved13>",
-    "<reserved14>",
-    "<reserved15>",
-];
-
-/// The tokens of a hint as the model is given them: none, or the marker and its words.
-pub fn hint_prompt(words: &[u32]) -> Vec<u32> {
-    let marker = (!words.is_empty()).then_some(HINT);
-    marker.into_iter().chain(words.iter().copied()).collect()
-}
-
-/// Words that a hint is made of and that a caption need not repeat.
-const SMALL_WORDS: [&str; 28] = [
-    "a", "an", "the", "my", "our", "your", "his", "her", "their", "its", "this", "that", "these",
-    "those", "it", "is", "are", "was", "of", "in", "on", "at", "by", "to", "and", "with", "for",
-    "from",
-];
-
-/// The words of a hint that say something, for the search to prefer captions that have them.
-///
-/// # Errors
-///
-/// [`Error::Tokenizer`] if the tokenizer refuses a word.
-pub fn told(tokenizer: &Tokenizer, hint: &str) -> Result<Told, Error> {
-    let hint = hint.to_lowercase();
-    let words =
-        hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
-    let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
-    let tokens = |word: &str| -> Result<Vec<u32>, Error> {
-        Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec())
-    };
-    let words = telling.map(tokens).collect::<Result<Vec<_>, _>>()?;
-    if words.is_empty() {
-        return Ok(Told::default());
-    }
-    // A token that starts a word starts with a space.
-    let joins = |token| {
-        let text = tokenizer.id_to_token(token);
-        text.is_some_and(|text| text.starts_with(|c: char| c.is_alphanumeric() && c != '\u{120}'))
-    };
-    let vocab_size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
-    Ok(Told::new(words, (0..vocab_size).map(joins).collect()))
-}
 
 /// Reads a `tokenizer.json`; refuses one whose control tokens lie elsewhere.
 ///

@@ -12,6 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::config::ConfigError;
 use crate::kernels::{packed_width, PackError, TernaryMatrix};
+use crate::tensor_file::RawTensor;
 
 /// Why a model file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -107,19 +108,11 @@ pub enum Init {
     Normal(f32),
 }
 
-/// One tensor as it lies in the file.
-#[derive(Debug, Clone)]
-pub(crate) struct RawTensor {
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) data: Vec<u8>,
-}
-
 enum Source {
     File(BTreeMap<String, RawTensor>),
     Fresh {
         seed: u64,
-        #[cfg(any(test, feature = "train"))]
+        #[cfg(feature = "train")]
         is_float: bool,
         vars: BTreeMap<String, Var>,
     },
@@ -140,7 +133,7 @@ pub(crate) enum Ternary {
     },
     Latent(Tensor),
     /// One that is not to be made ternary.
-    #[cfg(any(test, feature = "train"))]
+    #[cfg(feature = "train")]
     Float(Tensor),
 }
 
@@ -149,14 +142,14 @@ impl Weights {
     pub fn fresh(seed: u64) -> Self {
         Self::root(Source::Fresh {
             seed,
-            #[cfg(any(test, feature = "train"))]
+            #[cfg(feature = "train")]
             is_float: false,
             vars: BTreeMap::new(),
         })
     }
 
     /// [`fresh`](Self::fresh) for a model that is not ternary, to compare ours with.
-    #[cfg(any(test, feature = "train"))]
+    #[cfg(feature = "train")]
     pub fn fresh_float(seed: u64) -> Self {
         Self::root(Source::Fresh { seed, is_float: true, vars: BTreeMap::new() })
     }
@@ -221,7 +214,7 @@ impl Weights {
         // The variance that keeps a row's length through the layer; see architecture.md, BitLinear.
         let init = Init::Normal((cols as f32).sqrt().recip());
         if let Some(latent) = self.variable("weight", &[rows, cols], init)? {
-            #[cfg(any(test, feature = "train"))]
+            #[cfg(feature = "train")]
             if matches!(&*self.source.borrow(), Source::Fresh { is_float: true, .. }) {
                 return Ok(Ternary::Float(latent));
             }

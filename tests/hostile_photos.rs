@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use bitmar::preprocess::{decode, from_rgba, to_pixels, PhotoError, MAX_PIXELS};
+use bitmar::preprocess::{decode, dimensions, from_rgba, to_pixels, PhotoError, MAX_PIXELS};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, RgbaImage};
 use proptest::prelude::*;
 
@@ -34,8 +34,11 @@ fn shipped(name: &str) -> Vec<u8> {
 
 /// Decodes, and checks what every decoded photo promises.
 fn survives(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
+    let stated = dimensions(bytes);
     let photo = decode(bytes)?;
     let (width, height) = photo.dimensions();
+    // The orientation may swap them.
+    assert!(stated == Some((width, height)) || stated == Some((height, width)), "{stated:?}");
     assert!(width > 0 && height > 0);
     assert!(u64::from(width) * u64::from(height) <= MAX_PIXELS);
     assert_eq!(to_pixels(&photo, 32).len(), 3 * 32 * 32);

@@ -6,11 +6,11 @@
 use std::convert::Infallible;
 
 use bitmar::config::{Config, MemoryConfig};
+use bitmar::control_tokens::FIRST_TEXT_TOKEN;
 use bitmar::generate::{BeamSearch, MAX_TOKENS};
 use bitmar::kernels::TernaryMatrix;
 use bitmar::memory::{Episode, EpisodicMemory, Origin, ReadParameters, SlotRecord, Snapshot};
 use bitmar::random::Random;
-use bitmar::tokenizer::FIRST_TEXT_TOKEN;
 use proptest::prelude::*;
 
 const ORIGIN: Origin<'_> = Origin { model_sha256: "model", keys_sha256: "keys" };

@@ -1,11 +1,11 @@
 // @ts-check
 /** One photo on the page: its picture, its caption and what can be done with them. */
+import { CardPhoto } from './card-photo.js';
 import { takeCorrection } from './correction.js';
 import { clone } from './dom.js';
 import { Editor } from './editor.js';
 import { toHtml } from './formats.js';
 import { Hint } from './hint.js';
-import { Picture } from './picture.js';
 import { showRecalled } from './recalled.js';
 import { copyText } from './save.js';
 import { strings } from './strings.js';
@@ -23,7 +23,7 @@ export class Card {
   /** Ends the caption that is being made. */
   abort = new AbortController();
   #handlers;
-  #picture;
+  #photo;
   #editor;
   #hint;
 
@@ -32,7 +32,7 @@ export class Card {
     this.file = file;
     this.#handlers = handlers;
     this.element = clone('card');
-    this.#picture = new Picture(this.element, file);
+    this.#photo = new CardPhoto(this.element, file);
     this.#find('[data-do=remove]').ariaLabel = strings.remove(file.name);
     for (const button of this.element.querySelectorAll('[data-do]')) {
       button.addEventListener('click', () => this.#act(button.dataset.do));
@@ -104,7 +104,7 @@ export class Card {
 
   /** Gives the picture's memory back; the card is not used again. */
   dispose() {
-    this.#picture.dispose();
+    this.#photo.dispose();
   }
 
   #find(/** @type {string} */ selector) {

@@ -1,7 +1,10 @@
 // @ts-check
 /** The package's engine with the build that is asked for, rather than the one the browser runs best. */
-import { Engine } from '../../pkg/engine.js';
-import { Keeper } from '../../pkg/keeper.js';
+import { Engine } from '../../pkg/engine/engine.js';
+import { PersistentMemory } from '../../pkg/storage/persistent-memory.js';
+
+/** @type {import('../../pkg/engine/engine.js').JobControl} */
+const CONTROL = { onProgress: () => {}, isCancelled: async () => false };
 
 /** @type {Engine} */
 let engine;
@@ -13,7 +16,7 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, m
     const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
     captioner = new glue.Captioner(model, tokenizer);
-    engine = new Engine(captioner, new Keeper(captioner, () => {}));
+    engine = new Engine(glue, captioner, new PersistentMemory(captioner, () => {}));
     self.postMessage('ready');
     return;
   }
@@ -24,6 +27,6 @@ self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, m
     return;
   }
   const options = { beams, remember: false };
-  const { text, tokens, timings } = await engine.caption(photo, options, () => {}, async () => false);
+  const { text, tokens, timings } = await engine.caption(photo, options, CONTROL);
   self.postMessage({ text, tokens, ms: timings });
 };

@@ -1,42 +1,58 @@
 // @ts-check
-/** What the command line does, by name. */
-import { readFile } from 'node:fs/promises';
+/** What each command does, by name. */
 import { BitMar } from '../index.js';
+import { captionAll } from './caption.js';
+import { at, fileError } from './failure.js';
+import { read, readPhoto } from './input.js';
 import { locked } from './lock.js';
-import { replace, restore, store } from './memory.js';
+import { load, memoryFile, replace, restore, store } from './memory-file.js';
+import { modelName, readModel, readTokenizer, usage, version } from './model-files.js';
+import { print, printJson, printLine, shown } from './output.js';
 
-/**
- * @typedef {{ memory: string | undefined, json: boolean, remember: boolean,
- *   options: import('../index.js').CaptionOptions }} Settings `remember`: whether captions change the memory's file
- */
+/** @typedef {import('./arguments.js').Settings} Settings */
 
 /** @type {Record<string, (settings: Settings, ...words: string[]) => Promise<void>>} */
 export const commands = {
-  caption: (settings, ...photos) => captionAll(settings, photos),
-  correct: (settings, photo, text) =>
-    changing(settings, async (bitmar) => bitmar.correct(await readFile(photo), text)),
-  'memory list': (settings) => inMemory(settings, async (bitmar) => {
+  help: async () => print(await usage()),
+  version: async ({ model }) =>
+    printLine(`bitmar ${await version()}, model ${await modelName(await readModel(model))}`),
+  info: (settings) => using(settings, async (bitmar) => printInfo(bitmar, settings)),
+  caption: async (settings, ...photos) => {
+    const file = settings.memory && await memoryFile(settings.memory);
+    await using(settings, (bitmar) => captionAll(bitmar, settings, file, photos));
+  },
+  correct: async (settings, photo, text) => {
+    const bytes = await readPhoto(photo).catch((error) => {
+      throw at(error, photo);
+    });
+    await changing(settings, (bitmar) => bitmar.correct(bytes, text));
+  },
+  'memory list': (settings) => remembering(settings, async (bitmar) => {
     for (const { slot, text, corrected, recalls, writtenAt } of await bitmar.memory.list()) {
       const mark = corrected ? 'corrected' : 'captioned';
       const entry = { slot, caption: text, corrected, written_at: writtenAt, recalls };
-      console.log(settings.json ? JSON.stringify(entry) : `${slot}\t${mark}\trecalled ${recalls}\t${text}`);
+      if (settings.json) await printJson(entry);
+      else await printLine(`${slot}\t${mark}\trecalled ${recalls}\t${shown(text)}`);
     }
   }),
-  'memory delete': (settings, slot) => changing(settings, (bitmar) => {
-    if (!/^\d+$/.test(slot)) throw new Error(`not a slot: ${slot}`);
-    return bitmar.memory.delete(Number(slot));
-  }),
-  'memory export': (settings) => inMemory(settings, async (bitmar) => void process.stdout.write(await bitmar.memory.export())),
-  'memory import': (settings, file) =>
-    changing(settings, async (bitmar) => bitmar.memory.import(await readFile(file)), false),
-  // The file is not read: what cannot be read can still be cleared.
-  'memory clear': (settings) =>
-    inMemory(settings, (bitmar, file) => locked(file, async () => replace(file, await bitmar.memory.export())), false),
+  'memory delete': (settings, slot) =>
+    changing(settings, (bitmar) => bitmar.memory.delete(Number(slot))),
+  'memory export': (settings) =>
+    remembering(settings, async (bitmar) => print(await bitmar.memory.export())),
+  // The memory file is not read: a damaged one can still be replaced.
+  'memory import': async (settings, file) => {
+    const snapshot = await read(file).catch((error) => {
+      throw fileError('snapshot', file, error);
+    });
+    await replacing(settings, (bitmar) => load(bitmar, snapshot, file));
+  },
+  'memory clear': (settings) => replacing(settings, async () => {}),
 };
 
-/** @param {(bitmar: BitMar) => Promise<void>} run */
-async function using(run) {
-  const bitmar = await BitMar.load();
+/** @param {Settings} settings @param {(bitmar: BitMar) => Promise<void>} run */
+async function using({ model }, run) {
+  const files = { model: await readModel(model), tokenizer: await readTokenizer(model) };
+  const bitmar = await BitMar.load(files);
   try {
     await run(bitmar);
   } finally {
@@ -44,47 +60,49 @@ async function using(run) {
   }
 }
 
-/** @param {Settings} settings @param {(bitmar: BitMar, file: string) => Promise<void>} run @param {boolean} [isRead] whether the memory's file is */
-async function inMemory({ memory }, run, isRead = true) {
-  if (!memory) throw new Error("name the memory's file with --memory");
-  await using(async (bitmar) => {
-    if (isRead) await restore(bitmar, memory);
-    await run(bitmar, memory);
+/**
+ * Runs with the memory of its file.
+ * @param {Settings} settings @param {(bitmar: BitMar) => Promise<void>} run
+ */
+async function remembering(settings, run) {
+  const file = await memoryFile(settings.memory);
+  await using(settings, async (bitmar) => {
+    await restore(bitmar, file);
+    await run(bitmar);
   });
 }
 
-/** @param {Settings} settings @param {(bitmar: BitMar) => Promise<unknown>} change @param {boolean} [isRead] */
-const changing = (settings, change, isRead = true) =>
-  inMemory(settings, (bitmar, file) => locked(file, async () => {
-    if (isRead) await restore(bitmar, file);
+/**
+ * Changes the memory in its file.
+ * @param {Settings} settings @param {(bitmar: BitMar) => Promise<unknown>} change
+ */
+async function changing(settings, change) {
+  const file = await memoryFile(settings.memory);
+  await using(settings, (bitmar) => locked(file, async () => {
+    await restore(bitmar, file);
     await change(bitmar);
     await store(bitmar, file);
-  }), false);
+  }));
+}
 
-/** @param {Settings} settings @param {string[]} photos */
-const captionAll = ({ memory, json, remember, options }, photos) => using(async (bitmar) => {
-  /** What the file holds, as far as we know. @type {Uint8Array | undefined} */ let known;
-  /** @param {string} photo */
-  const caption = async (photo) => {
-    try {
-      // Without a memory's file each is alone: none leans on those before it.
-      const caption = await bitmar.caption(await readFile(photo), { ...options, remember, countRecalls: remember });
-      const { text, tokens, confidence, timings: ms } = caption;
-      console.log(json ? JSON.stringify({ photo, text, tokens, confidence, ms }) : `${photo}: ${text}`);
-      return true;
-    } catch (/** @type {any} */ { code, message }) {
-      process.exitCode = 1;
-      console.error(`${photo}: ${message}`);
-      if (json) console.log(JSON.stringify({ photo, error: { code, message } }));
-      return false;
-    }
-  };
-  if (memory && !remember) await restore(bitmar, memory);
-  for (const photo of photos) {
-    if (!memory || !remember) await caption(photo);
-    else await locked(memory, async () => {
-      await restore(bitmar, memory, known);
-      if (await caption(photo)) known = await store(bitmar, memory);
-    });
-  }
-});
+/**
+ * Replaces the memory's file with what `fill` puts into an empty memory.
+ * @param {Settings} settings @param {(bitmar: BitMar) => Promise<void>} fill
+ */
+async function replacing(settings, fill) {
+  const file = await memoryFile(settings.memory);
+  await using(settings, async (bitmar) => {
+    await fill(bitmar);
+    await locked(file, async () => replace(file, await bitmar.memory.export()));
+  });
+}
+
+/** @param {BitMar} bitmar @param {Settings} settings */
+async function printInfo(bitmar, { model, json }) {
+  const { version, name, sha256, kernels } = bitmar.info;
+  const { slots } = await bitmar.memory.stats();
+  const bytes = (await readModel(model)).length;
+  if (json) return printJson({ version, model: name, sha256, bytes, slots, kernels });
+  await printLine(`bitmar   ${version}\nmodel    ${name}, ${bytes} bytes\nsha256   ${sha256}`);
+  await printLine(`memory   ${slots} photos\nkernels  ${kernels}`);
+}

@@ -1,18 +1,29 @@
 // @ts-check
-/** One command line at a time works on a memory's file: what two read and write at once, one of them would lose. */
+/**
+ * The lock of a memory file. One command line at a time works on it, this one or the native one
+ * (src/bin/bitmar/lock.rs): of two that read and write at once, one would lose its changes.
+ */
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
+import { BitMarError } from '../errors.js';
+import { fileError } from './failure.js';
 
-/** How long to wait for another one, and how often to look, in milliseconds. */
+/** How long to wait for another command line, and how often to look, in milliseconds. */
 const PATIENCE = 30_000;
 const PAUSE = 20;
 
-/** Runs `body` while `FILE.lock` names this process. @template T @param {string} path @param {() => Promise<T>} body @returns {Promise<T>} */
+const BUSY =
+  'another bitmar process is using this memory; if none is running, delete this lock file';
+
+/**
+ * Runs `body` while `FILE.lock` holds the number of this process.
+ * @template T @param {string} path @param {() => Promise<T>} body @returns {Promise<T>}
+ */
 export async function locked(path, body) {
   const lock = `${path}.lock`;
   const until = Date.now() + PATIENCE;
   while (!(await isTaken(lock))) {
-    if (Date.now() > until) throw new Error(`${lock}: another command line works on this memory; if none does, delete this file`);
+    if (Date.now() > until) throw new BitMarError('storage', `${lock}: ${BUSY}`);
     await setTimeout(PAUSE);
   }
   try {
@@ -22,13 +33,14 @@ export async function locked(path, body) {
   }
 }
 
-/** Takes the lock if nobody has it, or whoever had it is gone. @param {string} lock */
+/** Takes the lock if nobody has it, or its owner is gone. @param {string} lock */
 async function isTaken(lock) {
-  const isMine = await writeFile(lock, String(process.pid), { flag: 'wx' }).then(() => true, async (error) => {
+  const taking = writeFile(lock, String(process.pid), { flag: 'wx' });
+  const isMine = await taking.then(() => true, async (error) => {
     if (error.code === 'EEXIST') return false;
     // Made, but not written: a full disk.
     await rm(lock, { force: true });
-    throw error;
+    throw fileError('storage', lock, error);
   });
   if (!isMine) await removeIfAbandoned(lock);
   return isMine;
@@ -38,7 +50,8 @@ async function isTaken(lock) {
 async function removeIfAbandoned(lock) {
   const owner = await ownerOf(lock);
   if (!owner || isAlive(owner)) return;
-  // Two may see this at once. Only one can move it, and a lock that was taken meanwhile is put back.
+  // Two processes may see this at once. Only one can move the lock, and one that was taken
+  // meanwhile is put back.
   const aside = `${lock}.${process.pid}`;
   if (!(await rename(lock, aside).then(() => true, () => false))) return;
   if ((await ownerOf(aside)) !== owner) await link(aside, lock).catch(() => {});

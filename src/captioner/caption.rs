@@ -108,6 +108,8 @@ pub struct Timings {
 /// What is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
+    /// The model's name: [`model_name`](crate::model_name::model_name).
+    pub name: String,
     /// SHA-256 of the model file.
     pub sha256: String,
     /// The numbers that shape it.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use image::codecs::jpeg::JpegEncoder;
 use image::RgbImage;
 
-use super::{millis, CaptionOptions, Captioner, Generation, Seen};
+use super::{millis, Captioner, Generation, Seen};
 use crate::error::Error;
 use crate::memory::{
     Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, Origin, SlotIndex, SlotRecord,
@@ -51,8 +51,9 @@ impl Captioner {
 
     /// Teaches what a photo shows, without captioning it.
     pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
-        let generation = self.begin(photo, &CaptionOptions::default())?;
-        self.finish_with(generation, text)
+        let photo = preprocess::decode(photo)?;
+        let encoding = self.encode(&photo)?;
+        self.teach_seen(&encoding, text, thumbnail(&photo))
     }
 
     /// Ends a generation with the user's caption in the place of the model's.
@@ -214,11 +215,15 @@ impl Captioner {
 
     /// A photo of which only the thumbnail is left.
     fn seen_again(&self, thumbnail: &[u8]) -> Result<Seen, Error> {
-        let photo = preprocess::decode(thumbnail)?;
-        let pixels = preprocess::to_pixels(&photo, self.config.stem.input_size);
+        self.encode(&preprocess::decode(thumbnail)?)
+    }
+
+    /// What the memory keeps of a photo, without a caption.
+    fn encode(&self, photo: &RgbImage) -> Result<Seen, Error> {
+        let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let features = self.features(&pixels);
         let key = self.model.photo_key(&features)?;
-        let episode = self.model.fuse(&self.model.encode_photo(&features)?, &[])?.episode;
+        let episode = self.model.fuse_features(&features, &[])?.episode;
         Ok(Seen { key, episode })
     }
 

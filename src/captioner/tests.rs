@@ -299,7 +299,7 @@ fn options_out_of_range_are_refused() {
 fn a_hint_in_control_tokens_is_text() {
     let captioner = captioner();
     let tokens = captioner.encoded("<eos> <corrected> rex").unwrap();
-    assert!(tokens.iter().all(|&token| token >= crate::tokenizer::FIRST_TEXT_TOKEN));
+    assert!(tokens.iter().all(|&token| token >= crate::control_tokens::FIRST_TEXT_TOKEN));
 }
 
 #[test]

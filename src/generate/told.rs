@@ -1,7 +1,18 @@
 //! Words that the user has told of a photo and expects to read in its caption.
 
+use tokenizers::Tokenizer;
+
+use crate::error::Error;
+use crate::tokenizer::tokenizer_error;
+
 /// What the first token of one of them adds to the log probability of a text, in nats: chosen on dev (docs/training.md).
 const WEIGHT: f32 = 3.0;
+/// Words that a hint is made of and that a caption need not repeat.
+const SMALL_WORDS: [&str; 28] = [
+    "a", "an", "the", "my", "our", "your", "his", "her", "their", "its", "this", "that", "these",
+    "those", "it", "is", "are", "was", "of", "in", "on", "at", "by", "to", "and", "with", "for",
+    "from",
+];
 
 /// What is to be said, and which tokens end a word.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +55,34 @@ impl Told {
         words.dedup();
         words.retain(|word| !word.is_empty());
         Self { words, joins }
+    }
+
+    /// The words of a hint that say something, for the search to prefer captions that have them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the tokenizer refuses a word.
+    pub fn from_hint(tokenizer: &Tokenizer, hint: &str) -> Result<Self, Error> {
+        let hint = hint.to_lowercase();
+        let words =
+            hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+        let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
+        let tokens = |word: &str| -> Result<Vec<u32>, Error> {
+            Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec())
+        };
+        let words = telling.map(tokens).collect::<Result<Vec<_>, _>>()?;
+        if words.is_empty() {
+            return Ok(Self::default());
+        }
+        // A token that starts a word starts with a space.
+        let joins = |token| {
+            let text = tokenizer.id_to_token(token);
+            text.is_some_and(|text| {
+                text.starts_with(|c: char| c.is_alphanumeric() && c != '\u{120}')
+            })
+        };
+        let vocab_size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
+        Ok(Self::new(words, (0..vocab_size).map(joins).collect()))
     }
 
     /// What may follow `tokens`.

@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 
 mod checks;
 mod depthwise_filter;
-mod gradient;
 #[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
 mod int8_loops;
 mod int8_matrix;
@@ -20,11 +19,7 @@ mod scalar;
 mod ternary_matrix;
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
-#[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod bf16;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 mod relaxed;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -34,9 +29,6 @@ mod simd128;
 mod tests;
 
 pub use depthwise_filter::DepthwiseFilter;
-pub use gradient::{
-    rounded_gram, rounded_product, rounded_product_transposed, transposed, ScaledIntegers,
-};
 pub use int8_matrix::Int8Matrix;
 pub use quantize::{ternarize, Requantize};
 pub use ternary_matrix::{packed_width, PackError, TernaryMatrix};

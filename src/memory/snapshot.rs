@@ -14,9 +14,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex};
-use crate::checkpoint::{to_hex, to_safetensors};
 use crate::config::{Config, MemoryConfig};
-use crate::weights::RawTensor;
+use crate::hash::to_hex;
+use crate::tensor_file::{to_safetensors, RawTensor};
 
 pub use error::SnapshotError;
 use tensors::Tensors;

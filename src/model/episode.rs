@@ -3,10 +3,10 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::{row, BitMar, EncodedTexts};
-use crate::checkpoint::sha256;
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::generate::BeamSearch;
+use crate::hash::sha256;
 use crate::memory::ReadParameters;
 use crate::nn::fused::with_values;
 use crate::nn::{BitLinear, RmsNorm};

@@ -4,16 +4,20 @@
 //! rows see which key rows, so nothing is ever padded. Rotary positions (Su et al. 2021) are applied
 //! inside the one fused operation. Rows are `[rows, heads * head_dim]`.
 
+#[cfg(feature = "train")]
+mod backward;
+#[cfg(all(test, feature = "train"))]
+mod tests;
+
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Shape, Tensor};
 
-use super::fused::{apply3, with_values, FusedOp};
-use super::rotary::{Direction, Rotations};
-use super::vector::{dot, softmax};
+use super::fused::{apply3, FusedOp};
+use super::rotary::Rotations;
+use super::vector::softmax;
 use super::{BitLinear, RmsNorm};
-use crate::kernels::{rounded_product, rounded_product_transposed, transposed};
 use crate::weights::{ModelError, Weights};
 
 /// Query rows and the key rows they see.
@@ -54,14 +58,18 @@ impl AttentionLayout {
         Self(Arc::new(LayoutData { segments, positions, rotations: OnceLock::new() }))
     }
 
-    /// `values` `[rows, heads * dim]` with every head turned to its row's position, or back to zero.
-    fn rotated(&self, values: &[f32], dim: usize, direction: Direction) -> Vec<f32> {
+    /// `values` `[rows, heads * dim]` with every head turned to its row's position.
+    fn rotated(&self, values: &[f32], dim: usize) -> Vec<f32> {
         let mut values = values.to_vec();
-        if let Some(positions) = &self.0.positions {
-            let rotations = self.0.rotations.get_or_init(|| Rotations::new(positions, dim));
-            rotations.apply(&mut values, dim, direction);
+        if let Some(rotations) = self.rotations(dim) {
+            rotations.apply(&mut values, dim);
         }
         values
+    }
+
+    fn rotations(&self, dim: usize) -> Option<&Rotations> {
+        let positions = self.0.positions.as_ref()?;
+        Some(self.0.rotations.get_or_init(|| Rotations::new(positions, dim)))
     }
 }
 
@@ -143,9 +151,6 @@ impl Attention {
 const DIM: usize = 32;
 /// Keys whose products are summed at once, in registers.
 const KEYS: usize = 16;
-/// The second factor of a fast rounded product has a multiple of so many columns.
-const PRODUCT_COLUMNS: usize = 32;
-
 struct AttendOp {
     layout: AttentionLayout,
     heads: Heads,
@@ -161,8 +166,8 @@ impl FusedOp<3> for AttendOp {
         [q, k, v]: [&[f32]; 3],
         [shape, ..]: [&Shape; 3],
     ) -> Result<(Vec<f32>, Shape)> {
-        let q = self.layout.rotated(q, DIM, Direction::Forth);
-        let k = self.layout.rotated(k, DIM, Direction::Forth);
+        let q = self.layout.rotated(q, DIM);
+        let k = self.layout.rotated(k, DIM);
         let mut out = vec![0.0; q.len()];
         let mut gathered = Gathered::default();
         let mut all_weights = Vec::new();
@@ -179,76 +184,6 @@ impl FusedOp<3> for AttendOp {
         });
         self.weights.get_or_init(|| all_weights);
         Ok((out, shape.clone()))
-    }
-
-    /// With p = softmax(s): dv = p dy, ds = p (dy.v - sum p dy.v), dq = ds k, dk = ds q, and the
-    /// rotations undone at the end. All queries of a segment that share a key head are one matrix; p is what it was,
-    /// the products that follow are rounded as those of all gradients.
-    fn backward(&self, [q, k, v]: [&Tensor; 3], dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let rotated = |rows: &[f32]| self.layout.rotated(rows, DIM, Direction::Forth);
-        let (rotated_q, rotated_k) = (with_values(q, rotated)?, with_values(k, rotated)?);
-        let mut dq = vec![0.0; rotated_q.len()];
-        let mut dk = vec![0.0; rotated_k.len()];
-        let mut dv = vec![0.0; rotated_k.len()];
-        let mut all_weights = self.weights.get().expect("forward comes first").as_slice();
-        let (mut query_heads, mut key_heads, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        with_values(v, |v| {
-            with_values(dy, |dy| {
-                self.each_key_head(|segment, rows, key_head| {
-                    let count = rows.len().next_multiple_of(PRODUCT_COLUMNS);
-                    key_heads.clear();
-                    key_heads.extend(rows.iter().map(|row| row * self.heads.keys + key_head));
-                    let [keys, values] = [rotated_k.as_slice(), v].map(|rows| {
-                        let mut heads = heads_at(rows, &key_heads);
-                        heads.resize(count * DIM, 0.0);
-                        heads
-                    });
-                    query_heads.clear();
-                    weights.clear();
-                    self.each_query(segment, rows.len(), key_head, |head, seen| {
-                        query_heads.push(head);
-                        weights.extend_from_slice(all_weights.split_off(..seen).expect("all"));
-                        weights.resize(query_heads.len() * count, 0.0);
-                    });
-                    let (queries, dy) =
-                        (heads_at(&rotated_q, &query_heads), heads_at(dy, &query_heads));
-                    let mut slopes = rounded_product(&dy, &transposed(&values, DIM), DIM);
-                    let each = slopes.chunks_exact_mut(count).zip(weights.chunks_exact(count));
-                    each.for_each(|(slopes, weights)| through_softmax(slopes, weights));
-                    let d_queries = rounded_product(&slopes, &keys, count);
-                    let d_keys = rounded_product_transposed(&slopes, &queries, query_heads.len());
-                    let d_values = rounded_product_transposed(&weights, &dy, query_heads.len());
-                    for (d, heads, added) in [
-                        (&mut dq, &query_heads, d_queries),
-                        (&mut dk, &key_heads, d_keys),
-                        (&mut dv, &key_heads, d_values),
-                    ] {
-                        for (&head, added) in heads.iter().zip(heads_of(&added)) {
-                            add_head(&mut heads_of_mut(d)[head], 1.0, added);
-                        }
-                    }
-                })
-            })
-        })??;
-        let back = |d: &[f32], like: &Tensor| {
-            Tensor::from_vec(self.layout.rotated(d, DIM, Direction::Back), like.shape(), q.device())
-        };
-        let dv = Tensor::from_vec(dv, v.shape(), v.device())?;
-        Ok([Some(back(&dq, q)?), Some(back(&dk, k)?), Some(dv)])
-    }
-}
-
-/// The numbers of `heads`, one after the other.
-fn heads_at(rows: &[f32], heads: &[usize]) -> Vec<f32> {
-    let rows = heads_of(rows);
-    heads.iter().map(|&head| rows[head]).collect::<Vec<_>>().into_flattened()
-}
-
-/// Turns the slopes by what a softmax of [`SCALE`]d numbers gave, `weights`, into those by the numbers.
-fn through_softmax(slopes: &mut [f32], weights: &[f32]) {
-    let mean = dot(weights, slopes);
-    for (slope, weight) in slopes.iter_mut().zip(weights) {
-        *slope = weight * (*slope - mean) * SCALE;
     }
 }
 
@@ -362,6 +297,3 @@ impl AttendOp {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

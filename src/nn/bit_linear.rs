@@ -6,12 +6,15 @@
 //! `y = (x_q . T^T) * weight_scale * max|x| / 127`. Training runs the same integers forward and a
 //! straight-through gradient back: `dx = dy . What`, `dW = dy^T . xhat`.
 
-use candle_core::{Device, Result, Shape, Tensor};
+#[cfg(feature = "train")]
+pub(super) mod backward;
+#[cfg(feature = "train")]
+mod float;
+
+use candle_core::{Result, Shape, Tensor};
 
 use super::fused::{apply1, apply2, with_values, FusedOp};
-use crate::kernels::{quantize_row, ternarize, ternary_matmul, ScaledIntegers, TernaryMatrix};
-#[cfg(any(test, feature = "train"))]
-use crate::kernels::{rounded_product, rounded_product_transposed, transposed};
+use crate::kernels::{quantize_row, ternarize, ternary_matmul, TernaryMatrix};
 use crate::weights::{ModelError, Ternary, Weights};
 
 /// A ternary linear layer without bias.
@@ -25,7 +28,7 @@ enum Weight {
     /// Two-bit codes and the factor that multiplies them.
     Packed(std::sync::Arc<Packed>),
     /// Weights `[outputs, inputs]` that stay as they are, for the float twin.
-    #[cfg(any(test, feature = "train"))]
+    #[cfg(feature = "train")]
     Float(Tensor),
 }
 
@@ -43,7 +46,7 @@ impl BitLinear {
     ) -> std::result::Result<Self, ModelError> {
         let weight = match weights.ternary(outputs, inputs)? {
             Ternary::Latent(latent) => Weight::Latent(latent),
-            #[cfg(any(test, feature = "train"))]
+            #[cfg(feature = "train")]
             Ternary::Float(weight) => Weight::Float(weight),
             Ternary::Packed { matrix, scale } => {
                 Weight::Packed(std::sync::Arc::new(Packed { matrix, scale }))
@@ -57,8 +60,8 @@ impl BitLinear {
         match &self.weight {
             Weight::Latent(latent) => apply2(rows, latent, LatentOp),
             Weight::Packed(packed) => apply1(rows, PackedOp(packed.clone())),
-            #[cfg(any(test, feature = "train"))]
-            Weight::Float(weight) => apply2(rows, weight, FloatOp),
+            #[cfg(feature = "train")]
+            Weight::Float(weight) => apply2(rows, weight, float::FloatOp),
         }
     }
 
@@ -73,12 +76,8 @@ impl BitLinear {
                 let matrix = TernaryMatrix::from_weights(outputs, inputs, &codes);
                 rows.multiply(&matrix, scale, out);
             }
-            #[cfg(any(test, feature = "train"))]
-            Weight::Float(weight) => {
-                let shape = (rows.scales.len(), weight.dim(1)?);
-                let rows = Tensor::from_slice(&rows.floats, shape, &Device::Cpu)?;
-                *out = rows.matmul(&weight.detach().t()?)?.flatten_all()?.to_vec1()?;
-            }
+            #[cfg(feature = "train")]
+            Weight::Float(weight) => *out = float::multiply(&rows.floats, weight)?,
         }
         Ok(())
     }
@@ -91,14 +90,14 @@ pub(super) struct QuantizedRows {
     scales: Vec<f32>,
     sums: Vec<i32>,
     /// The rows as they were: the float twin rounds no activations.
-    #[cfg(any(test, feature = "train"))]
+    #[cfg(feature = "train")]
     floats: Vec<f32>,
 }
 
 impl QuantizedRows {
     /// Takes other rows, each `width` wide.
     pub(super) fn quantize(&mut self, rows: &[f32], width: usize) {
-        #[cfg(any(test, feature = "train"))]
+        #[cfg(feature = "train")]
         {
             self.floats.clear();
             self.floats.extend_from_slice(rows);
@@ -133,10 +132,6 @@ impl FusedOp<1> for PackedOp {
         let outputs = self.0.matrix.rows();
         Ok((product(&self.0.matrix, self.0.scale, x), shape_with_width(shape, outputs)))
     }
-
-    fn backward(&self, _: [&Tensor; 1], _: &Tensor) -> Result<[Option<Tensor>; 1]> {
-        candle_core::bail!("packed weights cannot be trained")
-    }
 }
 
 struct LatentOp;
@@ -154,46 +149,6 @@ impl FusedOp<2> for LatentOp {
         let scale = ternarize(w, &mut codes);
         let matrix = TernaryMatrix::from_weights(outputs, inputs, &codes);
         Ok((product(&matrix, scale, x), shape_with_width(x_shape, outputs)))
-    }
-
-    fn backward(&self, [x, w]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let weights = with_values(w, |latent| {
-            let mut values = vec![0i8; latent.len()];
-            let scale = ternarize(latent, &mut values);
-            Int8Rows { values, scales: vec![scale; w.dims()[0]] }
-        })?;
-        let rows = with_values(x, |x| Int8Rows::new(x, w.dims()[1]))?;
-        straight_through([x, w], [&rows, &weights], dy)
-    }
-}
-
-/// The float twin's product, in bfloat16 with f32 sums both ways where the machine has it: the usual mixed precision.
-#[cfg(any(test, feature = "train"))]
-struct FloatOp;
-
-#[cfg(any(test, feature = "train"))]
-impl FusedOp<2> for FloatOp {
-    const NAME: &'static str = "float_linear";
-
-    fn forward(
-        &self,
-        [x, w]: [&[f32]; 2],
-        [x_shape, w_shape]: [&Shape; 2],
-    ) -> Result<(Vec<f32>, Shape)> {
-        let (outputs, inputs) = w_shape.dims2()?;
-        let product = rounded_product(x, &transposed(w, inputs), inputs);
-        Ok((product, shape_with_width(x_shape, outputs)))
-    }
-
-    fn backward(&self, [x, w]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let (outputs, inputs) = w.dims2()?;
-        let (dx, dw) = with_values(dy, |dy| -> Result<_> {
-            let dx = with_values(w, |w| rounded_product(dy, w, outputs))?;
-            let terms = x.elem_count() / inputs;
-            Ok((dx, with_values(x, |x| rounded_product_transposed(dy, x, terms))?))
-        })??;
-        let dx = Tensor::from_vec(dx, x.shape(), &Device::Cpu)?;
-        Ok([Some(dx), Some(Tensor::from_vec(dw, w.shape(), &Device::Cpu)?)])
     }
 }
 
@@ -224,22 +179,6 @@ impl Int8Rows {
         }
         out
     }
-
-    fn integers(&self) -> ScaledIntegers<'_> {
-        ScaledIntegers { values: &self.values, scales: &self.scales }
-    }
-}
-
-/// The straight-through gradients of `y = x . w^T`, both quantised: `dx = dy . What`, `dw = dy^T . xhat`.
-pub(crate) fn straight_through(
-    [x, w]: [&Tensor; 2],
-    [rows, weights]: [&Int8Rows; 2],
-    dy: &Tensor,
-) -> Result<[Option<Tensor>; 2]> {
-    let dx = with_values(dy, |dy| weights.integers().left_multiplied(dy))?;
-    let dw = with_values(dy, |dy| rows.integers().left_multiplied_transposed(dy))?;
-    let dx = Tensor::from_vec(dx, x.shape(), &Device::Cpu)?;
-    Ok([Some(dx), Some(Tensor::from_vec(dw, w.shape(), &Device::Cpu)?)])
 }
 
 /// `[tokens, inputs]` by a matrix `[outputs, inputs]`, quantising each row on the way.

@@ -1,12 +1,12 @@
 //! Dropout (Srivastava et al. 2014): while a loss is computed, parts of what the blocks add are left out, so
-//! that few photos are not learned by heart. Outside of [`with_dropout`] nothing is ever left out: the model
-//! that captions is the same code.
+//! that few photos are not learned by heart. Outside of [`with_dropout`] nothing is ever left out, and a build
+//! that cannot train has `no_dropout.rs` in this module's place.
 
 use std::cell::RefCell;
 
 use candle_core::{Device, Result, Shape, Tensor};
 
-use super::fused::{apply1, with_values, FusedOp};
+use super::fused::{apply1, with_values, Backward, FusedOp};
 use crate::random::Random;
 
 thread_local! {
@@ -15,7 +15,6 @@ thread_local! {
 }
 
 /// Runs `body` with a `share` (0 to 1) of every block's additions left out; which ones follows from `seed`.
-#[cfg(any(test, feature = "train"))]
 pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -> T {
     /// Ends the dropout even if `body` panics.
     struct Ended;
@@ -30,7 +29,6 @@ pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -
 }
 
 /// Runs `body` with nothing left out, within [`with_dropout`].
-#[cfg(any(test, feature = "train"))]
 pub(crate) fn without_dropout<T>(body: impl FnOnce() -> T) -> T {
     let active = ACTIVE.take();
     let result = body();
@@ -51,7 +49,6 @@ pub(crate) fn dropout(rows: &Tensor) -> Result<Tensor> {
 }
 
 /// Sets a share of whole rows, `[rows, width]`, to 0: rows a photo is then seen without.
-#[cfg(any(test, feature = "train"))]
 pub(crate) fn hide_rows(rows: &Tensor, share: f32) -> Result<Tensor> {
     let (count, width) = rows.dims2()?;
     let shown: Option<Vec<f32>> = ACTIVE.with_borrow_mut(|active| {
@@ -98,7 +95,9 @@ impl FusedOp<1> for Multiply {
     fn forward(&self, [rows]: [&[f32]; 1], [shape]: [&Shape; 1]) -> Result<(Vec<f32>, Shape)> {
         Ok((self.product(rows), shape.clone()))
     }
+}
 
+impl Backward<1> for Multiply {
     fn backward(&self, [rows]: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
         let values = with_values(gradient, |gradient| self.product(gradient))?;
         Ok([Some(Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)])

@@ -1,23 +1,30 @@
 //! Operations on rows with a hand-written gradient.
 //!
 //! Candle differentiates every elementary operation by itself, which costs a pass over memory for
-//! each. The operations of a BitMar block are few, so each is one pass forward and one pass back,
-//! written on slices: [`FusedOp`]. The adapter below makes it one of candle's custom operations.
+//! each. The operations of a BitMar block are few, so each is one pass forward, [`FusedOp`], and one
+//! pass back, [`Backward`], written on slices. The adapter below makes it one of candle's custom
+//! operations. Gradients are compiled with feature `train` only: the browser's module has none.
+
+#[cfg(feature = "train")]
+#[path = "fused/backward.rs"]
+mod backward;
+#[cfg(not(feature = "train"))]
+#[path = "fused/no_backward.rs"]
+mod backward;
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor,
 };
 
-/// A function of `N` contiguous f32 tensors with its gradient.
-pub(crate) trait FusedOp<const N: usize>: Send + Sync + 'static {
+pub(crate) use backward::Backward;
+
+/// A function of `N` contiguous f32 tensors.
+pub(crate) trait FusedOp<const N: usize>: Backward<N> + Send + Sync + 'static {
     /// What error messages call it.
     const NAME: &'static str;
 
     /// The result, `shape` being that of each input.
     fn forward(&self, inputs: [&[f32]; N], shapes: [&Shape; N]) -> Result<(Vec<f32>, Shape)>;
-
-    /// The gradient of each input, or `None` where it is not wanted. `gradient` has the result's shape.
-    fn backward(&self, inputs: [&Tensor; N], gradient: &Tensor) -> Result<[Option<Tensor>; N]>;
 }
 
 struct Adapter<O>(O);
@@ -48,7 +55,7 @@ impl<O: FusedOp<1>> CustomOp1 for Adapter<O> {
     }
 
     fn bwd(&self, a: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let [da] = self.0.backward([a], &gradient.contiguous()?)?;
+        let [da] = backward::gradients(&self.0, [a], gradient)?;
         Ok(da)
     }
 }
@@ -77,7 +84,7 @@ impl<O: FusedOp<2>> CustomOp2 for Adapter<O> {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [da, db] = self.0.backward([a, b], &gradient.contiguous()?)?;
+        let [da, db] = backward::gradients(&self.0, [a, b], gradient)?;
         Ok((da, db))
     }
 }
@@ -109,7 +116,7 @@ impl<O: FusedOp<3>> CustomOp3 for Adapter<O> {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [da, db, dc] = self.0.backward([a, b, c], &gradient.contiguous()?)?;
+        let [da, db, dc] = backward::gradients(&self.0, [a, b, c], gradient)?;
         Ok((da, db, dc))
     }
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::attention::Heads;
-use super::rotary::{Direction, Rotations};
+use super::rotary::Rotations;
 use super::vector::{add_scaled, dot, softmax};
 
 /// Keys and values of one layer. Clones share the fixed part.
@@ -106,8 +106,8 @@ impl KvCache {
         weights: &mut HeadWeights,
         out: &mut [f32],
     ) {
-        rotation.apply(key, self.heads.dim, Direction::Forth);
-        rotation.apply(query, self.heads.dim, Direction::Forth);
+        rotation.apply(key, self.heads.dim);
+        rotation.apply(query, self.heads.dim);
         self.push(key, value);
         self.read(query, weights, out);
     }
@@ -162,7 +162,7 @@ impl KvCache {
 fn rotated(keys: &[f32], heads: Heads, positions: &[u32]) -> Vec<f32> {
     let mut keys = keys.to_vec();
     if !positions.is_empty() {
-        Rotations::new(positions, heads.dim).apply(&mut keys, heads.dim, Direction::Forth);
+        Rotations::new(positions, heads.dim).apply(&mut keys, heads.dim);
     }
     keys
 }
@@ -190,7 +190,7 @@ mod tests {
         let cache = cache(keys.concat(), values.concat(), 1);
         let mut query = query.to_vec();
         let last = u32::try_from(cache.len() - 1).unwrap();
-        Rotations::new(&[last], HEADS.dim).apply(&mut query, HEADS.dim, Direction::Forth);
+        Rotations::new(&[last], HEADS.dim).apply(&mut query, HEADS.dim);
         let mut out = vec![0.0; query.len()];
         cache.read(&query, &mut HeadWeights::default(), &mut out);
         out

@@ -1,8 +1,11 @@
 //! The gated feed-forward layer of BitNet b1.58 2B4T: `down(subnorm(relu(gate)^2 * up))`.
 
+#[cfg(feature = "train")]
+mod backward;
+
 use candle_core::{Result, Shape, Tensor};
 
-use super::fused::{apply2, with_values, FusedOp};
+use super::fused::{apply2, FusedOp};
 use super::{BitLinear, RmsNorm};
 use crate::weights::{ModelError, Weights};
 
@@ -55,22 +58,5 @@ impl FusedOp<2> for GatedReluOp {
         let mut gated = g.to_vec();
         gate(&mut gated, u);
         Ok((gated, shape.clone()))
-    }
-
-    fn backward(&self, [g, u]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let (mut dg, mut du) = (vec![0.0; g.elem_count()], vec![0.0; u.elem_count()]);
-        with_values(g, |g| {
-            with_values(u, |u| {
-                with_values(dy, |dy| {
-                    for i in 0..g.len() {
-                        let open = g[i].max(0.0);
-                        dg[i] = 2.0 * open * u[i] * dy[i];
-                        du[i] = open * open * dy[i];
-                    }
-                })
-            })
-        })???;
-        let dg = Tensor::from_vec(dg, g.shape(), g.device())?;
-        Ok([Some(dg), Some(Tensor::from_vec(du, u.shape(), u.device())?)])
     }
 }

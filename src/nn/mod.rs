@@ -4,7 +4,11 @@
 mod attention;
 mod bit_linear;
 mod block;
+#[cfg(feature = "train")]
 pub(crate) mod dropout;
+#[cfg(not(feature = "train"))]
+#[path = "no_dropout.rs"]
+mod dropout;
 pub(crate) mod fused;
 mod kv_cache;
 mod mlp;

@@ -1,17 +1,10 @@
 //! Rotary positions (Su et al. 2021): pairs of channels turn with the position of their row.
 
-/// Which way to turn.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Direction {
-    Forth,
-    Back,
-}
-
 /// Cosines and sines of rotary positions, one row of `dim / 2` angles for each.
 #[derive(Debug)]
 pub(super) struct Rotations {
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
+    pub(super) cosines: Vec<f32>,
+    pub(super) sines: Vec<f32>,
 }
 
 impl Rotations {
@@ -26,17 +19,18 @@ impl Rotations {
         Self { cosines, sines }
     }
 
-    pub(super) fn apply(&self, values: &mut [f32], dim: usize, direction: Direction) {
+    /// Turns every head of `values`, `[rows, heads * dim]`, to the position of its row.
+    pub(super) fn apply(&self, values: &mut [f32], dim: usize) {
         let half = dim / 2;
         let rows = self.cosines.len() / half;
-        let sign = if direction == Direction::Forth { 1.0 } else { -1.0 };
         let turns = self.cosines.chunks_exact(half).zip(self.sines.chunks_exact(half));
         for (row, (cosines, sines)) in values.chunks_exact_mut(values.len() / rows).zip(turns) {
             for head in row.chunks_exact_mut(dim) {
                 let (first, second) = head.split_at_mut(half);
                 for i in 0..half {
-                    let (a, b, sine) = (first[i], second[i], sign * sines[i]);
-                    (first[i], second[i]) = (a * cosines[i] - b * sine, b * cosines[i] + a * sine);
+                    let (a, b) = (first[i], second[i]);
+                    first[i] = a * cosines[i] - b * sines[i];
+                    second[i] = b * cosines[i] + a * sines[i];
                 }
             }
         }

@@ -4,12 +4,15 @@
 //! 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both factors
 //! int8 and the sum exact. Training quantises the same way and passes the gradient straight through.
 
+#[cfg(feature = "train")]
+mod backward;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Shape, Tensor};
 
-use super::bit_linear::{straight_through, Int8Rows};
-use super::fused::{apply1, apply2, with_values, FusedOp};
+use super::bit_linear::Int8Rows;
+use super::fused::{apply1, apply2, FusedOp};
 use crate::kernels::{int8_matmul, Int8Matrix};
 use crate::weights::{Init, ModelError, Weights};
 
@@ -103,10 +106,6 @@ impl FusedOp<1> for QuantizeRowsOp {
         let (_, width) = shape.dims2()?;
         Ok((Int8Rows::new(x, width).dequantized(), shape.clone()))
     }
-
-    fn backward(&self, _: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
-        Ok([Some(gradient.clone())])
-    }
 }
 
 /// The head in training: `[rows, hidden_size]` by a quantised table `[vocab_size, hidden_size]`.
@@ -125,13 +124,6 @@ impl FusedOp<2> for LatentHeadOp {
         let table = Int8Rows::new(table, width);
         let matrix = Int8Matrix::from_weights(vocab_size, width, &table.values);
         Ok((logits(&matrix, &table.scales, x), Shape::from((shape.dims2()?.0, vocab_size))))
-    }
-
-    fn backward(&self, [x, table]: [&Tensor; 2], dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let width = table.dim(1)?;
-        let rows = with_values(x, |x| Int8Rows::new(x, width))?;
-        let weights = with_values(table, |table| Int8Rows::new(table, width))?;
-        straight_through([x, table], [&rows, &weights], dy)
     }
 }
 
@@ -160,9 +152,5 @@ impl FusedOp<1> for Int8HeadOp {
         let (tokens, _) = shape.dims2()?;
         let out = logits(&self.0.matrix, &self.0.scales, x);
         Ok((out, Shape::from((tokens, self.0.matrix.rows()))))
-    }
-
-    fn backward(&self, _: [&Tensor; 1], _: &Tensor) -> Result<[Option<Tensor>; 1]> {
-        candle_core::bail!("an int8 table cannot be trained")
     }
 }

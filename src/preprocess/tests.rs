@@ -181,6 +181,25 @@ fn a_header_that_promises_too_many_pixels_is_refused() {
         let error = decode(&bytes).expect_err("400 megapixels");
         let expected = PhotoError::TooLarge { width: 20_000, height: 20_000, limit: MAX_PIXELS };
         assert_eq!(error, expected, "{:?}", &bytes[..4]);
+        assert_eq!(dimensions(&bytes), Some((20_000, 20_000)), "{:?}", &bytes[..4]);
+    }
+}
+
+#[test]
+fn the_head_of_a_file_tells_its_dimensions() {
+    for format in FORMATS {
+        let bytes = encode(noise(300, 200), format);
+        let head = &bytes[..bytes.len().min(2000)];
+        assert_eq!(dimensions(head), Some((300, 200)), "{format:?}");
+    }
+}
+
+#[test]
+fn unreadable_bytes_have_no_dimensions() {
+    for bytes in
+        [b"".as_slice(), b"<svg/>", b"\0\0\0\x18ftypavif", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]
+    {
+        assert_eq!(dimensions(bytes), None, "{bytes:?}");
     }
 }
 

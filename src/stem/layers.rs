@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use super::{BlockShape, StemConfig, CONV_CHANNELS, CONV_INPUTS, MAX_BLOCKS};
+use super::CONV_INPUTS;
+use crate::config::{BlockShape, StemConfig, CONV_CHANNELS, MAX_BLOCKS};
 
 /// Why a stem's tensors were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Var;
 
@@ -9,10 +10,11 @@ use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
-use crate::train::commands::Places;
-use crate::train::eval::captions::Subject;
+use crate::train::inputs::Inputs;
 use crate::train::objective::ablation::Ablation;
+use crate::train::objective::features::features;
 use crate::train::trainer::{checkpoint_latents, checkpoint_options, warm_start};
+use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -41,16 +43,36 @@ pub(crate) fn restored(
     Ok((model, variables))
 }
 
+/// What is scored.
+pub struct EvaluatedModel {
+    /// The model.
+    pub model: BitMar,
+    /// What a stem feature is worth.
+    pub stem_scale: f32,
+    /// What it was trained without and has to do without now.
+    pub ablation: Ablation,
+}
+
+impl EvaluatedModel {
+    /// Views of photos, one each, as the model sees them.
+    pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
+        let config = self.model.config();
+        let channels = config.stem.output_channels();
+        let features = features(views, channels, self.stem_scale)?;
+        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
+    }
+}
+
 /// What `eval` scores: a model file, or checkpoints as the run of the first was run.
 #[derive(Debug, Clone, Copy)]
-pub enum Scored<'a> {
+pub enum ModelSource<'a> {
     /// A model file.
     Model(&'a Path),
     /// The mean of some checkpoints.
     Checkpoints(&'a [PathBuf]),
 }
 
-impl Scored<'_> {
+impl ModelSource<'_> {
     /// The name of its file, or of the first of them.
     pub(crate) fn name(self) -> String {
         let file = match self {
@@ -63,9 +85,9 @@ impl Scored<'_> {
 
     pub(crate) fn load(
         self,
-        places: &Places,
+        inputs: &Inputs,
         tokenizer_sha256: &str,
-    ) -> Result<(Subject, Stem), AnyError> {
+    ) -> Result<(EvaluatedModel, Stem), AnyError> {
         let (model, stem, ablation) = match self {
             Self::Model(file) => {
                 let loaded = ModelFile::read(&std::fs::read(file)?)?;
@@ -78,10 +100,10 @@ impl Scored<'_> {
                 let ablation = checkpoint_options(first)?.ablation;
                 let (model, variables) = restored(files, &config, ablation)?;
                 let packed = ablation.packed(&variables, &config)?;
-                (packed.unwrap_or(model), places.stem(&config)?, ablation)
+                (packed.unwrap_or(model), inputs.stem(&config)?, ablation)
             }
         };
-        Ok((Subject { model, stem_scale: stem.output_scale(), ablation }, stem))
+        Ok((EvaluatedModel { model, stem_scale: stem.output_scale(), ablation }, stem))
     }
 }
 

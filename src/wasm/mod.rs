@@ -81,6 +81,18 @@ mod bytes {
     }
 }
 
+/// Width and height as a photo file's header states them; `undefined` if they cannot be told.
+#[wasm_bindgen(js_name = photoSize)]
+pub fn photo_size(photo: &[u8]) -> Option<Vec<u32>> {
+    preprocess::dimensions(photo).map(|(width, height)| vec![width, height])
+}
+
+/// The most pixels a photo may have.
+#[wasm_bindgen(js_name = maxPixels)]
+pub fn max_pixels() -> f64 {
+    preprocess::MAX_PIXELS as f64
+}
+
 #[wasm_bindgen]
 impl Captioner {
     /// Loads a model file and its tokenizer.json.
@@ -224,7 +236,7 @@ impl Captioner {
         to_js(&Stats { slots: num_slots, used: len, corrected, bytes })
     }
 
-    /// What is loaded: `{ sha256, config, commit, trained, version, kernels }`.
+    /// What is loaded: `{ name, sha256, config, commit, trained, version, kernels }`.
     #[wasm_bindgen(js_name = modelInfo)]
     pub fn model_info(&self) -> Result<JsValue, JsValue> {
         to_js(&self.0.borrow().info())
@@ -279,11 +291,14 @@ fn now() -> f64 {
     TIME_ORIGIN.with(|origin| *origin) + since_origin()
 }
 
-/// A js `Error` with our `code`: `JsError` would keep the text only.
 fn js_error(error: Error) -> JsValue {
-    let js = js_sys::Error::new(&error.to_string());
-    let code = error.code().into();
-    js_sys::Reflect::set(&js, &"code".into(), &code).expect("a new object takes properties");
+    coded_error(error.code(), &error.to_string())
+}
+
+/// A js `Error` with our `code`: `JsError` would keep the text only.
+fn coded_error(code: &str, message: &str) -> JsValue {
+    let js = js_sys::Error::new(message);
+    js_sys::Reflect::set(&js, &"code".into(), &code.into()).expect("a new object takes properties");
     js.into()
 }
 
@@ -309,5 +324,6 @@ fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
     // Maps become plain objects, as the types in index.d.ts say.
     let serializer =
         serde_wasm_bindgen::Serializer::json_compatible().serialize_bytes_as_arrays(false);
-    value.serialize(&serializer).map_err(|error| js_error(Error::Option(error.to_string())))
+    // Every value is ours, so a failure is a bug of ours.
+    value.serialize(&serializer).map_err(|error| coded_error("internal", &error.to_string()))
 }

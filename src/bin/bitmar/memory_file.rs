@@ -1,148 +1,135 @@
-//! A memory's file. One command line at a time works on it, this one or `npx bitmar` (pkg/bin/lock.js): what two read
-//! and write at once, one of them would lose.
+//! A memory's file.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use bitmar::captioner::Captioner;
 use bitmar::checkpoint::sha256;
 
-use crate::{at, Failure};
+use crate::failure::CodedError;
+use crate::lock::Lock;
+use crate::output::report;
 
-/// How long to wait for another command line, and how often to look.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// The right to change a memory's file, until it is dropped: `FILE.lock` with the number of this process in it.
-pub(crate) struct Lock {
+/// The file that keeps a memory. It need not exist yet.
+pub(crate) struct MemoryFile {
+    /// Links followed: the file itself is replaced, and a link to it stays one.
     path: PathBuf,
 }
 
-impl Lock {
-    /// Waits for the right to change the memory in this file.
-    pub(crate) fn take(memory: &Path) -> Result<Self, Failure> {
-        let path = beside(memory, ".lock")?;
-        let start = Instant::now();
-        loop {
-            match fs::File::create_new(&path) {
-                Ok(mut file) => {
-                    // Made first: what cannot be written is removed again.
-                    let lock = Self { path };
-                    let written = write!(file, "{}", std::process::id());
-                    written.map_err(|error| at(&lock.path, &error))?;
-                    return Ok(lock);
-                }
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(at(&path, &error));
-                }
-                Err(_) if start.elapsed() > PATIENCE => {
-                    let busy =
-                        "another command line works on this memory; if none does, delete this file";
-                    return Err(format!("{}: {busy}", path.display()).into());
-                }
-                Err(_) => {
-                    remove_if_abandoned(&path)?;
-                    sleep(PAUSE);
-                }
+impl MemoryFile {
+    pub(crate) fn at(given: &Path) -> Result<Self, CodedError> {
+        let path = followed(given).map_err(|error| storage_error(given, &error))?;
+        let is_other = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
+        if is_other || path.file_name().is_none() {
+            let message = "not a regular file".into();
+            return Err(CodedError { code: "storage", message }.at(given));
+        }
+        Ok(Self { path })
+    }
+
+    /// Waits for the right to change it.
+    pub(crate) fn lock(&self) -> Result<Lock, CodedError> {
+        Lock::take(&self.path)
+    }
+
+    /// Fills the memory from the file, unless it holds what is `known` already.
+    pub(crate) fn restore(
+        &self,
+        captioner: &mut Captioner,
+        known: Option<&[u8]>,
+    ) -> Result<(), CodedError> {
+        let snapshot = match fs::read(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(|error| storage_error(&self.path, &error))?,
+        };
+        if known == Some(&snapshot) {
+            return Ok(());
+        }
+        load_snapshot(captioner, &snapshot).map_err(|error| CodedError::from(error).at(&self.path))
+    }
+
+    /// Writes the memory to the file, and returns the bytes. A file of another model is kept as
+    /// `FILE.HASH.old`.
+    pub(crate) fn store(&self, captioner: &Captioner) -> Result<Vec<u8>, CodedError> {
+        if let Ok(old) = fs::read(&self.path) {
+            if !captioner.is_own_memory(&old)? {
+                let kept = with_ending(&self.path, &format!(".{}.old", &sha256(&old)[..12]));
+                replace(&kept, &old)?;
             }
         }
+        let snapshot = captioner.export_memory();
+        self.replace(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Puts these bytes in the file's place, whatever it holds.
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), CodedError> {
+        replace(&self.path, bytes)
     }
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Whoever waits for it sees that this process is gone.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn remove_if_abandoned(lock: &Path) -> Result<(), Failure> {
-    let Some(owner) = owner_of(lock).filter(|&owner| !is_alive(owner)) else { return Ok(()) };
-    // Two may see this at once. Only one can move it, and a lock that was taken meanwhile is put back.
-    let aside = beside(lock, &format!(".{}", std::process::id()))?;
-    if fs::rename(lock, &aside).is_err() {
-        return Ok(());
-    }
-    if owner_of(&aside) != Some(owner) {
-        let _ = fs::hard_link(&aside, lock);
-    }
-    let _ = fs::remove_file(&aside);
-    Ok(())
-}
-
-/// The process in a lock; none if it is not written yet.
-fn owner_of(lock: &Path) -> Option<u32> {
-    fs::read_to_string(lock).ok()?.trim().parse().ok()
-}
-
-/// Whether a process runs. Where that cannot be seen it is taken to.
-fn is_alive(process: u32) -> bool {
-    let all = Path::new("/proc");
-    !all.join("self").exists() || all.join(process.to_string()).exists()
-}
-
-/// Fills the memory from its file, if there is one and it does not hold `known`.
-pub(crate) fn restore(
+/// Fills the memory from a snapshot. One of another model is re-encoded.
+pub(crate) fn load_snapshot(
     captioner: &mut Captioner,
-    path: &Path,
-    known: Option<&[u8]>,
-) -> Result<(), Failure> {
-    let snapshot = match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        read => read.map_err(|error| at(path, &error))?,
-    };
-    if known == Some(&snapshot) {
-        return Ok(());
-    }
-    take_in(captioner, &snapshot).map_err(|error| at(path, &*error))
-}
-
-/// Fills the memory from the bytes of a file. Another model's is encoded anew.
-fn take_in(captioner: &mut Captioner, snapshot: &[u8]) -> Result<(), Failure> {
+    snapshot: &[u8],
+) -> Result<(), bitmar::Error> {
     if captioner.is_own_memory(snapshot)? {
-        return Ok(captioner.reload_memory(snapshot)?);
+        return captioner.reload_memory(snapshot);
     }
     let mut adoption = captioner.begin_adoption(snapshot)?;
     while captioner.adopt_next(&mut adoption)? {}
     captioner.reload_memory(&captioner.adopted_memory(&adoption))?;
     let (total, left) = (adoption.total(), adoption.left());
-    eprintln!(
-        "bitmar: the memory is another model's: {} of {total} photos taken over",
-        total - left
-    );
+    let kept = total - left;
+    report(&format!("another model wrote this memory: {kept} of {total} photos re-encoded"));
     Ok(())
 }
 
-/// Writes the memory to its file, and returns what it wrote. One of another model that is there is kept beside it.
-pub(crate) fn store(captioner: &Captioner, path: &Path) -> Result<Vec<u8>, Failure> {
-    if let Ok(old) = fs::read(path) {
-        if !captioner.is_own_memory(&old)? {
-            replace(&beside(path, &format!(".{}.old", &sha256(&old)[..12]))?, &old)?;
-        }
+/// The error of a memory file that cannot be read or written.
+pub(crate) fn storage_error(path: &Path, error: &io::Error) -> CodedError {
+    CodedError::of_file("storage", path, error)
+}
+
+/// The path with something behind its file name.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = OsString::from(path);
+    path.push(ending);
+    path.into()
+}
+
+/// The file that a path leads to, which need not exist, without links.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => return found,
     }
-    let snapshot = captioner.export_memory();
-    replace(path, &snapshot)?;
-    Ok(snapshot)
+    // A link to a file that does not exist yet. A circle of links is another error than NotFound.
+    match fs::read_link(path) {
+        Ok(target) => followed(&path.parent().unwrap_or(Path::new("")).join(target)),
+        Err(_) => Ok(path.to_owned()),
+    }
 }
 
-/// Writes beside, then renames: the old file stays whole until the new one is.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let new = beside(path, &format!(".{}.tmp", std::process::id()))?;
-    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
-    written.map_err(|error| {
-        // Nothing is lost if it is not there.
-        let _ = fs::remove_file(&new);
-        at(path, &error)
-    })
-}
-
-/// The file of this name with something behind it.
-fn beside(path: &Path, ending: &str) -> Result<PathBuf, Failure> {
-    let mut name = path.file_name().map(OsStr::to_owned).ok_or("the memory needs a file name")?;
-    name.push(ending);
-    Ok(path.with_file_name(name))
+/// Writes a new file in the same folder, then renames it: the old one stays whole until the new one
+/// is. The new one gets the mode of the old one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), CodedError> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        let mut new = tempfile::Builder::new()
+            .prefix(&name)
+            .suffix(".tmp")
+            // Not tempfile's own mode, which hides the file from everybody else.
+            .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
+        if let Ok(old) = fs::metadata(path) {
+            new.as_file().set_permissions(old.permissions())?;
+        }
+        new.write_all(bytes)?;
+        new.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| storage_error(path, &error))
 }

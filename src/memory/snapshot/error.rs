@@ -78,7 +78,7 @@ pub enum SnapshotError {
     #[error("records: {0}")]
     Records(#[from] serde_json::Error),
     /// A number is out of its range.
-    #[error("tensor {name} holds {expected} in row {row}, but not here")]
+    #[error("tensor {name}, row {row}: expected {expected}")]
     InvalidNumber {
         /// Tensor or field.
         name: &'static str,

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{SnapshotError, Version};
 use crate::config::MemoryConfig;
+use crate::control_tokens::FIRST_TEXT_TOKEN;
 use crate::memory::{Int8Row, Slot, SlotIndex, SlotRecord, MAX_THUMBNAIL_BYTES};
-use crate::tokenizer::FIRST_TEXT_TOKEN;
 
 /// The tensors of a snapshot, each taken once.
 pub(super) struct Tensors<'a> {

@@ -5,25 +5,24 @@
 //! label, it says little else.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
-use tokenizers::Tokenizer;
 
 use crate::model::unit_rows;
-use crate::train::commands::{read_tokenizer, Places, OF_PHOTOS};
+use crate::train::data::cache::write_beside;
+use crate::train::data::chosen_captions::Line;
 use crate::train::data::consensus::agreements;
-use crate::train::data::label_captions::{Lender, LENT};
+use crate::train::data::label_captions::{LabelCaptions, PER_PHOTO};
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
-use crate::train::data::samples::{load, load_texts, tokenized, write_beside, View};
-use crate::train::eval::captions::Subject;
+use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::data::samples::{load, load_texts};
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::model_source::Scored;
-use crate::train::objective::batch::{CaptionTokens, Sample};
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -33,63 +32,21 @@ const FITTING_SHARE: usize = 4;
 /// Texts and photos that the model sees at once.
 const BATCH: usize = 64;
 
-/// One line of a file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    set: String,
-    image: String,
-    caption: String,
-}
-
-/// What was chosen, by set and photo.
-#[derive(Debug, Default)]
-pub struct LentSentences {
-    texts: HashMap<(String, String), Vec<String>>,
-}
-
-impl LentSentences {
-    /// Reads a file of [`choose_lent_sentences`].
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read or a line is not such an object.
-    pub fn read(file: &Path) -> Result<Self, AnyError> {
-        let mut texts: HashMap<(String, String), Vec<String>> = HashMap::new();
-        let at = |what: String| format!("{}: {what}", file.display());
-        let lines = File::open(file).map_err(|e| at(e.to_string()))?;
-        for (line, number) in BufReader::new(lines).lines().zip(1..) {
-            let line: Line =
-                serde_json::from_str(&line?).map_err(|e| at(format!("line {number}: {e}")))?;
-            texts.entry((line.set, line.image)).or_default().push(line.caption);
-        }
-        Ok(Self { texts })
-    }
-
-    /// Puts what was chosen for `photo` behind the first of the captions that its label has, in place of the others.
-    pub fn give(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
-        let key = (photo.set.name.to_owned(), photo.name.clone());
-        if let Some(texts) = self.texts.get(&key) {
-            captions.truncate(1);
-            captions.extend(texts.iter().map(|text| tokenized(text.clone(), tokenizer)));
-        }
-    }
-}
-
-/// Chooses sentences for every training photo that has a label and writes them to `places.lent`.
+/// Chooses sentences for every training photo that has a label and writes them to `inputs.label_captions`.
 ///
 /// # Errors
 ///
 /// If there is no such place, or the model, photos or texts cannot be read.
-pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), AnyError> {
-    let file: &PathBuf = places.lent.as_ref().ok_or("lend needs --lent FILE")?;
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
-    let (subject, stem) = scored.load(places, &sha)?;
-    let texts = load_texts(&places.data, OF_PHOTOS, &tokenizer)?;
-    let lender = Lender::new(&texts);
+pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
+    let file: &PathBuf = inputs.label_captions.as_ref().ok_or("lend needs --lent FILE")?;
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
+    let (evaluated, stem) = source.load(inputs, &sha)?;
+    let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
+    let lender = LabelCaptions::new(&texts);
     let mut lines = String::new();
     for set in PhotoSet::of_role(Role::LabelCaptions) {
         let of_set = (set, Split::Train);
-        let photos = load(&places.data, &places.out, &stem, of_set, &[View::Original], &tokenizer)?;
+        let photos = load(&inputs.data, &inputs.out, &stem, of_set, &[View::Original], &tokenizer)?;
         let mut by_label: BTreeMap<String, Vec<(Photo, Sample)>> = BTreeMap::new();
         for (photo, sample) in photos.into_iter().filter(|(photo, _)| photo.label.is_some()) {
             let template = sample.captions[0].text.clone();
@@ -100,7 +57,7 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
             if sentences.is_empty() {
                 continue;
             }
-            let chosen = choose(&subject, &photos, &sentences)?;
+            let chosen = choose(&evaluated, &photos, &sentences)?;
             let different: HashSet<usize> = chosen.iter().flatten().copied().collect();
             eprintln!(
                 "{template}: {} photos, {} sentences, {} of them lent",
@@ -122,11 +79,11 @@ pub fn choose_lent_sentences(places: &Places, scored: Scored<'_>) -> Result<(), 
 
 /// For each photo the numbers of the sentences that are lent to it.
 fn choose(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     photos: &[(Photo, Sample)],
     sentences: &[CaptionTokens],
 ) -> Result<Vec<Vec<usize>>, AnyError> {
-    let model = &subject.model;
+    let model = &evaluated.model;
     let table = model.table()?;
     let mut vectors = Vec::new();
     for sentences in sentences.chunks(BATCH) {
@@ -138,24 +95,24 @@ fn choose(
     let documents: Vec<Vec<Vec<String>>> = sentences.iter().map(|s| vec![words(&s.text)]).collect();
     let cider = Cider::new(&documents);
     let contents: Vec<CaptionVector> = documents.iter().map(|d| cider.vector(&d[0])).collect();
-    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * LENT);
+    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * PER_PHOTO);
     let mut chosen = Vec::new();
     for photos in photos.chunks(BATCH) {
         let views: Vec<_> = photos.iter().map(|(_, sample)| sample.views[0].clone()).collect();
         let hints = vec![Vec::new(); photos.len()];
-        let fused = model.fuse_photos(&table, &subject.encode(&views)?, &hints)?;
+        let fused = model.fuse_photos(&table, &evaluated.encode(&views)?, &hints)?;
         let cosines = unit_rows(&fused.episodes)?.detach().matmul(&vectors)?.to_vec2::<f32>()?;
         chosen.extend(cosines.iter().map(|cosines| {
             let fitting = highest(cosines, fitting);
             let contents: Vec<&CaptionVector> = fitting.iter().map(|&n| &contents[n]).collect();
-            let agreed = highest(&agreements(&contents), LENT);
+            let agreed = highest(&agreements(&contents), PER_PHOTO);
             agreed.into_iter().map(|place| fitting[place]).collect()
         }));
     }
     Ok(chosen)
 }
 
-/// The places of the `count` highest numbers, the highest first.
+/// The inputs of the `count` highest numbers, the highest first.
 fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|&a, &b| numbers[b].partial_cmp(&numbers[a]).unwrap_or(Ordering::Equal));
@@ -164,48 +121,8 @@ fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
-    use crate::train::data::bpe::train_tokenizer;
-
-    #[test]
-    fn what_was_chosen_takes_the_place_of_all_captions_but_the_label() {
-        let file = std::env::temp_dir().join(format!("bitmar-lent-{}", std::process::id()));
-        let line = |image: &str, caption: &str| {
-            format!(r#"{{"set":"caltech101","image":"{image}","caption":"{caption}"}}"#) + "\n"
-        };
-        let lines = [
-            line("piano.webp", "a black piano in a room"),
-            line("other.webp", "a cat"),
-            line("piano.webp", "a man at a piano"),
-        ];
-        std::fs::write(&file, lines.concat()).unwrap();
-        let lent = LentSentences::read(&file).unwrap();
-        let texts = ["a piano", "a piano that was lent"];
-        let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
-        let given = |name: &str| {
-            let photo = Photo {
-                set: PhotoSet::named("caltech101"),
-                name: name.into(),
-                split: Split::Train,
-                captions: Vec::new(),
-                label: Some("piano".into()),
-                labels: Vec::new(),
-                fine: None,
-            };
-            let mut captions = texts.map(|text| tokenized(text.into(), &tokenizer)).into();
-            lent.give(&photo, &mut captions, &tokenizer);
-            captions.into_iter().map(|caption| caption.text).collect::<Vec<_>>()
-        };
-        let expected = ["a piano", "a black piano in a room", "a man at a piano"];
-        assert_eq!(given("piano.webp"), expected);
-        assert_eq!(given("unknown.webp"), texts);
-        std::fs::write(&file, "{}\n").unwrap();
-        let error = LentSentences::read(&file).unwrap_err().to_string();
-        assert!(error.contains("line 1"), "{error}");
-        std::fs::remove_file(&file).unwrap();
-    }
 
     #[test]
     fn the_highest_are_chosen() {

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::train::commands::{read_tokenizer, Places};
 use crate::train::data::photo_set::{Role, Split, PHOTO_SETS};
-use crate::train::data::samples::{load, View};
-use crate::train::objective::batch::Sample;
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::objective::distill::caption_loss::{sentence_vectors, word_vectors};
-use crate::train::objective::distill::teacher_loss::{targets, Lessons, Shown, Target};
+use crate::train::objective::distill::teacher_loss::DistillDataset;
+use crate::train::objective::distill::{targets, DistillSample, Target};
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
 use crate::weights::Weights;
 
@@ -19,17 +21,17 @@ type AnyError = Box<dyn std::error::Error>;
 const LESSON_VIEWS: [View; 4] =
     [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
-/// Every photo of every set with what the teachers of `places`, or Lite2, say about it, the words of those that people
+/// Every photo of every set with what the teachers of `inputs`, or Lite2, say about it, the words of those that people
 /// have written about, and, if there is a sentence encoder, what the captions of all mean; the variables of the heads
 /// are made in `weights`.
-pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, AnyError> {
+pub(crate) fn lessons(inputs: &Inputs, weights: &Weights) -> Result<DistillDataset, AnyError> {
     let config = Config::small();
-    let (tokenizer, _) = read_tokenizer(&places.tokenizer)?;
-    let stem = places.stem(&config)?;
-    let teachers = places.loaded_teachers(&config)?;
-    let sentences = places.sentences.as_deref().map(SentenceEncoder::load).transpose()?;
+    let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
+    let stem = inputs.stem(&config)?;
+    let teachers = inputs.loaded_teachers(&config)?;
+    let sentences = inputs.sentences.as_deref().map(SentenceEncoder::load).transpose()?;
     // Only what is said in whole sentences of their own has words that count.
-    let gold = places.samples(&stem, Role::Captions, &[View::Original], &tokenizer)?;
+    let gold = inputs.samples(&stem, Role::Captions, &[View::Original], &tokenizer)?;
     let samples: Vec<&Sample> = gold.iter().map(|(_, sample)| sample).collect();
     let by_photo = gold.iter().map(|(photo, _)| (photo.set.name, photo.name.as_str()));
     let words: HashMap<(&str, &str), Arc<[f32]>> = by_photo.zip(word_vectors(&samples)).collect();
@@ -39,33 +41,35 @@ pub(crate) fn lessons(places: &Places, weights: &Weights) -> Result<Lessons, Any
         let mut meant = None;
         for view in LESSON_VIEWS {
             let split = (set, Split::Train);
-            let photos = load(&places.data, &places.out, &stem, split, &[view], &tokenizer)?;
+            let photos = load(&inputs.data, &inputs.out, &stem, split, &[view], &tokenizer)?;
             let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
             // What was said about a photo holds for its mirrored view, too, mirrored.
             if view != View::Mirrored {
                 said = vec![Vec::with_capacity(teachers.len()); photos.len()];
                 for teacher in &teachers {
                     let file = [set.name, teacher.name(), &view.name()].join("-") + ".bin";
-                    let file = places.out.join(file);
-                    let targets = targets(teacher, &places.data, &photos, view, &file)?;
+                    let file = inputs.out.join(file);
+                    let targets = targets(teacher, &inputs.data, &photos, view, &file)?;
                     said.iter_mut().zip(targets).for_each(|(said, target)| said.push(target));
                 }
             }
             if let (None, Some(encoder)) = (&meant, &sentences) {
                 let set = set.name;
-                meant = Some(sentence_vectors(encoder, &samples, &places.out, set)?);
+                meant = Some(sentence_vectors(encoder, &samples, &inputs.out, set)?);
             }
             let each = photos.iter().zip(samples).zip(&said);
-            shown.extend(each.enumerate().map(|(number, ((photo, sample), targets))| Shown {
-                view: sample.views[0].clone(),
-                targets: targets.clone(),
-                is_mirrored: view == View::Mirrored,
-                written: [
-                    words.get(&(set.name, photo.name.as_str())).cloned(),
-                    meant.as_ref().and_then(|meant| meant[number].clone()),
-                ],
+            shown.extend(each.enumerate().map(|(number, ((photo, sample), targets))| {
+                DistillSample {
+                    view: sample.views[0].clone(),
+                    targets: targets.clone(),
+                    is_mirrored: view == View::Mirrored,
+                    written: [
+                        words.get(&(set.name, photo.name.as_str())).cloned(),
+                        meant.as_ref().and_then(|meant| meant[number].clone()),
+                    ],
+                }
             }));
         }
     }
-    Ok(Lessons::new(weights, &config, shown, stem.output_scale())?)
+    Ok(DistillDataset::new(weights, &config, shown, stem.output_scale())?)
 }

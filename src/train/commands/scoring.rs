@@ -2,32 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{read_tokenizer, Places};
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
+use crate::train::data::archive::load_index;
 use crate::train::data::archive::PhotoArchive;
-use crate::train::data::photo_set::{load_index, Photo, PhotoSet, Split};
-use crate::train::data::samples::{load, write_beside, View};
+use crate::train::data::cache::write_beside;
+use crate::train::data::photo_set::{Photo, PhotoSet, Split};
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
 use crate::train::eval::captions::evaluate;
-use crate::train::eval::memory::{evaluate_memory, Described};
+use crate::train::eval::memory::{evaluate_memory, CaptionedPhoto};
 use crate::train::eval::probe;
-use crate::train::model_source::{restored, Scored};
+use crate::train::inputs::{read_tokenizer, Inputs};
+use crate::train::model_source::{restored, ModelSource};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::Sample;
 
 type AnyError = Box<dyn std::error::Error>;
 
 /// Writes the mean of some checkpoints as a model ships.
 pub fn export(
-    places: &Places,
+    inputs: &Inputs,
     checkpoints: &[PathBuf],
     trained: &str,
     file: &Path,
 ) -> Result<(), AnyError> {
     let config = Config::small();
-    let (_, tokenizer_sha256) = read_tokenizer(&places.tokenizer)?;
-    let stem = places.stem(&config)?;
+    let (_, tokenizer_sha256) = read_tokenizer(&inputs.tokenizer)?;
+    let stem = inputs.stem(&config)?;
     let (_, variables) = restored(checkpoints, &config, Ablation::Nothing)?;
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
@@ -40,19 +43,19 @@ pub fn export(
 /// Prints the scores of a model on `photos` of a split as JSON, then every caption if `list`. On training
 /// photos only the model's own scores mean something: the baselines find the photo itself.
 pub fn eval(
-    places: &Places,
-    scored: Scored<'_>,
+    inputs: &Inputs,
+    source: ModelSource<'_>,
     (split, photos, beams): (Split, usize, usize),
     list: bool,
 ) -> Result<(), AnyError> {
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
-    let (subject, stem) = scored.load(places, &sha)?;
-    std::fs::create_dir_all(&places.out)?;
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
+    let (evaluated, stem) = source.load(inputs, &sha)?;
+    std::fs::create_dir_all(&inputs.out)?;
     let of = |set: &'static PhotoSet,
               split: Split|
      -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
         let set = (set, split);
-        let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
+        let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
         Ok(photos.into_iter().unzip())
     };
     let gold = PhotoSet::flickr8k();
@@ -61,16 +64,16 @@ pub fn eval(
     let labelled =
         PhotoSet::held_out().map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
     let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
-    let train_looks = probe::looks(places, &stem, &train_photos, &train)?;
-    let mut dev_looks = probe::looks(places, &stem, &dev, &scored)?;
+    let train_embeddings = probe::embeddings(inputs, &stem, &train_photos, &train)?;
+    let mut dev_embeddings = probe::embeddings(inputs, &stem, &dev, &scored)?;
     dev.truncate(photos);
     scored.truncate(photos);
-    dev_looks.truncate(photos);
+    dev_embeddings.truncate(photos);
     let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
-    captions.for_each(|caption| caption.start = subject.ablation.start(caption));
-    let looks = [&train_looks[..], &dev_looks];
+    captions.for_each(|caption| caption.start = evaluated.ablation.start(caption));
+    let embeddings = [&train_embeddings[..], &dev_embeddings];
     let (evaluation, captioned) =
-        evaluate(&subject, &tokenizer, &train, &scored, looks, &labelled, beams)?;
+        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labelled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
         for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
@@ -81,16 +84,16 @@ pub fn eval(
 }
 
 /// Prints what the memory of a model file does for its user, on `examples` dev photos at the most.
-pub fn eval_memory(places: &Places, model: &Path, examples: usize) -> Result<(), AnyError> {
+pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(), AnyError> {
     const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;
-    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&places.tokenizer)?);
+    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&inputs.tokenizer)?);
     let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
-    let archive = PhotoArchive::open(&places.data, PhotoSet::flickr8k())?;
-    let dev = load_index(&places.data, PhotoSet::flickr8k())?.into_iter();
+    let archive = PhotoArchive::open(&inputs.data, PhotoSet::flickr8k())?;
+    let dev = load_index(&inputs.data, PhotoSet::flickr8k())?.into_iter();
     let dev = dev.filter(|photo| photo.split == Split::Dev && !photo.captions.is_empty());
     let photos = dev.take(examples).map(|photo| {
-        Ok(Described { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
+        Ok(CaptionedPhoto { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
     });
     let photos = photos.collect::<Result<Vec<_>, AnyError>>()?;
     let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;

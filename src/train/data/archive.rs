@@ -6,7 +6,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::train::data::photo_set::PhotoSet;
+use serde::Deserialize;
+
+use crate::train::data::photo_set::{HeldOut, Photo, PhotoSet, Split};
 
 /// Why a training set could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,56 @@ pub enum DataError {
         /// What the JSON reader said.
         source: serde_json::Error,
     },
+}
+
+/// The fields of a line that the trainer reads. Others are `details`, `source` and `cc`.
+#[derive(Deserialize)]
+struct IndexLine {
+    image: String,
+    split: Split,
+    #[serde(default)]
+    captions: Vec<String>,
+    #[serde(default)]
+    label: Option<String>,
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default)]
+    fine: Option<String>,
+}
+
+/// Reads the index of `set` in the data folder `dir`, in the order of the file. Photos that the set holds out
+/// are dev's.
+pub fn load_index(dir: &Path, set: &'static PhotoSet) -> Result<Vec<Photo>, DataError> {
+    let path = dir.join(set.name).with_extension("jsonl");
+    let file = File::open(&path).map_err(at(&path))?;
+    let mut photos = Vec::new();
+    for (line, number) in BufReader::new(file).lines().zip(1..) {
+        let line = line.map_err(at(&path))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let IndexLine { image, split, captions, label, labels, fine } = serde_json::from_str(&line)
+            .map_err(|source| DataError::Index { path: path.clone(), line: number, source })?;
+        photos.push(Photo { set, name: image, split, captions, label, labels, fine });
+    }
+    hold_out(set.held_out, &mut photos);
+    Ok(photos)
+}
+
+fn hold_out(held_out: HeldOut, photos: &mut [Photo]) {
+    let labelled = photos.iter_mut().filter(|photo| photo.label.is_some());
+    let labelled: Vec<&mut Photo> = labelled.collect();
+    let count = labelled.len();
+    let is_held_out = |number: usize| match held_out {
+        HeldOut::Nothing => false,
+        HeldOut::EveryTwentieth => number % 20 == 19,
+        HeldOut::LastTenth => number >= count - count / 10,
+    };
+    for (number, photo) in labelled.into_iter().enumerate() {
+        if is_held_out(number) {
+            photo.split = Split::Dev;
+        }
+    }
 }
 
 /// The caption texts without photos; none of them belongs to a dev photo.
@@ -111,7 +163,7 @@ fn index_members(file: &File) -> io::Result<HashMap<String, Member>> {
     Ok(members)
 }
 
-pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
     move |source| DataError::File { path: path.to_owned(), source }
 }
 
@@ -151,6 +203,54 @@ pub(crate) mod tests {
             builder.append_data(&mut header, name, *bytes).unwrap();
         }
         builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn index_keeps_captions_labels_and_splits_and_ignores_unknown_fields() {
+        let folder = Folder::new("index");
+        let lines = concat!(
+            r#"{"image": "a.webp", "split": "train", "captions": ["One .", "Two"], "cc": 4}"#,
+            "\n\n",
+            r#"{"image": "b/c.webp", "split": "dev", "label": "cup", "fine": "mug", "new": [1]}"#,
+            "\n",
+            r#"{"image": "d.webp", "split": "train", "labels": ["sky", "tree"], "details": ["x"]}"#,
+        );
+        folder.write("flickr8k.jsonl", lines.as_bytes());
+        let photos = load_index(&folder.0, PhotoSet::flickr8k()).unwrap();
+        assert_eq!(photos.len(), 3);
+        assert_eq!((photos[0].split, photos[1].split), (Split::Train, Split::Dev));
+        assert_eq!(photos[0].captions, ["One .", "Two"]);
+        assert_eq!(photos[1].name, "b/c.webp");
+        assert_eq!(photos[1].label.as_deref(), Some("cup"));
+        assert_eq!(photos[1].fine.as_deref(), Some("mug"));
+        assert_eq!(photos[2].labels, ["sky", "tree"]);
+    }
+
+    #[test]
+    fn labelled_photos_are_held_out_as_their_set_says() {
+        let folder = Folder::new("held-back");
+        let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
+        let lines: Vec<String> = (0..45).map(line).collect();
+        for (set, expected) in
+            [("caltech101", &["19", "39"][..]), ("in1k", &["41", "42", "43", "44"]), ("indet", &[])]
+        {
+            folder.write(&format!("{set}.jsonl"), lines.join("\n").as_bytes());
+            let photos = load_index(&folder.0, PhotoSet::named(set)).unwrap();
+            let dev = photos.iter().filter(|photo| photo.split == Split::Dev);
+            let names: Vec<&str> = dev.map(|photo| photo.name.as_str()).collect();
+            assert_eq!(names, expected, "{set}");
+        }
+    }
+
+    #[test]
+    fn index_names_the_line_it_cannot_read() {
+        let folder = Folder::new("bad-index");
+        folder
+            .write("caltech101.jsonl", b"{\"image\": \"a\", \"split\": \"train\"}\n{\"image\": 3}");
+        let error = load_index(&folder.0, PhotoSet::named("caltech101")).unwrap_err();
+        assert!(matches!(error, DataError::Index { line: 2, .. }), "{error}");
+        let missing = load_index(&folder.0, PhotoSet::flickr8k()).unwrap_err();
+        assert!(matches!(missing, DataError::File { .. }), "{missing}");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::tokenizer::CONTROL_TOKENS;
+use crate::train::data::archive::load_index;
 use crate::train::data::archive::{load_caption_text, DataError, CAPTION_TEXTS};
-use crate::train::data::photo_set::{load_index, PhotoSet, Split};
+use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::text::normalize::normalize_caption;
 
 /// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.

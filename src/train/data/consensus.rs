@@ -1,8 +1,8 @@
 //! What a photo's captions are worth beside each other: one that says what the others say, too, teaches more
 //! than one that nobody else would have written (Phan et al. 2017, "Consensus-based sequence training").
 
+use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::objective::batch::Sample;
 
 /// Weight that every caption has, whatever the others say; the rest is in proportion to CIDEr-D.
 const EVEN: f64 = 0.5;
@@ -42,7 +42,7 @@ pub fn weigh_by_consensus(samples: &mut [Sample]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::objective::batch::CaptionTokens;
+    use crate::train::data::sample::CaptionTokens;
 
     fn sample(texts: &[&str]) -> Sample {
         let caption = |text: &&str| CaptionTokens {
@@ -52,7 +52,7 @@ mod tests {
             weight: 1.0,
         };
         let captions = texts.iter().map(caption).collect();
-        Sample { views: vec![], mirrored: vec![], captions, weight: 1.0, subject: vec![] }
+        Sample { views: vec![], mirrored: vec![], captions, weight: 1.0, label_words: vec![] }
     }
 
     #[test]

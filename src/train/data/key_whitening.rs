@@ -1,11 +1,12 @@
 //! Memory keys: the whitening of pooled stem features, made from the training photos.
 
-use candle_core::{Device, Tensor, Var};
-use nalgebra::DMatrix;
 use std::collections::BTreeMap;
 
+use candle_core::{Device, Tensor, Var};
+use nalgebra::DMatrix;
+
 use crate::model::{SAME_PHOTO, SHARPNESS};
-use crate::train::objective::batch::Sample;
+use crate::train::data::sample::Sample;
 
 /// Smallest deviation of a channel and smallest variance of a component that is divided by.
 const SMALLEST: f64 = 1e-6;
@@ -88,7 +89,7 @@ mod tests {
                     mirrored: vec![false],
                     captions,
                     weight: 1.0,
-                    subject: vec![],
+                    label_words: vec![],
                 }
             })
             .collect();

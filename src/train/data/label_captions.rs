@@ -9,61 +9,37 @@ use tokenizers::Tokenizer;
 
 use crate::random::Random;
 use crate::train::data::photo_set::Photo;
-use crate::train::data::samples::tokenized;
+use crate::train::data::sample::tokenized;
+use crate::train::data::sample::CaptionTokens;
 use crate::train::metrics::words;
-use crate::train::objective::batch::CaptionTokens;
+use crate::train::text::label_words::{is_label_word, is_of_person, label_words, singular};
 use crate::train::text::normalize::word_count;
+use crate::train::text::people::{neutral, PEOPLE};
 
 /// Sentences lent to a photo.
-pub(crate) const LENT: usize = 3;
+pub(crate) const PER_PHOTO: usize = 3;
 /// Fewer than these are no sample of what people write: the template stays alone.
 const LEAST: usize = 12;
 /// Words of a sentence that may be lent.
 const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
 /// Among so many first words an object must stand that a sentence is about, or the person who does something.
 const SUBJECT: usize = 4;
-/// Words that say nothing of what a label is about.
-const SMALL: [&str; 12] =
-    ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
-/// Whom a sentence about people is about, and who that is if it is not known whether a man or a woman.
-pub(crate) const PEOPLE: [(&str, &str); 20] = [
-    ("man", "person"),
-    ("woman", "person"),
-    ("boy", "child"),
-    ("girl", "child"),
-    ("guy", "person"),
-    ("lady", "person"),
-    ("male", "person"),
-    ("female", "person"),
-    ("person", "person"),
-    ("child", "child"),
-    ("men", "people"),
-    ("women", "people"),
-    ("boys", "children"),
-    ("girls", "children"),
-    ("guys", "people"),
-    ("ladies", "people"),
-    ("people", "people"),
-    ("children", "children"),
-    ("his", "their"),
-    ("her", "their"),
-];
 
 /// Texts by the words in them.
-pub struct Lender<'a> {
+pub struct LabelCaptions<'a> {
     texts: &'a [CaptionTokens],
     words: Vec<Vec<String>>,
     by_word: HashMap<String, Vec<usize>>,
 }
 
-impl<'a> Lender<'a> {
+impl<'a> LabelCaptions<'a> {
     /// Lends from `texts`.
     pub fn new(texts: &'a [CaptionTokens]) -> Self {
         let words: Vec<Vec<String>> = texts.iter().map(|text| words(&text.text)).collect();
         let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
         for (number, words) in words.iter().enumerate() {
             for word in words.iter().collect::<HashSet<_>>() {
-                by_word.entry(stem(word).to_owned()).or_default().push(number);
+                by_word.entry(singular(word).to_owned()).or_default().push(number);
             }
         }
         Self { texts, words, by_word }
@@ -80,7 +56,7 @@ impl<'a> Lender<'a> {
         // One template is enough beside them.
         captions.truncate(1);
         let mut random = Random::named(1, &photo.name);
-        for _ in 0..LENT {
+        for _ in 0..PER_PHOTO {
             let number = found.swap_remove(random.below(found.len()));
             captions.push(self.sentence(number, is_of_person, tokenizer));
         }
@@ -109,7 +85,7 @@ impl<'a> Lender<'a> {
         let is_of_person = is_of_person(template);
         // A label is of one thing: "two elephants" are others.
         let things: Vec<String> = words(template);
-        let wanted = subject(template);
+        let wanted = label_words(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
         for word in &wanted {
             match self.by_word.get(word) {
@@ -129,7 +105,7 @@ impl<'a> Lender<'a> {
                         start.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
                             && !text.iter().any(|word| matches!(word.as_str(), "he" | "she"))
                     }
-                    false => start.any(|word| is_telling(word) && things.contains(word)),
+                    false => start.any(|word| is_label_word(word) && things.contains(word)),
                 }
         };
         let found: Vec<usize> = rarest.iter().copied().filter(is_about).collect();
@@ -137,45 +113,6 @@ impl<'a> Lender<'a> {
             return Vec::new();
         }
         found
-    }
-}
-
-/// The words of a label's `template` that say something, without the endings of plurals.
-pub fn subject(template: &str) -> Vec<String> {
-    let words = words(template).into_iter().filter(|word| is_telling(word));
-    words.map(|word| stem(&word).to_owned()).collect()
-}
-
-fn is_telling(word: &str) -> bool {
-    !SMALL.contains(&word)
-}
-
-/// Whether a label's `template` says what a person does.
-fn is_of_person(template: &str) -> bool {
-    words(template).iter().any(|word| word == "person")
-}
-
-/// The share of the words of a [`subject`] that are among the `words` of a caption.
-pub fn named(subject: &[String], words: &[String]) -> f32 {
-    let is_said = |&wanted: &&String| words.iter().any(|word| stem(word) == wanted);
-    subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
-}
-
-/// `text` about people of whom nothing is known.
-fn neutral(text: &str) -> String {
-    let known = |word: &str| PEOPLE.iter().find(|(name, _)| *name == word).map(|(_, plain)| *plain);
-    let words = text.split(' ').map(|word| {
-        let name = word.trim_end_matches(',');
-        known(name).map_or_else(|| word.to_owned(), |plain| word.replacen(name, plain, 1))
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// A word without the ending of its plural.
-fn stem(word: &str) -> &str {
-    match word.strip_suffix('s') {
-        Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
-        _ => word,
     }
 }
 
@@ -205,28 +142,19 @@ mod tests {
         let texts: Vec<String> = about.chain(others).collect();
         let tokenizer = train_tokenizer(texts.iter().cloned(), 300).expect("a tokenizer");
         let texts: Vec<_> = texts.into_iter().map(|text| tokenized(text, &tokenizer)).collect();
-        let lender = Lender::new(&texts);
+        let lender = LabelCaptions::new(&texts);
         let template = |text: &str| vec![tokenized(text.into(), &tokenizer)];
         let mut captions = template("a pizza");
         lender.lend(&photo("caltech101", "pizza"), &mut captions, &tokenizer);
-        assert_eq!(captions.len(), 1 + LENT);
+        assert_eq!(captions.len(), 1 + PER_PHOTO);
         assert!(captions[1..].iter().all(|text| text.text.starts_with("a pizza with")));
         let lent: HashSet<&str> = captions.iter().map(|text| text.text.as_str()).collect();
-        assert_eq!(lent.len(), 1 + LENT, "none twice");
+        assert_eq!(lent.len(), 1 + PER_PHOTO, "none twice");
         for label in ["plate", "trilobite"] {
             let mut captions = template(&format!("a {label}"));
             lender.lend(&photo("caltech101", label), &mut captions, &tokenizer);
             assert_eq!(captions.len(), 1, "{label} has no sentences, or too few");
         }
-    }
-
-    #[test]
-    fn a_caption_names_what_a_label_is_about() {
-        let named = |template, caption| named(&subject(template), &words(caption));
-        assert_eq!(named("an electric guitar", "two electric guitars on a wall"), 1.0);
-        assert_eq!(named("an electric guitar", "a man with a guitar"), 0.5);
-        assert_eq!(named("a person riding a horse", "a man rides a cow"), 0.0);
-        assert_eq!(named("a person", "a person"), 0.0, "nothing to name");
     }
 
     #[test]
@@ -240,8 +168,8 @@ mod tests {
             tokenized("someone is riding a horse".into(), &tokenizer),
         ];
         let riding = photo("stanford40", "riding_a_horse");
-        Lender::new(&texts).lend(&riding, &mut captions, &tokenizer);
-        assert_eq!(captions.len(), 1 + LENT);
+        LabelCaptions::new(&texts).lend(&riding, &mut captions, &tokenizer);
+        assert_eq!(captions.len(), 1 + PER_PHOTO);
         for text in &captions[1..] {
             assert!(text.text.starts_with("a person is riding their horse"), "{}", text.text);
             assert!(text.text.ends_with("a child watches"), "{}", text.text);

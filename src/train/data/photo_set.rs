@@ -1,15 +1,8 @@
-//! The photo sets that the trainer reads: one table that says what each set holds and what it is for, and the
-//! reader of a set's index.
+//! The photo sets that the trainer reads: one table that says what each set holds and what it is for.
 //!
 //! A set is a tar of WebP photos and an index of the same name, one JSON object a line ([`Photo`]).
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-
 use serde::Deserialize;
-
-use crate::train::data::archive::{at, DataError};
 
 /// The texts that come with the photos of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,61 +186,9 @@ pub struct Photo {
     pub fine: Option<String>,
 }
 
-/// The fields of a line that the trainer reads. Others are `details`, `source` and `cc`.
-#[derive(Deserialize)]
-struct IndexLine {
-    image: String,
-    split: Split,
-    #[serde(default)]
-    captions: Vec<String>,
-    #[serde(default)]
-    label: Option<String>,
-    #[serde(default)]
-    labels: Vec<String>,
-    #[serde(default)]
-    fine: Option<String>,
-}
-
-/// Reads the index of `set` in the data folder `dir`, in the order of the file. Photos that the set holds out
-/// are dev's.
-pub fn load_index(dir: &Path, set: &'static PhotoSet) -> Result<Vec<Photo>, DataError> {
-    let path = dir.join(set.name).with_extension("jsonl");
-    let file = File::open(&path).map_err(at(&path))?;
-    let mut photos = Vec::new();
-    for (line, number) in BufReader::new(file).lines().zip(1..) {
-        let line = line.map_err(at(&path))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let IndexLine { image, split, captions, label, labels, fine } = serde_json::from_str(&line)
-            .map_err(|source| DataError::Index { path: path.clone(), line: number, source })?;
-        photos.push(Photo { set, name: image, split, captions, label, labels, fine });
-    }
-    hold_out(set.held_out, &mut photos);
-    Ok(photos)
-}
-
-fn hold_out(held_out: HeldOut, photos: &mut [Photo]) {
-    let labelled = photos.iter_mut().filter(|photo| photo.label.is_some());
-    let labelled: Vec<&mut Photo> = labelled.collect();
-    let count = labelled.len();
-    let is_held_out = |number: usize| match held_out {
-        HeldOut::Nothing => false,
-        HeldOut::EveryTwentieth => number % 20 == 19,
-        HeldOut::LastTenth => number >= count - count / 10,
-    };
-    for (number, photo) in labelled.into_iter().enumerate() {
-        if is_held_out(number) {
-            photo.split = Split::Dev;
-        }
-    }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
-    use crate::train::data::archive::tests::Folder;
 
     #[test]
     fn sets_have_names_of_their_own_and_dev_is_never_trained_on() {
@@ -257,54 +198,6 @@ mod tests {
         let trained = [Role::Captions, Role::LabelCaptions, Role::Vision].map(PhotoSet::of_role);
         assert!(trained.into_iter().flatten().all(|set| set.name != "coco_dev"));
         assert!(PhotoSet::held_out().all(|set| !set.has_human_text()));
-    }
-
-    #[test]
-    fn index_keeps_captions_labels_and_splits_and_ignores_unknown_fields() {
-        let folder = Folder::new("index");
-        let lines = concat!(
-            r#"{"image": "a.webp", "split": "train", "captions": ["One .", "Two"], "cc": 4}"#,
-            "\n\n",
-            r#"{"image": "b/c.webp", "split": "dev", "label": "cup", "fine": "mug", "new": [1]}"#,
-            "\n",
-            r#"{"image": "d.webp", "split": "train", "labels": ["sky", "tree"], "details": ["x"]}"#,
-        );
-        folder.write("flickr8k.jsonl", lines.as_bytes());
-        let photos = load_index(&folder.0, PhotoSet::flickr8k()).unwrap();
-        assert_eq!(photos.len(), 3);
-        assert_eq!((photos[0].split, photos[1].split), (Split::Train, Split::Dev));
-        assert_eq!(photos[0].captions, ["One .", "Two"]);
-        assert_eq!(photos[1].name, "b/c.webp");
-        assert_eq!(photos[1].label.as_deref(), Some("cup"));
-        assert_eq!(photos[1].fine.as_deref(), Some("mug"));
-        assert_eq!(photos[2].labels, ["sky", "tree"]);
-    }
-
-    #[test]
-    fn labelled_photos_are_held_out_as_their_set_says() {
-        let folder = Folder::new("held-back");
-        let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
-        let lines: Vec<String> = (0..45).map(line).collect();
-        for (set, expected) in
-            [("caltech101", &["19", "39"][..]), ("in1k", &["41", "42", "43", "44"]), ("indet", &[])]
-        {
-            folder.write(&format!("{set}.jsonl"), lines.join("\n").as_bytes());
-            let photos = load_index(&folder.0, PhotoSet::named(set)).unwrap();
-            let dev = photos.iter().filter(|photo| photo.split == Split::Dev);
-            let names: Vec<&str> = dev.map(|photo| photo.name.as_str()).collect();
-            assert_eq!(names, expected, "{set}");
-        }
-    }
-
-    #[test]
-    fn index_names_the_line_it_cannot_read() {
-        let folder = Folder::new("bad-index");
-        folder
-            .write("caltech101.jsonl", b"{\"image\": \"a\", \"split\": \"train\"}\n{\"image\": 3}");
-        let error = load_index(&folder.0, PhotoSet::named("caltech101")).unwrap_err();
-        assert!(matches!(error, DataError::Index { line: 2, .. }), "{error}");
-        let missing = load_index(&folder.0, PhotoSet::flickr8k()).unwrap_err();
-        assert!(matches!(missing, DataError::File { .. }), "{missing}");
     }
 
     #[test]

@@ -7,22 +7,20 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length};
-use crate::model::BitMar;
+use crate::generate::{BeamSearch, Length, Told};
 use crate::random::Random;
-use crate::tokenizer::told;
-use crate::train::data::label_captions::named;
+use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
 use crate::train::metrics::{cider_of_each, score, words, Scores};
-use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{encode, Sample};
-use crate::train::objective::captioning::{features, Targets};
+use crate::train::model_source::EvaluatedModel;
 use crate::train::objective::losses::caption_loss;
+use crate::train::objective::targets::Targets;
 use crate::train::parallel;
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
-use crate::vision::EncodedPhotos;
+use crate::train::text::label_words::share_named;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -47,7 +45,7 @@ pub struct Evaluation {
     pub model: Scores,
     /// One sentence for every photo: the commonest training caption.
     pub most_frequent: Scores,
-    /// The caption of the training photo that looks most alike: to the stem, or to a teacher if one was named.
+    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher if one was named.
     pub nearest: Scores,
     /// The caption its nearest training photos agree on.
     pub consensus: Scores,
@@ -84,98 +82,76 @@ pub struct Calibration {
     pub cider: f64,
 }
 
-/// What is scored.
-pub struct Subject {
-    /// The model.
-    pub model: BitMar,
-    /// What a stem feature is worth.
-    pub stem_scale: f32,
-    /// What it was trained without and has to do without now.
-    pub ablation: Ablation,
-}
-
-impl Subject {
-    /// Views of photos, one each, as the model sees them.
-    pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
-        let config = self.model.config();
-        let channels = config.stem.output_channels();
-        let features = features(views, channels, self.stem_scale)?;
-        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
-    }
-}
-
 /// Captions every photo, which is told the words beside it.
 fn caption_samples(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     samples: &[(&Sample, &str)],
     beams: usize,
 ) -> Result<Vec<Captioned>, AnyError> {
     let captioned: Result<Vec<Captioned>, String> = parallel::map(samples, |(sample, hint)| {
-        caption_one(subject, tokenizer, sample, hint, beams).map_err(|e| e.to_string())
+        caption_one(evaluated, tokenizer, sample, hint, beams).map_err(|e| e.to_string())
     });
     Ok(captioned?)
 }
 
 fn caption_one(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     sample: &Sample,
     hint: &str,
     beams: usize,
 ) -> Result<Captioned, AnyError> {
-    let model = &subject.model;
-    let told = told(tokenizer, hint)?;
+    let model = &evaluated.model;
+    let told = Told::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
-    let fused = model.fuse(&subject.encode(&sample.views[..1])?, &hint)?;
-    let context = model.read_parameters()?.null_value;
-    let state = model.prefill(&fused, &[], &context)?;
+    let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
+    let state = model.prefill_without_memory(&fused)?;
     let start = Length::default().start_token();
     let mut search = BeamSearch::new(state, start, beams).telling(told);
-    while search.step(|states, tokens| model.step(states, tokens))? {}
-    model.weigh(&mut search, &fused.episode)?;
+    while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
     let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `subject` on `dev`; `train` serves the baselines, whose neighbours are those in `looks`: a vector for each
+/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in `embeddings`: a vector for each
 /// photo of `train`, and of `dev`.
 pub fn evaluate(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     train: &[Sample],
     dev: &[Sample],
-    looks: [&[Vec<f32>]; 2],
+    embeddings: [&[Vec<f32>]; 2],
     labelled: &[(&'static str, Vec<Sample>)],
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
     let untold: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
-    let captioned = caption_samples(subject, tokenizer, &untold, beams)?;
+    let captioned = caption_samples(evaluated, tokenizer, &untold, beams)?;
     let captions_per_second = dev.len() as f32 / started.elapsed().as_secs_f32();
     let texts = |samples: &[Sample]| -> Vec<Vec<String>> {
         samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
     };
     let (references, train_texts) = (texts(dev), texts(train));
-    let [train_looks, dev_looks] = looks;
-    let neighbors = CaptionedPhotos { features: train_looks, captions: &train_texts };
+    let [train_embeddings, dev_embeddings] = embeddings;
+    let neighbors = CaptionedPhotos { features: train_embeddings, captions: &train_texts };
     let model_texts: Vec<String> = captioned.iter().map(|c| c.text.clone()).collect();
-    let (own_photo_wins, own_loss, other_loss) = own_and_other(subject, dev)?;
+    let (own_photo_wins, own_loss, other_loss) = own_and_other(evaluated, dev)?;
     let evaluation = Evaluation {
         photos: dev.len(),
         model: score(&model_texts, &references),
         most_frequent: score(&most_frequent_caption(&train_texts, dev.len()), &references),
-        nearest: score(&nearest_caption(neighbors, dev_looks), &references),
-        consensus: score(&consensus_caption(neighbors, dev_looks, NEIGHBORS), &references),
+        nearest: score(&nearest_caption(neighbors, dev_embeddings), &references),
+        consensus: score(&consensus_caption(neighbors, dev_embeddings, NEIGHBORS), &references),
         own_photo_wins,
         own_loss,
         other_loss,
-        text_perplexity: text_perplexity(subject, dev)?,
+        text_perplexity: text_perplexity(evaluated, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
-        named: named_share(subject, tokenizer, labelled, false, beams)?,
-        named_if_told: named_share(subject, tokenizer, labelled, true, beams)?,
-        hints_taken_up: taken_up_share(subject, tokenizer, dev, &model_texts, beams)?,
+        named: named_share(evaluated, tokenizer, labelled, false, beams)?,
+        named_if_told: named_share(evaluated, tokenizer, labelled, true, beams)?,
+        hints_taken_up: taken_up_share(evaluated, tokenizer, dev, &model_texts, beams)?,
         captions_per_second,
     };
     Ok((evaluation, captioned))
@@ -184,7 +160,7 @@ pub fn evaluate(
 /// Of each set of photos with labels the share whose captions have all words that name the label, its mean over labels;
 /// the label may be told beforehand.
 fn named_share(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     sets: &[(&'static str, Vec<Sample>)],
     is_told: bool,
@@ -193,15 +169,15 @@ fn named_share(
     let mut shares = BTreeMap::new();
     for (set, samples) in sets {
         let label =
-            |sample: &Sample| if is_told { sample.subject.join(" ") } else { String::new() };
+            |sample: &Sample| if is_told { sample.label_words.join(" ") } else { String::new() };
         let hints: Vec<String> = samples.iter().map(label).collect();
         let told: Vec<(&Sample, &str)> =
             samples.iter().zip(&hints).map(|(sample, hint)| (sample, hint.as_str())).collect();
-        let captioned = caption_samples(subject, tokenizer, &told, beams)?;
+        let captioned = caption_samples(evaluated, tokenizer, &told, beams)?;
         let mut by_label: BTreeMap<&[String], Vec<f32>> = BTreeMap::new();
         for (sample, caption) in samples.iter().zip(&captioned) {
-            let is_named = named(&sample.subject, &words(&caption.text)) >= 1.0;
-            by_label.entry(&sample.subject).or_default().push(f32::from(u8::from(is_named)));
+            let is_named = share_named(&sample.label_words, &words(&caption.text)) >= 1.0;
+            by_label.entry(&sample.label_words).or_default().push(f32::from(u8::from(is_named)));
         }
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
         let of_labels: Vec<f32> = by_label.values().map(|values| mean(values)).collect();
@@ -212,7 +188,7 @@ fn named_share(
 
 /// The share of hints taken up, of photos whose captions `untold` lack the hint's words.
 fn taken_up_share(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     dev: &[Sample],
     untold: &[String],
@@ -229,7 +205,7 @@ fn taken_up_share(
     }
     let told: Vec<(&Sample, &str)> =
         photos.into_iter().zip(hints.iter().map(|hint| hint.text.as_str())).collect();
-    let captioned = caption_samples(subject, tokenizer, &told, beams)?;
+    let captioned = caption_samples(evaluated, tokenizer, &told, beams)?;
     let taken_up = hints.iter().zip(&captioned).filter(|(hint, c)| hint.is_taken_up(&c.text));
     Ok(taken_up.count() as f32 / hints.len().max(1) as f32)
 }
@@ -249,11 +225,11 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
 }
 
 /// How often, and by how much, a caption is likelier with its own photo than with the next one.
-fn own_and_other(subject: &Subject, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
+fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
     let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
     for (i, sample) in dev.iter().enumerate() {
-        let own = caption_loss_of(subject, sample, &sample.views[0])?;
-        let other = caption_loss_of(subject, sample, &dev[(i + 1) % dev.len()].views[0])?;
+        let own = caption_loss_of(evaluated, sample, &sample.views[0])?;
+        let other = caption_loss_of(evaluated, sample, &dev[(i + 1) % dev.len()].views[0])?;
         wins += f32::from(u8::from(own < other));
         own_sum += own;
         other_sum += other;
@@ -263,11 +239,15 @@ fn own_and_other(subject: &Subject, dev: &[Sample]) -> Result<(f32, f32, f32), A
 }
 
 /// Mean loss of the sample's first caption given the photo of `view`, nats a token.
-fn caption_loss_of(subject: &Subject, sample: &Sample, view: &Arc<[i8]>) -> Result<f32, AnyError> {
-    let model = &subject.model;
+fn caption_loss_of(
+    evaluated: &EvaluatedModel,
+    sample: &Sample,
+    view: &Arc<[i8]>,
+) -> Result<f32, AnyError> {
+    let model = &evaluated.model;
     let table = model.table()?;
     let fused =
-        model.fuse_photos(&table, &subject.encode(std::slice::from_ref(view))?, &[Vec::new()])?;
+        model.fuse_photos(&table, &evaluated.encode(std::slice::from_ref(view))?, &[Vec::new()])?;
     let context = model.null_context(1)?;
     let targets = first_caption(sample);
     let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
@@ -275,8 +255,8 @@ fn caption_loss_of(subject: &Subject, sample: &Sample, view: &Arc<[i8]>) -> Resu
 }
 
 /// `exp` of the mean loss of the samples' first captions without photos, nats a token.
-fn text_perplexity(subject: &Subject, dev: &[Sample]) -> Result<f32, AnyError> {
-    let model = &subject.model;
+fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32, AnyError> {
+    let model = &evaluated.model;
     let table = model.table()?;
     let (mut sum, mut tokens) = (0.0, 0);
     for sample in dev {

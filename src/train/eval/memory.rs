@@ -26,7 +26,7 @@ const PROBES: usize = 60;
 
 /// A photo file and what a person wrote about it.
 #[derive(Debug, Clone)]
-pub struct Described {
+pub struct CaptionedPhoto {
     /// The file's bytes.
     pub photo: Vec<u8>,
     /// A caption.
@@ -36,7 +36,7 @@ pub struct Described {
 /// How a photo comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Copy {
+pub enum Perturbation {
     /// The same file.
     Same,
     /// 90 % of its area.
@@ -51,7 +51,7 @@ pub enum Copy {
     Darker,
 }
 
-impl Copy {
+impl Perturbation {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Same, Self::Cropped, Self::Mirrored, Self::Jpeg40, Self::Brighter, Self::Darker];
@@ -125,7 +125,7 @@ pub struct MemoryEvaluation {
     /// Corrections stored.
     pub corrections: usize,
     /// By kind of copy.
-    pub by_copy: Vec<(Copy, Returns)>,
+    pub by_copy: Vec<(Perturbation, Returns)>,
     /// All copies but the same file.
     pub perturbed: Returns,
     /// Mirrored photos when the search repeats nothing: what the decoder has learned to copy.
@@ -162,7 +162,7 @@ struct Correction {
 /// If a photo cannot be read.
 pub fn evaluate_memory(
     captioner: &mut Captioner,
-    photos: &[Described],
+    photos: &[CaptionedPhoto],
     corrections: usize,
     others: usize,
 ) -> Result<MemoryEvaluation, Error> {
@@ -171,12 +171,12 @@ pub fn evaluate_memory(
     let texts = corrections_of(photos);
     captioner.clear_memory();
     let before = captions(captioner, &images(other_photos)?)?;
-    let mirrored = copies(&images(&taught[..PROBES.min(taught.len())])?, Copy::Mirrored);
+    let mirrored = copies(&images(&taught[..PROBES.min(taught.len())])?, Perturbation::Mirrored);
     let empty = returns(captioner, &mirrored, &texts)?;
     teach(captioner, taught, &texts, 0)?;
     let by_copy = by_copy_of(captioner, taught, &texts)?;
     let alone = CaptionOptions { repeat: false, ..CaptionOptions::default() };
-    let all_mirrored = copies(&images(taught)?, Copy::Mirrored);
+    let all_mirrored = copies(&images(taught)?, Perturbation::Mirrored);
     let by_decoder = compared(&captions_with(captioner, &all_mirrored, &alone)?, &texts);
     let after = captions(captioner, &images(other_photos)?)?;
     let unchanged = before.iter().zip(&after).filter(|(a, b)| a.text == b.text).count();
@@ -216,11 +216,11 @@ pub fn evaluate_memory(
 /// What every kind of copy of `photos` gets, whose first corrections are `texts`.
 fn by_copy_of(
     captioner: &Captioner,
-    photos: &[Described],
+    photos: &[CaptionedPhoto],
     texts: &[Correction],
-) -> Result<Vec<(Copy, Returns)>, Error> {
+) -> Result<Vec<(Perturbation, Returns)>, Error> {
     let photos = images(photos)?;
-    let each = Copy::ALL.into_iter();
+    let each = Perturbation::ALL.into_iter();
     each.map(|copy| Ok((copy, returns(captioner, &copies(&photos, copy), texts)?))).collect()
 }
 
@@ -228,7 +228,7 @@ fn by_copy_of(
 /// captions and keys is left of its photos.
 fn taken_over(
     captioner: &mut Captioner,
-    photos: &[Described],
+    photos: &[CaptionedPhoto],
     texts: &[Correction],
     keys_sha256: &str,
 ) -> Result<Returns, Error> {
@@ -244,7 +244,7 @@ fn taken_over(
 /// The last photos of 1, 10, 100, .. written ones.
 fn by_episodes(
     captioner: &mut Captioner,
-    photos: &[Described],
+    photos: &[CaptionedPhoto],
     texts: &[Correction],
 ) -> Result<Vec<(usize, Returns)>, Error> {
     let mut out = Vec::new();
@@ -252,13 +252,13 @@ fn by_episodes(
         captioner.clear_memory();
         teach(captioner, &photos[..episodes], texts, 0)?;
         let first = episodes.saturating_sub(PROBES);
-        let probes = copies(&images(&photos[first..episodes])?, Copy::Mirrored);
+        let probes = copies(&images(&photos[first..episodes])?, Perturbation::Mirrored);
         out.push((episodes, returns(captioner, &probes, &texts[first..])?));
     }
     Ok(out)
 }
 
-fn corrections_of(photos: &[Described]) -> Vec<Correction> {
+fn corrections_of(photos: &[CaptionedPhoto]) -> Vec<Correction> {
     let mut random = Random::new(7);
     let each = photos.iter().enumerate().map(|(i, photo)| {
         let plain = normalize_caption(&photo.caption);
@@ -273,10 +273,10 @@ fn corrections_of(photos: &[Described]) -> Vec<Correction> {
     each.collect()
 }
 
-/// Corrects every photo, giving it the text that stands `shift` places further on.
+/// Corrects every photo, giving it the text that stands `shift` inputs further on.
 fn teach(
     captioner: &mut Captioner,
-    photos: &[Described],
+    photos: &[CaptionedPhoto],
     texts: &[Correction],
     shift: usize,
 ) -> Result<(), Error> {
@@ -293,11 +293,11 @@ fn teach(
     Ok(())
 }
 
-fn images(photos: &[Described]) -> Result<Vec<RgbImage>, Error> {
+fn images(photos: &[CaptionedPhoto]) -> Result<Vec<RgbImage>, Error> {
     photos.iter().map(|photo| Ok(preprocess::decode(&photo.photo)?)).collect()
 }
 
-fn copies(photos: &[RgbImage], copy: Copy) -> Vec<RgbImage> {
+fn copies(photos: &[RgbImage], copy: Perturbation) -> Vec<RgbImage> {
     let mut random = Random::new(11);
     photos.iter().map(|photo| copy.of(photo, &mut random)).collect()
 }
@@ -356,7 +356,7 @@ fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
     sums
 }
 
-fn mean(parts: &[(Copy, Returns)]) -> Returns {
+fn mean(parts: &[(Perturbation, Returns)]) -> Returns {
     let count = parts.len() as f64;
     let over = |field: fn(&Returns) -> f64| {
         parts.iter().map(|(_, returns)| field(returns)).sum::<f64>() / count

@@ -1,4 +1,4 @@
-//! What the memory answers, early and late in training: the paper's figure 2 for this model. Photos are
+//! What the memory memory_reads, early and late in training: the paper's figure 2 for this model. Photos are
 //! stored with a caption each and read with their mirrored views.
 
 use std::fmt::Write;
@@ -8,12 +8,13 @@ use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
 use crate::model::unit_rows;
-use crate::train::commands::{read_tokenizer, Places};
 use crate::train::data::photo_set::{PhotoSet, Split};
-use crate::train::data::samples::{load, View};
-use crate::train::eval::captions::Subject;
-use crate::train::model_source::Scored;
-use crate::train::objective::captioning::features;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs};
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
+use crate::train::objective::features::features;
 
 type AnyError = Box<dyn std::error::Error>;
 /// `[photos][slots]`
@@ -25,9 +26,9 @@ const PHOTOS: usize = 40;
 const CELL: f32 = 7.0;
 const MARGIN: f32 = 28.0;
 
-/// What the memory of one model answers.
+/// What the memory of one model memory_reads.
 #[derive(Debug, Serialize)]
-pub struct Activations {
+pub struct MemoryReads {
     /// Whose it is.
     pub name: String,
     /// Weight of each slot for each photo: READ.
@@ -47,21 +48,26 @@ pub struct Activations {
 }
 
 /// Prints what the memories of some models answer as JSON and draws it, a model above the other.
-pub fn activations(places: &Places, models: &[Scored<'_>], svg: &Path) -> Result<(), AnyError> {
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
+pub fn draw_memory_reads(
+    inputs: &Inputs,
+    models: &[ModelSource<'_>],
+    svg: &Path,
+) -> Result<(), AnyError> {
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let mut seen = Vec::new();
-    for scored in models {
-        let (subject, stem) = scored.load(places, &sha)?;
+    for source in models {
+        let (evaluated, stem) = source.load(inputs, &sha)?;
         let views = [View::Original, View::Mirrored];
         let set = (PhotoSet::flickr8k(), Split::Dev);
-        let photos = load(&places.data, &places.out, &stem, set, &views, &tokenizer)?;
+        let photos = load(&inputs.data, &inputs.out, &stem, set, &views, &tokenizer)?;
         let photos = photos.into_iter().map(|(_, sample)| sample).take(PHOTOS);
         let (views, captions): (Vec<_>, Vec<_>) =
             photos.map(|s| (s.views, s.captions[0].tokens.clone())).unzip();
         let of = |view: usize| views.iter().map(|views| views[view].clone()).collect::<Vec<_>>();
-        let channels = subject.model.config().stem.output_channels();
-        let [stored, shown] = [0, 1].map(|view| features(&of(view), channels, subject.stem_scale));
-        seen.push(answers(scored.name(), &subject, &stored?, &shown?, &captions)?);
+        let channels = evaluated.model.config().stem.output_channels();
+        let [stored, shown] =
+            [0, 1].map(|view| features(&of(view), channels, evaluated.stem_scale));
+        seen.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
     }
     println!("{}", serde_json::to_string_pretty(&seen)?);
     std::fs::write(svg, draw(&seen))?;
@@ -69,14 +75,14 @@ pub fn activations(places: &Places, models: &[Scored<'_>], svg: &Path) -> Result
 }
 
 /// Stores photos with captions and reads with other views of them; both `[photos * patches, channels]`.
-fn answers(
+fn memory_reads(
     name: String,
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     stored: &Tensor,
     shown: &Tensor,
     captions: &[Vec<u32>],
-) -> candle_core::Result<Activations> {
-    let (model, count) = (&subject.model, captions.len());
+) -> candle_core::Result<MemoryReads> {
+    let (model, count) = (&evaluated.model, captions.len());
     let table = model.table()?;
     let fused =
         model.fuse_photos(&table, &model.vision().forward(stored)?, &vec![Vec::new(); count])?;
@@ -96,7 +102,7 @@ fn answers(
     let own_squares = (0..count).map(|at| cosines[at][at].powi(2)).sum::<f32>();
     let (own_weight, own_cosine) = (on_diagonal(&weights), on_diagonal(&cosines));
     let others = (count * (count - 1)) as f32;
-    Ok(Activations {
+    Ok(MemoryReads {
         name,
         own_weight,
         own_cosine,
@@ -107,9 +113,9 @@ fn answers(
     })
 }
 
-/// An SVG picture: for each model the weights of READ and the cosines of its answers, slots to the right,
+/// An SVG picture: for each model the weights of READ and the cosines of its memory_reads, slots to the right,
 /// photos downwards; white is 0, dark is 1.
-fn draw(seen: &[Activations]) -> String {
+fn draw(seen: &[MemoryReads]) -> String {
     let side = seen.first().map_or(0, |one| one.weights.len()) as f32 * CELL;
     let (width, row) = (3.0 * MARGIN + 2.0 * side, side + 2.0 * MARGIN);
     let mut svg = format!(
@@ -177,14 +183,14 @@ mod tests {
         let stored: Vec<f32> = (0..rows * channels).map(|_| random.normal()).collect();
         let stored = Tensor::from_vec(stored, (rows, channels), &Device::Cpu).unwrap();
         let model = BitMar::new(&Ablation::Nothing.weights(4), &config).unwrap();
-        let subject = Subject { model, stem_scale: 1.0, ablation: Ablation::Nothing };
-        let seen = answers("x".into(), &subject, &stored, &stored, &captions).unwrap();
+        let evaluated = EvaluatedModel { model, stem_scale: 1.0, ablation: Ablation::Nothing };
+        let seen = memory_reads("x".into(), &evaluated, &stored, &stored, &captions).unwrap();
         assert!(seen.own_weight > 0.99 && seen.own_cosine > 0.99, "{seen:?}");
         assert!(seen.other_cosine < 0.9, "{seen:?}");
         // The gates start closed.
         assert_eq!(seen.modulations, vec![0.0; config.decoder_layers]);
         let other = stored.neg().unwrap();
-        let seen = answers("x".into(), &subject, &stored, &other, &captions).unwrap();
+        let seen = memory_reads("x".into(), &evaluated, &stored, &other, &captions).unwrap();
         assert!(seen.own_weight < 0.01, "{seen:?}");
         let svg = draw(&[seen]);
         assert!(svg.ends_with("</svg>\n") && svg.contains("x: weights of READ"), "{svg}");

@@ -13,21 +13,23 @@ use std::time::Instant;
 
 use image::RgbImage;
 use serde::Serialize;
+use table::Table;
 
 use crate::config::Config;
 use crate::preprocess;
 use crate::stem::{Stem, StemConfig};
-use crate::train::commands::{read_tokenizer, Places};
+use crate::train::data::cache::cached;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
-use crate::train::data::samples::{cached, load, View};
-use crate::train::eval::captions::Subject;
+use crate::train::data::sample::Sample;
+use crate::train::data::samples::load;
+use crate::train::data::view::View;
+use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::metrics::words;
-use crate::train::model_source::Scored;
-use crate::train::objective::batch::Sample;
-use crate::train::objective::captioning::features;
+use crate::train::model_source::EvaluatedModel;
+use crate::train::model_source::ModelSource;
+use crate::train::objective::features::features;
 use crate::train::teacher::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
-use table::Table;
 
 type AnyError = Box<dyn std::error::Error>;
 /// One vector a photo.
@@ -81,16 +83,16 @@ struct CaptionedSplit {
     captions: Vec<Vec<Vec<String>>>,
 }
 
-/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of `places` and all of
+/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of `inputs` and all of
 /// them side by side, on Flickr8k as JSON.
-pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&places.out)?;
-    let (tokenizer, sha) = read_tokenizer(&places.tokenizer)?;
+pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&inputs.out)?;
+    let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let config = Config::small();
-    let stem = places.stem(&config)?;
+    let stem = inputs.stem(&config)?;
     let read = |split: Split| -> Result<CaptionedSplit, AnyError> {
         let set = (PhotoSet::flickr8k(), split);
-        let photos = load(&places.data, &places.out, &stem, set, &[View::Original], &tokenizer)?;
+        let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
         let (photos, samples): (Vec<Photo>, Vec<Sample>) = photos.into_iter().unzip();
         let captions = samples.iter().map(|s| s.captions.iter().map(|c| words(&c.text)).collect());
         Ok(CaptionedSplit { captions: captions.collect(), photos, samples })
@@ -106,10 +108,10 @@ pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
     };
     for num_blocks in STEM_BLOCKS {
         let config = StemConfig { num_blocks, ..config.stem };
-        let stem = stem_cache::stem(&places.data, &places.out, &config)?;
+        let stem = stem_cache::stem(&inputs.data, &inputs.out, &config)?;
         let name = format!("stem{num_blocks}");
         let pooled = |split: &CaptionedSplit| {
-            described(places, &split.photos, &name, config.output_channels(), |image| {
+            cached_embeddings(inputs, &split.photos, &name, config.output_channels(), |image| {
                 let seen = stem.forward(&preprocess::to_pixels(image, config.input_size));
                 pooled_stem(&seen, &stem)
             })
@@ -117,19 +119,19 @@ pub fn probe(places: &Places, models: &[Scored<'_>]) -> Result<(), AnyError> {
         let milliseconds = milliseconds(&stem, config.input_size);
         add(&name, Some(milliseconds), &pooled(&train)?, &pooled(&dev)?)?;
     }
-    for scored in models {
-        let (subject, _) = scored.load(places, &sha)?;
-        let [train, dev] = [&train, &dev].map(|split| encoded(&split.samples, &subject));
-        add(&format!("encoder of {}", scored.name()), None, &train?, &dev?)?;
+    for source in models {
+        let (evaluated, _) = source.load(inputs, &sha)?;
+        let [train, dev] = [&train, &dev].map(|split| encoded(&split.samples, &evaluated));
+        add(&format!("encoder of {}", source.name()), None, &train?, &dev?)?;
     }
     let mut teachers = vec![TeacherSource::Lite0, TeacherSource::Lite2];
-    let named = places.teachers.iter().filter(|teacher| !teachers.contains(teacher));
+    let named = inputs.teachers.iter().filter(|teacher| !teachers.contains(teacher));
     let named: Vec<TeacherSource> = named.cloned().collect();
     teachers.extend(named);
     let mut all = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
     for source in teachers {
-        let teacher = Teacher::load(&source, &places.data, config.stem.input_size)?;
-        let pooled = |split: &CaptionedSplit| seen_by(&teacher, places, &split.photos);
+        let teacher = Teacher::load(&source, &inputs.data, config.stem.input_size)?;
+        let pooled = |split: &CaptionedSplit| seen_by(&teacher, inputs, &split.photos);
         let of_splits = [pooled(&train)?, pooled(&dev)?];
         add(teacher.name(), None, &of_splits[0], &of_splits[1])?;
         for (all, one) in all.iter_mut().zip(of_splits) {
@@ -169,14 +171,14 @@ fn pooled_stem(features: &[i8], stem: &Stem) -> Vec<f32> {
 
 /// The CLS row of each photo beside the mean of its patch rows, both as the encoder's last norm leaves them,
 /// `[2 * vision.hidden_size]`.
-fn encoded(samples: &[Sample], subject: &Subject) -> candle_core::Result<Vectors> {
-    let (vision, config) = (subject.model.vision(), subject.model.config());
+fn encoded(samples: &[Sample], evaluated: &EvaluatedModel) -> candle_core::Result<Vectors> {
+    let (vision, config) = (evaluated.model.vision(), evaluated.model.config());
     let width = config.vision.hidden_size;
     let mut out = Vec::with_capacity(samples.len());
     for batch in samples.chunks(BATCH) {
         let views: Vec<_> = batch.iter().map(|sample| sample.views[0].clone()).collect();
         let channels = config.stem.output_channels();
-        let seen = vision.forward(&features(&views, channels, subject.stem_scale)?)?;
+        let seen = vision.forward(&features(&views, channels, evaluated.stem_scale)?)?;
         let cls = seen.pooled.flatten_all()?.to_vec1::<f32>()?;
         let patches = seen.patches.flatten_all()?.to_vec1::<f32>()?;
         let patches = patches.chunks_exact(width * config.num_patches());
@@ -196,40 +198,40 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What all photos of a split look like to the first teacher of `places`, or to the stem if there is none.
-pub(crate) fn looks(
-    places: &Places,
+/// What all photos of a split look like to the first teacher of `inputs`, or to the stem if there is none.
+pub(crate) fn embeddings(
+    inputs: &Inputs,
     stem: &Stem,
     photos: &[Photo],
     samples: &[Sample],
 ) -> Result<Vectors, AnyError> {
-    match places.teachers.first() {
+    match inputs.teachers.first() {
         None => Ok(samples.iter().map(|sample| pooled_stem(&sample.views[0], stem)).collect()),
         Some(source) => {
-            let teacher = Teacher::load(source, &places.data, stem.config().input_size)?;
-            seen_by(&teacher, places, photos)
+            let teacher = Teacher::load(source, &inputs.data, stem.config().input_size)?;
+            seen_by(&teacher, inputs, photos)
         }
     }
 }
 
 /// The pooled vector that `teacher` has of each of `photos`.
-fn seen_by(teacher: &Teacher, places: &Places, photos: &[Photo]) -> Result<Vectors, AnyError> {
-    described(places, photos, teacher.name(), teacher.sizes().pooled, |image| {
+fn seen_by(teacher: &Teacher, inputs: &Inputs, photos: &[Photo]) -> Result<Vectors, AnyError> {
+    cached_embeddings(inputs, photos, teacher.name(), teacher.sizes().pooled, |image| {
         teacher.forward(&preprocess::to_pixels(image, teacher.size())).pooled
     })
 }
 
 /// A vector `width` wide of each photo, from the cache of this name or computed into it.
-fn described(
-    places: &Places,
+fn cached_embeddings(
+    inputs: &Inputs,
     photos: &[Photo],
     name: &str,
     width: usize,
     describe: impl Fn(&RgbImage) -> Vec<f32> + Sync,
 ) -> Result<Vectors, AnyError> {
     let Some(Photo { set, split, .. }) = photos.first() else { return Ok(Vec::new()) };
-    let file = places.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
-    let bytes = cached(&places.data, &file, photos, 4 * width, |_, image| {
+    let file = inputs.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
+    let bytes = cached(&inputs.data, &file, photos, 4 * width, |_, image| {
         let bytes = describe(image).into_iter().flat_map(f32::to_le_bytes);
         bytes.map(|byte| i8::from_le_bytes([byte])).collect()
     })?;

@@ -10,7 +10,8 @@ use crate::checkpoint::packed_model;
 use crate::config::Config;
 use crate::generate::Length;
 use crate::model::BitMar;
-use crate::train::objective::batch::{CaptionTokens, ShardOptions};
+use crate::train::data::sample::CaptionTokens;
+use crate::train::objective::batch::BatchOptions;
 use crate::weights::{ModelError, Weights};
 
 /// What a run does without.
@@ -69,11 +70,11 @@ impl Ablation {
         }
     }
 
-    /// How shards are put together.
-    pub fn shards(self) -> ShardOptions {
-        let options = ShardOptions::default();
+    /// How workers are put together.
+    pub fn batch_options(self) -> BatchOptions {
+        let options = BatchOptions::default();
         match self {
-            Self::Memory => ShardOptions { empty_memory: 1.0, ..options },
+            Self::Memory => BatchOptions { empty_memory: 1.0, ..options },
             _ => options,
         }
     }

@@ -8,43 +8,17 @@ use tokenizers::Tokenizer;
 use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::random::Random;
-use crate::train::objective::captioning::Targets;
-use crate::train::objective::text_only::TextShard;
+use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::objective::targets::Targets;
+use crate::train::objective::text_batch::TextBatch;
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::names::personalize;
 use crate::train::text::normalize::{length_class, word_count};
 
-/// A caption ready for training.
-#[derive(Debug, Clone)]
-pub struct CaptionTokens {
-    /// Its text.
-    pub text: String,
-    /// Its tokens, without start and end.
-    pub tokens: Vec<u32>,
-    /// `<short>`, `<medium>` or `<long>`.
-    pub start: u32,
-    /// Weight in the loss among the captions of its photo, 1 on average.
-    pub weight: f32,
-}
-
-/// A photo with its captions and the views of it that are cached.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// Stem features of each view, `[patches * channels]` int8.
-    pub views: Vec<Arc<[i8]>>,
-    /// Views a caption with "left" or "right" must not be paired with.
-    pub mirrored: Vec<bool>,
-    /// Its captions.
-    pub captions: Vec<CaptionTokens>,
-    /// Weight of its captions in the loss.
-    pub weight: f32,
-    /// The words that name what its label is about; none if it has no label.
-    pub subject: Vec<String>,
-}
-
 /// One core's share of a step.
 #[derive(Debug, Clone, Default)]
-pub struct Shard {
+pub struct Batch {
     /// Features of the photos to caption.
     pub photos: Vec<Arc<[i8]>>,
     /// Hint tokens of each, marker first, mostly empty.
@@ -56,7 +30,7 @@ pub struct Shard {
     /// Captions to predict.
     pub captions: Targets,
     /// Texts without photos to predict.
-    pub texts: TextShard,
+    pub texts: TextBatch,
 }
 
 /// An episode in the memory.
@@ -72,10 +46,10 @@ pub struct Support {
     pub is_corrected: bool,
 }
 
-/// How shards are put together.
+/// How workers are put together.
 #[derive(Debug, Clone)]
-pub struct ShardOptions {
-    /// Share of shards whose memory is empty.
+pub struct BatchOptions {
+    /// Share of workers whose memory is empty.
     pub empty_memory: f32,
     /// Share of remembered photos whose caption counts as corrected by the user and is to be repeated.
     pub corrected: f32,
@@ -95,7 +69,7 @@ pub struct ShardOptions {
     pub hinted_texts: f32,
 }
 
-impl Default for ShardOptions {
+impl Default for BatchOptions {
     fn default() -> Self {
         Self {
             empty_memory: 0.5,
@@ -111,29 +85,29 @@ impl Default for ShardOptions {
     }
 }
 
-impl Shard {
+impl Batch {
     /// Draws views, supports, corrections and hints for `samples`, and some of `texts`.
     pub fn draw(
         samples: &[&Sample],
         texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
-        options: &ShardOptions,
+        options: &BatchOptions,
         random: &mut Random,
     ) -> Self {
-        let mut shard = Self::default();
+        let mut batch = Self::default();
         let uses_memory = random.uniform() >= options.empty_memory;
         for (photo, sample) in samples.iter().enumerate() {
             let view = random.below(sample.views.len());
             // Half of the photos have an episode of their own; the others find strangers' only.
             let is_remembered = uses_memory && photo % 2 == 0 && sample.captions.len() > 1;
-            shard.photos.push(sample.views[view].clone());
+            batch.photos.push(sample.views[view].clone());
             let remembered = random.below(sample.captions.len());
-            shard.aligned.push(sample.captions[remembered].tokens.clone());
+            batch.aligned.push(sample.captions[remembered].tokens.clone());
             if is_remembered && random.uniform() < options.corrected {
-                shard.add_corrected(photo, sample, view, texts, tokenizer, options, random);
+                batch.add_corrected(photo, sample, view, texts, tokenizer, options, random);
             } else {
                 let remembered = is_remembered.then_some(remembered);
-                shard.add_captions(
+                batch.add_captions(
                     photo, sample, view, remembered, texts, tokenizer, options, random,
                 );
             }
@@ -142,8 +116,8 @@ impl Shard {
             .map(|_| &texts[random.below(texts.len())])
             .collect();
         let (copied, hinted) = (options.copied_texts, options.hinted_texts);
-        shard.texts = TextShard::new(chosen.into_iter(), copied, hinted, tokenizer, random);
-        shard
+        batch.texts = TextBatch::new(chosen.into_iter(), copied, hinted, tokenizer, random);
+        batch
     }
 
     /// A photo that the user corrected: any text at all, half of them about the photo, most with a name.
@@ -155,7 +129,7 @@ impl Shard {
         view: usize,
         texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
-        options: &ShardOptions,
+        options: &BatchOptions,
         random: &mut Random,
     ) {
         let pool =
@@ -185,7 +159,7 @@ impl Shard {
         remembered: Option<usize>,
         texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
-        options: &ShardOptions,
+        options: &BatchOptions,
         random: &mut Random,
     ) {
         let is_mirrored = sample.mirrored[view];
@@ -228,12 +202,6 @@ impl Shard {
         let view = sample.views[other].clone();
         self.support.push(Support { photo, view, caption, is_corrected });
     }
-}
-
-/// Tokens of a text without special ones.
-pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
-    let encoding = tokenizer.encode(text, false).expect("byte-level BPE encodes any text");
-    encoding.get_ids().to_vec()
 }
 
 fn names_a_side(text: &str) -> bool {

@@ -11,15 +11,15 @@ use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
 use crate::model::{BitMar, PlacedText, QuantizedTable};
 use crate::nn::dropout::hide_rows;
 use crate::random::Random;
-use crate::tokenizer::{CORRECTED, EOS, RECALLED};
+use crate::tokenizer::{CORRECTED, RECALLED};
+use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{CaptionTokens, Sample, Shard, ShardOptions};
-use crate::train::objective::losses::{alignment_loss, caption_loss, consistency_loss};
-use crate::train::trainer::{Measures, Objective, Stage, SIGNAL};
+use crate::train::objective::batch::{Batch, BatchOptions};
+use crate::train::objective::features::features;
+use crate::train::objective::losses::{alignment_loss, consistency_loss};
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
-/// Label smoothing of the caption loss.
-const SMOOTHING: f32 = 0.1;
 /// Weight of the memory's consistency loss.
 const CONSISTENCY: f64 = 0.1;
 /// Share of a photo's patches that are hidden where there is dropout.
@@ -57,8 +57,8 @@ pub struct Captioning {
     pub stem_scale: f32,
     /// For the words that are put into captions.
     pub tokenizer: Tokenizer,
-    /// How shards are put together.
-    pub options: ShardOptions,
+    /// How workers are put together.
+    pub options: BatchOptions,
     /// What it does without.
     pub ablation: Ablation,
 }
@@ -70,38 +70,39 @@ impl AsRef<BitMar> for Captioning {
 }
 
 impl Objective for Captioning {
-    type Shard = Shard;
+    type Batch = Batch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
         self.pools.iter().map(|(samples, share)| (samples.len(), *share)).collect()
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Shard {
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Batch {
         let samples: Vec<&Sample> =
             examples.iter().map(|&(pool, number)| &self.pools[pool].0[number]).collect();
-        Shard::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
+        Batch::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
     }
 
-    fn loss(&self, shard: &Shard, stage: Stage) -> Result<(Tensor, Measures)> {
+    fn loss(&self, batch: &Batch, context: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
         let table = model.table()?;
-        let stem = self.features(&shard.photos)?;
+        let stem = self.features(&batch.photos)?;
         let photos = model.vision().forward(&hide_rows(&stem, HIDDEN_PATCHES)?)?;
-        let fused = model.fuse_photos(&table, &photos, &shard.hints)?;
-        let captions = self.caption_vectors(shard, &table)?;
-        let aligned = captions.narrow(0, 0, shard.aligned.len())?;
+        let fused = model.fuse_photos(&table, &photos, &batch.hints)?;
+        let captions = self.caption_vectors(batch, &table)?;
+        let aligned = captions.narrow(0, 0, batch.aligned.len())?;
         let alignment = alignment_loss(&fused.episodes, &aligned, &self.trained.log_scale)?;
-        let memory = self.read_memory(shard, &stem, &fused.episodes, &captions, &table)?;
+        let memory = self.read_memory(batch, &stem, &fused.episodes, &captions, &table)?;
         let logits = model.decode_captions(
             &table,
             &fused,
             &memory.recalled,
-            &shard.captions.inputs,
+            &batch.captions.inputs,
             &memory.context,
         )?;
-        let caption = shard.captions.loss(&logits)?;
+        let caption = batch.captions.loss(&logits)?;
         let (aligns, is_consistent) = self.ablation.loss_factors();
-        let weight = aligns * alignment_weight(stage.progress) * f64::from(stage.alignment_factor);
+        let weight =
+            aligns * alignment_weight(context.progress) * f64::from(context.alignment_factor);
         let mut loss = (&caption + (&alignment.loss * weight)?)?;
         let mut measures = Measures::from([
             ("caption", caption.to_scalar()?),
@@ -113,50 +114,11 @@ impl Objective for Captioning {
             measures.insert("memory", consistency.to_scalar()?);
             measures.insert("own_slot", *own_slot);
         }
-        if let Some((text, of_texts)) = shard.texts.loss(model, &table)? {
+        if let Some((text, of_texts)) = batch.texts.loss(model, &table)? {
             measures.extend(of_texts);
             loss = (loss + (text * TEXTS)?)?;
         }
         Ok((loss, measures))
-    }
-}
-
-/// Captions to predict.
-#[derive(Debug, Clone, Default)]
-pub struct Targets {
-    /// Decoder inputs: start token and caption.
-    pub inputs: Vec<PlacedText>,
-    /// The token after each input token.
-    pub tokens: Vec<u32>,
-    /// Weight of each of them.
-    pub weights: Vec<f32>,
-}
-
-impl Targets {
-    /// Adds a caption of a photo.
-    pub fn push(&mut self, photo: usize, start: u32, caption: &[u32], weight: f32) {
-        let tokens = std::iter::once(start).chain(caption.iter().copied()).collect();
-        self.inputs.push(PlacedText { photo, tokens });
-        self.tokens.extend_from_slice(caption);
-        self.tokens.push(EOS);
-        self.weights.resize(self.tokens.len(), weight);
-    }
-
-    /// Puts tokens of `others` in place of a `share` of what the last caption's rows are given, not of what
-    /// they are to predict: a caption must then be known from its photo.
-    pub fn corrupt(&mut self, share: f32, others: &[CaptionTokens], random: &mut Random) {
-        let Some(input) = self.inputs.last_mut().filter(|_| !others.is_empty()) else { return };
-        for token in &mut input.tokens[1..] {
-            if random.uniform() < share {
-                let other = &others[random.below(others.len())].tokens;
-                *token = other[random.below(other.len())];
-            }
-        }
-    }
-
-    /// Smoothed cross entropy of their logits.
-    pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
-        caption_loss(logits, self.tokens.clone(), self.weights.clone(), SMOOTHING)
     }
 }
 
@@ -182,10 +144,10 @@ impl Captioning {
     }
 
     /// Vectors of the aligned captions, then of the remembered ones.
-    fn caption_vectors(&self, shard: &Shard, table: &QuantizedTable) -> Result<Tensor> {
-        let remembered = shard.support.iter().map(|support| &support.caption);
+    fn caption_vectors(&self, batch: &Batch, table: &QuantizedTable) -> Result<Tensor> {
+        let remembered = batch.support.iter().map(|support| &support.caption);
         let texts: Vec<&[u32]> =
-            shard.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
+            batch.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
         let model = &self.trained.model;
         model.caption_vectors(&model.encode_texts(table, &texts)?)
     }
@@ -193,29 +155,29 @@ impl Captioning {
     /// Writes the supports and reads with every photo.
     fn read_memory(
         &self,
-        shard: &Shard,
+        batch: &Batch,
         stem: &Tensor,
         episodes: &Tensor,
         captions: &Tensor,
         table: &QuantizedTable,
     ) -> Result<MemoryRead> {
         let model = &self.trained.model;
-        let (photos, slots) = (shard.photos.len(), shard.support.len());
+        let (photos, slots) = (batch.photos.len(), batch.support.len());
         if slots == 0 {
             let context = model.null_context(photos)?;
             return Ok(MemoryRead { context, recalled: Vec::new(), consistency: None });
         }
-        let views: Vec<_> = shard.support.iter().map(|support| support.view.clone()).collect();
+        let views: Vec<_> = batch.support.iter().map(|support| support.view.clone()).collect();
         let stored_stem = self.features(&views)?;
         let encoded = model.vision().forward(&stored_stem)?;
         let stored = model.fuse_photos(table, &encoded, &vec![Vec::new(); slots])?;
-        let captions = captions.narrow(0, shard.aligned.len(), slots)?;
+        let captions = captions.narrow(0, batch.aligned.len(), slots)?;
         let values = model.episode_values(&stored.episodes, &captions)?;
         let mask = Tensor::zeros((photos, slots), DType::F32, &Device::Cpu)?;
         let keys = model.photo_keys(&stored_stem)?.detach();
         let (weights, context) =
             model.read_slots(&model.photo_keys(stem)?.detach(), &keys, &values, &mask)?;
-        let owners: Vec<u32> = shard
+        let owners: Vec<u32> = batch
             .support
             .iter()
             .map(|support| u32::try_from(support.photo).expect("a batch is small"))
@@ -225,18 +187,18 @@ impl Captioning {
         let read = context.index_select(&owners, 0)?;
         let consistency = consistency_loss(&read, &again, &values)?;
         let weights = weights.to_vec2::<f32>()?;
-        let own = shard.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
+        let own = batch.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
         let own_slot = own.sum::<f32>() / slots as f32;
-        let recalled = strongly_read(shard, &weights);
+        let recalled = strongly_read(batch, &weights);
         Ok(MemoryRead { context, recalled, consistency: Some((consistency, own_slot)) })
     }
 }
 
 /// The captions of at most two slots a photo reads above the threshold, as at run time.
-fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
+fn strongly_read(batch: &Batch, weights: &[Vec<f32>]) -> Vec<PlacedText> {
     let mut recalled = Vec::new();
     for (photo, row) in weights.iter().enumerate() {
-        let strong = shard.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
+        let strong = batch.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
         for (support, _) in strong.take(2) {
             let marker = if support.is_corrected { CORRECTED } else { RECALLED };
             let tokens = std::iter::once(marker).chain(support.caption.iter().copied());
@@ -245,12 +207,4 @@ fn strongly_read(shard: &Shard, weights: &[Vec<f32>]) -> Vec<PlacedText> {
         }
     }
     recalled
-}
-
-/// `[photos * patches, channels]` floats of int8 stem features.
-pub(crate) fn features(photos: &[Arc<[i8]>], channels: usize, scale: f32) -> Result<Tensor> {
-    let values: Vec<f32> =
-        photos.iter().flat_map(|photo| photo.iter().map(|&v| f32::from(v) * scale)).collect();
-    let rows = values.len() / channels;
-    Tensor::from_vec(values, (rows, channels), &Device::Cpu)
 }

@@ -2,6 +2,8 @@
 //! see, alone or beside another objective.
 
 pub(crate) mod caption_loss;
+mod heads;
+mod sample;
 pub(crate) mod teacher_loss;
 
 use candle_core::{Result, Tensor};
@@ -10,11 +12,11 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::random::Random;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::trainer::{Measures, Objective, Stage};
+use crate::train::objective::{Measures, Objective, StepContext};
 use crate::weights::{ModelError, Weights};
 
-pub use caption_loss::{Written, KINDS};
-pub use teacher_loss::{targets, Lesson, Lessons, Shown, Target};
+pub use sample::{targets, CaptionVectorsOfPhoto, DistillSample, Target, CAPTION_VECTORS};
+pub use teacher_loss::{DistillBatch, DistillDataset};
 
 /// Weight of lessons beside another objective.
 const TAUGHT_WEIGHT: f64 = 0.5;
@@ -22,7 +24,7 @@ const TAUGHT_WEIGHT: f64 = 0.5;
 /// The vision encoder alone with its teachers.
 pub struct Distillation {
     trained: TrainedModel,
-    lessons: Lessons,
+    lessons: DistillDataset,
 }
 
 impl Distillation {
@@ -30,53 +32,57 @@ impl Distillation {
     pub fn new(
         weights: &Weights,
         config: &Config,
-        lessons: Lessons,
+        lessons: DistillDataset,
     ) -> std::result::Result<Self, ModelError> {
         Ok(Self { trained: TrainedModel::new(weights, config)?, lessons })
     }
 }
 
 impl Objective for Distillation {
-    type Shard = Lesson;
+    type Batch = DistillBatch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
         vec![(self.lessons.count(), 1.0)]
     }
 
-    fn shard(&self, examples: &[(usize, usize)], _: &mut Random) -> Lesson {
+    fn batch(&self, examples: &[(usize, usize)], _: &mut Random) -> DistillBatch {
         self.lessons.lesson(examples.iter().map(|&(_, number)| number))
     }
 
-    fn loss(&self, lesson: &Lesson, _: Stage) -> Result<(Tensor, Measures)> {
+    fn loss(&self, lesson: &DistillBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         self.lessons.loss(&self.trained.model, lesson)
     }
 }
 
 /// Another objective with lessons beside: what the encoder has learned on many photos is not given up for the few
 /// that people have described.
-pub struct Taught<O> {
+pub struct WithDistillation<O> {
     /// What is learned beside.
     pub objective: O,
     /// The lessons.
-    pub lessons: Lessons,
+    pub lessons: DistillDataset,
 }
 
-impl<O: Objective + AsRef<BitMar>> Objective for Taught<O> {
-    type Shard = (O::Shard, Lesson);
+impl<O: Objective + AsRef<BitMar>> Objective for WithDistillation<O> {
+    type Batch = (O::Batch, DistillBatch);
 
     fn pools(&self) -> Vec<(usize, f32)> {
         self.objective.pools()
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard {
-        let shard = self.objective.shard(examples, random);
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Batch {
+        let batch = self.objective.batch(examples, random);
         let count = self.lessons.count();
         let numbers: Vec<usize> = examples.iter().map(|_| random.below(count)).collect();
-        (shard, self.lessons.lesson(numbers.into_iter()))
+        (batch, self.lessons.lesson(numbers.into_iter()))
     }
 
-    fn loss(&self, (shard, lesson): &Self::Shard, stage: Stage) -> Result<(Tensor, Measures)> {
-        let (loss, mut measures) = self.objective.loss(shard, stage)?;
+    fn loss(
+        &self,
+        (batch, lesson): &Self::Batch,
+        context: StepContext,
+    ) -> Result<(Tensor, Measures)> {
+        let (loss, mut measures) = self.objective.loss(batch, context)?;
         let (taught, of_lesson) = self.lessons.loss(self.objective.as_ref(), lesson)?;
         measures.extend(of_lesson);
         Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
@@ -109,21 +115,21 @@ mod tests {
     fn learns(config: &Config, sizes: &[TargetSizes], terms: usize, measures: &[&str]) {
         let weights = Weights::fresh(1);
         let photos = examples(config, sizes, terms, 4);
-        let lessons = Lessons::new(&weights, config, photos, 0.02).expect("valid sizes");
+        let lessons = DistillDataset::new(&weights, config, photos, 0.02).expect("valid sizes");
         let objective = Distillation::new(&weights, config, lessons).expect("a model");
         let options = RunOptions {
             dropout: 0.0,
             steps: 60,
-            examples_per_shard: 2,
-            shards: 2,
+            batch_size_per_worker: 2,
+            workers: 2,
             learning_rate: 3e-3,
             seed: 1,
             ablation: Ablation::Nothing,
         };
-        let shard = objective.shard(&[(0, 0), (0, 1), (0, 2), (0, 3)], &mut Random::new(1));
+        let batch = objective.batch(&[(0, 0), (0, 1), (0, 2), (0, 3)], &mut Random::new(1));
         let measured = |objective: &Distillation| {
-            let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
-            let (loss, measured) = objective.loss(&shard, stage).expect("a loss");
+            let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
+            let (loss, measured) = objective.loss(&batch, context).expect("a loss");
             assert!(measured.keys().eq(measures), "{measured:?}");
             (loss.to_scalar::<f32>().expect("a number"), measured)
         };

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Shape, Tensor};
 
 use crate::model::unit_rows;
-use crate::nn::fused::{apply1, apply2, with_values, FusedOp};
+use crate::nn::fused::{apply1, apply2, with_values, Backward, FusedOp};
 use crate::nn::vector::{exp, softmax};
 
 /// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
@@ -57,7 +57,9 @@ impl FusedOp<1> for CrossEntropyOp {
         }
         Ok((vec![sum / self.total], Shape::from(())))
     }
+}
 
+impl Backward<1> for CrossEntropyOp {
     /// softmax(logits) minus the smoothed target, by row weight.
     fn backward(&self, [logits]: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
         let factor = gradient.to_scalar::<f32>()? / self.total;
@@ -151,7 +153,9 @@ impl FusedOp<2> for SoftCrossEntropyOp {
             .sum();
         Ok((vec![sum / rows as f32], Shape::from(())))
     }
+}
 
+impl Backward<2> for SoftCrossEntropyOp {
     /// softmax(logits) - softmax(wanted), over the rows.
     fn backward(
         &self,

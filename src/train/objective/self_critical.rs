@@ -14,15 +14,19 @@ use candle_core::{Result, Tensor, Var};
 use crate::generate::{Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
+use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
-use crate::train::data::label_captions::named;
+use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::objective::batch::{encode, Sample, Shard};
-use crate::train::objective::captioning::{Captioning, Targets};
+use crate::train::objective::batch::Batch;
+use crate::train::objective::captioning::Captioning;
 use crate::train::objective::losses::policy_loss;
+use crate::train::objective::targets::Targets;
+use crate::train::objective::{Measures, Objective, StepContext};
+use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
-use crate::train::trainer::{Measures, Objective, Stage};
+use crate::train::text::label_words::share_named;
 
 /// Captions written for each photo.
 const SAMPLES: usize = 5;
@@ -47,9 +51,9 @@ pub struct SelfCritical {
 }
 
 /// Some photos in one view each.
-pub struct SelfCriticalShard {
+pub struct SelfCriticalBatch {
     photos: Vec<PhotoView>,
-    human: Shard,
+    human: Batch,
     seed: u64,
 }
 
@@ -95,7 +99,7 @@ impl SelfCritical {
         let cider = (sum / references.len() as f64) as f32;
         match wanted.is_empty() {
             true => cider,
-            false => named(wanted, &words(&text)) * (1.0 + cider.min(1.0)),
+            false => share_named(wanted, &words(&text)) * (1.0 + cider.min(1.0)),
         }
     }
 
@@ -104,9 +108,9 @@ impl SelfCritical {
         let sample = &self.captioning.pools[pool].0[photo];
         let view = random.below(sample.views.len());
         let mut shown =
-            PhotoView { pool, photo, view, hint: Vec::new(), wanted: sample.subject.clone() };
+            PhotoView { pool, photo, view, hint: Vec::new(), wanted: sample.label_words.clone() };
         if random.uniform() < HINTED {
-            let label = sample.subject.join(" ");
+            let label = sample.label_words.join(" ");
             let caption = &sample.captions[random.below(sample.captions.len())].text;
             let hint = match label.is_empty() {
                 true => Hint::draw(caption, random),
@@ -125,24 +129,19 @@ impl SelfCritical {
     }
 
     /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the model as it writes.
-    pub(crate) fn write(&self, shard: &SelfCriticalShard) -> Result<Vec<Vec<Vec<u32>>>> {
+    pub(crate) fn write(&self, batch: &SelfCriticalBatch) -> Result<Vec<Vec<Vec<u32>>>> {
         let trained = &self.captioning.trained.model;
         let packed = self.captioning.ablation.packed(&self.model_variables(), trained.config());
         let packed = packed.map_err(candle_core::Error::wrap)?;
         let model = packed.as_ref().unwrap_or(trained);
-        let context = model.read_parameters()?.null_value;
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
-        for shown in &shard.photos {
-            let features: Vec<f32> = self
-                .view(shown)
-                .iter()
-                .map(|&v| f32::from(v) * self.captioning.stem_scale)
-                .collect();
-            let fused = model.fuse(&model.encode_photo(&features)?, &shown.hint)?;
-            let state = model.prefill(&fused, &[], &context)?;
+        for shown in &batch.photos {
+            let features = pipeline::features(self.view(shown), self.captioning.stem_scale);
+            let state =
+                model.prefill_without_memory(&model.fuse_features(&features, &shown.hint)?)?;
             for _ in 0..SAMPLES {
-                let seed = shard.seed.wrapping_add(samplers.len() as u64);
+                let seed = batch.seed.wrapping_add(samplers.len() as u64);
                 samplers.push(Sampler::new(seed, TEMPERATURE, 1.0));
                 states.push(state.clone());
             }
@@ -201,25 +200,25 @@ impl AsRef<BitMar> for SelfCritical {
 }
 
 impl Objective for SelfCritical {
-    type Shard = SelfCriticalShard;
+    type Batch = SelfCriticalBatch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
         self.captioning.pools()
     }
 
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> SelfCriticalShard {
+    fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> SelfCriticalBatch {
         let human = &examples[..examples.len().div_ceil(HUMAN_EVERY)];
-        let human = self.captioning.shard(human, random);
+        let human = self.captioning.batch(human, random);
         let photos = examples.iter().map(|&example| self.draw(example, random)).collect();
-        SelfCriticalShard { photos, human, seed: random.next_u64() }
+        SelfCriticalBatch { photos, human, seed: random.next_u64() }
     }
 
-    fn loss(&self, shard: &SelfCriticalShard, stage: Stage) -> Result<(Tensor, Measures)> {
+    fn loss(&self, batch: &SelfCriticalBatch, step: StepContext) -> Result<(Tensor, Measures)> {
         // What is scored are captions as they would be written.
-        let captions = without_dropout(|| self.write(shard))?;
+        let captions = without_dropout(|| self.write(batch))?;
         let mut targets = Targets::default();
         let mut rewarded: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
-        for (place, (shown, captions)) in shard.photos.iter().zip(&captions).enumerate() {
+        for (place, (shown, captions)) in batch.photos.iter().zip(&captions).enumerate() {
             let worth = |c: &Vec<u32>| self.reward((shown.pool, shown.photo), &shown.wanted, c);
             let rewards: Vec<f32> = captions.iter().map(worth).collect();
             let sum: f32 = rewards.iter().sum();
@@ -237,14 +236,14 @@ impl Objective for SelfCritical {
         }
         let model = &self.captioning.trained.model;
         let table = model.table()?;
-        let views: Vec<_> = shard.photos.iter().map(|shown| self.view(shown).clone()).collect();
-        let hints: Vec<_> = shard.photos.iter().map(|shown| hint_prompt(&shown.hint)).collect();
+        let views: Vec<_> = batch.photos.iter().map(|shown| self.view(shown).clone()).collect();
+        let hints: Vec<_> = batch.photos.iter().map(|shown| hint_prompt(&shown.hint)).collect();
         let photos = model.vision().forward(&self.captioning.features(&views)?)?;
         let fused = model.fuse_photos(&table, &photos, &hints)?;
         let context = model.null_context(views.len())?;
         let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
         let policy = policy_loss(&logits, targets.tokens, targets.weights)?;
-        let (human, mut measures) = self.captioning.loss(&shard.human, stage)?;
+        let (human, mut measures) = self.captioning.loss(&batch.human, step)?;
         measures.extend(rewarded.into_iter().map(|(measure, rewards)| {
             (measure, rewards.iter().sum::<f32>() / rewards.len() as f32)
         }));

@@ -2,7 +2,7 @@
 //! that rare directions move as far as common ones. Ternary weights, whose codes flip only after a long way,
 //! learn far sooner by it than by AdamW: docs/training.md, "The optimiser".
 
-use crate::kernels::{rounded_gram, rounded_product, transposed};
+use crate::gemm::{rounded_gram, rounded_product, transposed};
 
 const MOMENTUM: f32 = 0.95;
 /// Newton-Schulz steps, and the coefficients of their odd polynomial `a x + b x^3 + c x^5` (Jordan 2024): not

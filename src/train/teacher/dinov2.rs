@@ -4,7 +4,7 @@
 //! `[size, size, 3]` RGB8 -> patches of 14 x 14 pixels, `[(size/14)^2, hidden]`, plus positions -> pre-norm
 //! blocks over `[1 + patches, hidden]` -> norm -> the CLS vector `[hidden]` and the patch tokens.
 //!
-//! Written on candle-core alone. The `dinov2` module of candle-transformers 0.11 is another network: it
+//! CaptionVectorsOfPhoto on candle-core alone. The `dinov2` module of candle-transformers 0.11 is another network: it
 //! approximates GELU by tanh, norms with eps 1e-5 instead of 1e-6, resizes the positions to the nearest
 //! neighbour, and asks for a classifier that this file does not have.
 
@@ -14,7 +14,6 @@ pub(super) mod tests;
 
 use candle_core::{Device, Result, Tensor, D};
 use safetensors::SafeTensors;
-
 use source::Source;
 
 /// Side of a patch, in pixels.

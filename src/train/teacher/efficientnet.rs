@@ -10,10 +10,9 @@ mod source;
 #[cfg(test)]
 pub(super) mod tests;
 
+use product::{product, Panels};
 use pulp::{Arch, Simd, WithSimd};
 use safetensors::SafeTensors;
-
-use product::{product, Panels};
 use source::Source;
 
 /// The values ReLU6 lets through, and those of a linear layer.

@@ -7,9 +7,10 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::preprocess;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
+use crate::train::data::archive::load_index;
 use crate::train::data::archive::PhotoArchive;
-use crate::train::data::photo_set::{load_index, PhotoSet, Split};
-use crate::train::data::samples::write_beside;
+use crate::train::data::cache::write_beside;
+use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::teacher::efficientnet::EfficientNet;
 use crate::train::teacher::stem_quantization::build_stem;
 

@@ -8,10 +8,10 @@ mod range;
 
 use std::collections::HashMap;
 
-use crate::stem::{Stem, StemBlock, StemConfig, StemLayer, StemLayers};
-
-use crate::train::teacher::efficientnet::{Depthwise, EfficientNet, Layer, Pointwise};
 use range::Range;
+
+use crate::stem::{Stem, StemBlock, StemConfig, StemLayer, StemLayers};
+use crate::train::teacher::efficientnet::{Depthwise, EfficientNet, Layer, Pointwise};
 
 /// The scale of the int8 input, `clamp(pixel - 127)`, to Lite0's `(pixel - 127) / 128`.
 const INPUT_SCALE: f32 = 1.0 / 128.0;

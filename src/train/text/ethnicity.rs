@@ -1,7 +1,7 @@
 //! Takes out of training captions where somebody guessed people to come from: a photo does not show it, and what
 //! is not learned is not said.
 
-use crate::train::data::label_captions::PEOPLE;
+use crate::train::text::people::PEOPLE;
 
 /// Words that say where people come from, or what they look like for it.
 const ORIGINS: [&str; 25] = [

@@ -4,9 +4,9 @@ use tokenizers::Tokenizer;
 
 use crate::random::Random;
 use crate::tokenizer::hint_prompt;
-use crate::train::data::label_captions::{named, subject};
 use crate::train::metrics::words;
-use crate::train::objective::batch::encode;
+use crate::train::text::encode::encode;
+use crate::train::text::label_words::{label_words, share_named};
 use crate::train::text::names::introduce;
 
 /// Share of hints that are a name nobody can see on the photo.
@@ -67,14 +67,14 @@ impl Hint {
     /// The words that a caption is to say: of "my dog rex" the name.
     pub fn wanted(&self) -> Vec<String> {
         let said = words(&self.caption);
-        let mut wanted = subject(&self.text);
-        wanted.retain(|word| named(std::slice::from_ref(word), &said) >= 1.0);
+        let mut wanted = label_words(&self.text);
+        wanted.retain(|word| share_named(std::slice::from_ref(word), &said) >= 1.0);
         wanted
     }
 
     /// Whether `caption` has every word that is wanted, plurals aside.
     pub fn is_taken_up(&self, caption: &str) -> bool {
-        named(&self.wanted(), &words(caption)) >= 1.0
+        share_named(&self.wanted(), &words(caption)) >= 1.0
     }
 }
 

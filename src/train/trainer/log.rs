@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::run::{Measures, RunOptions};
+use super::run::RunOptions;
+use crate::train::objective::Measures;
 
 /// Means of what was measured since the last line.
 pub(super) struct Log {
@@ -32,7 +33,7 @@ impl Log {
         let measures: Vec<String> =
             self.sums.iter().map(|(name, sum)| format!("{name} {:.3}", sum / steps)).collect();
         let seconds = self.since.elapsed().as_secs_f32();
-        let examples = self.steps * options.shards * options.examples_per_shard;
+        let examples = self.steps * options.workers * options.batch_size_per_worker;
         let minutes_left = seconds / steps * (options.steps - step) as f32 / 60.0;
         eprintln!(
             "step {step}/{} {} norm {:.2} rate {rate:.5} {:.1} examples/s {minutes_left:.0} min left",

@@ -7,4 +7,4 @@ pub mod recipe;
 mod run;
 
 pub use checkpoint::{checkpoint_latents, checkpoint_options, warm_start};
-pub use run::{Gradients, Measures, Objective, Run, RunOptions, Stage, SIGNAL};
+pub use run::{Gradients, Run, RunOptions};

@@ -17,8 +17,8 @@ pub fn options(stage: &str) -> RunOptions {
         // 115,200 texts, a third of what there is: the captions stage goes on reading them.
         "text" => RunOptions {
             steps: 1800,
-            examples_per_shard: 32,
-            shards: WORKERS,
+            batch_size_per_worker: 32,
+            workers: WORKERS,
             learning_rate: 1.5e-3,
             dropout: 0.1,
             seed: SEED,
@@ -28,8 +28,8 @@ pub fn options(stage: &str) -> RunOptions {
         // stage): large batches. The 30,000 photos of all sets are hardly learned by heart: little dropout.
         "vision" => RunOptions {
             steps: 7000,
-            examples_per_shard: 64,
-            shards: WORKERS,
+            batch_size_per_worker: 64,
+            workers: WORKERS,
             learning_rate: 1.5e-3,
             dropout: 0.05,
             seed: SEED,
@@ -39,8 +39,8 @@ pub fn options(stage: &str) -> RunOptions {
         // makes it the slowest: 18 photos a second, small batches.
         "critical" => RunOptions {
             steps: 1700,
-            examples_per_shard: 10,
-            shards: WORKERS,
+            batch_size_per_worker: 10,
+            workers: WORKERS,
             learning_rate: 2e-4,
             dropout: 0.1,
             // Not the captions stage's, or the photos would come in the same order again.
@@ -50,8 +50,8 @@ pub fn options(stage: &str) -> RunOptions {
         // Photos with captions are few and are soon learned by heart: the most dropout of all stages.
         _ => RunOptions {
             steps: 4200,
-            examples_per_shard: 12,
-            shards: WORKERS,
+            batch_size_per_worker: 12,
+            workers: WORKERS,
             learning_rate: 1e-3,
             dropout: 0.15,
             seed: SEED,

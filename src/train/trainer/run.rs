@@ -4,50 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
+use super::log::Log;
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::train::optim::code_flips::CodeWatch;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
 
-use super::log::Log;
-
 type AnyError = Box<dyn std::error::Error>;
-
-/// What a run learns, from which examples.
-pub trait Objective: Sync {
-    /// One core's share of a step.
-    type Shard: Send + Sync;
-
-    /// Groups of examples that are drawn by themselves: how many there are and the share of draws.
-    fn pools(&self) -> Vec<(usize, f32)>;
-
-    /// Puts the drawn examples together; each is its pool and its number in it.
-    fn shard(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Shard;
-
-    /// The loss of a shard, to be differentiated, and what there is to report of it.
-    fn loss(&self, shard: &Self::Shard, stage: Stage) -> candle_core::Result<(Tensor, Measures)>;
-}
-
-/// Where in its run a step stands.
-#[derive(Debug, Clone, Copy)]
-pub struct Stage {
-    /// Share of the run that is behind, 0 to 1.
-    pub progress: f32,
-    /// What the modality balance wants the alignment loss multiplied by.
-    pub alignment_factor: f32,
-}
-
-/// Numbers to report, by name. The modality balance watches the one called [`SIGNAL`].
-pub type Measures = BTreeMap<&'static str, f32>;
-
-/// Mean cosine of pairs minus that of other combinations.
-pub const SIGNAL: &str = "signal";
 
 /// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
 /// loses what is then won back; that is no encoder running ahead.
@@ -62,9 +32,11 @@ pub struct RunOptions {
     /// Updates in all.
     pub steps: usize,
     /// Examples a core works on in a step.
-    pub examples_per_shard: usize,
+    #[serde(rename = "examples_per_shard")]
+    pub batch_size_per_worker: usize,
     /// Cores, one graph each.
-    pub shards: usize,
+    #[serde(rename = "shards")]
+    pub workers: usize,
     /// Highest learning rate.
     pub learning_rate: f32,
     /// Share of what the blocks add that is left out.
@@ -167,12 +139,12 @@ impl Run {
 
     /// One step: draws, differentiates on every core, updates.
     fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
-        let shards = self.draw(objective);
+        let batches = self.draw(objective);
         let alignment_factor = self.state.intervention.alignment_factor;
-        let stage = Stage { progress: self.progress(), alignment_factor };
+        let context = StepContext { progress: self.progress(), alignment_factor };
         let dropout = self.state.options.dropout;
         let (gradients, measures) =
-            differentiate(objective, &self.variables, &shards, dropout, stage)?;
+            differentiate(objective, &self.variables, &batches, dropout, context)?;
         let frozen = match self.state.intervention.frozen {
             Some(Modality::Vision) => Some("vision."),
             Some(Modality::Text) => Some("text."),
@@ -197,21 +169,21 @@ impl Run {
         Ok((measures, norm))
     }
 
-    /// A shard a core, each with the seed of its dropout.
-    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Shard, u64)> {
+    /// A batch a core, each with the seed of its dropout.
+    fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Batch, u64)> {
         let sizes = objective.pools();
         self.state.pools.resize_with(sizes.len(), Pool::default);
-        let RunOptions { shards, examples_per_shard, .. } = self.state.options;
+        let RunOptions { workers, batch_size_per_worker, .. } = self.state.options;
         let State { pools, random, .. } = &mut self.state;
-        (0..shards)
+        (0..workers)
             .map(|_| {
-                let examples: Vec<(usize, usize)> = (0..examples_per_shard)
+                let examples: Vec<(usize, usize)> = (0..batch_size_per_worker)
                     .map(|_| {
                         let pool = choose(&sizes, random);
                         (pool, pools[pool].next(sizes[pool].0, random))
                     })
                     .collect();
-                (objective.shard(&examples, random), random.next_u64())
+                (objective.batch(&examples, random), random.next_u64())
             })
             .collect()
     }
@@ -243,31 +215,28 @@ impl Run {
     }
 }
 
-/// The mean gradient over the shards, each shard on a core of its own, and the means of what they measured.
+/// The mean gradient over the batches, each on a core of its own, and the means of their measures.
 pub(crate) fn differentiate<O: Objective>(
     objective: &O,
     variables: &BTreeMap<String, Var>,
-    shards: &[(O::Shard, u64)],
+    batches: &[(O::Batch, u64)],
     dropout: f32,
-    stage: Stage,
+    context: StepContext,
 ) -> candle_core::Result<(Gradients, Measures)> {
     let results: Vec<candle_core::Result<(Gradients, Measures)>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = shards
+        let workers: Vec<_> = batches
             .iter()
-            .map(|(shard, seed)| {
+            .map(|(batch, seed)| {
                 scope.spawn(move || {
-                    let loss = || objective.loss(shard, stage);
+                    let loss = || objective.loss(batch, context);
                     let (loss, measures) = with_dropout(dropout, *seed, loss)?;
                     Ok((by_name(variables, &loss.backward()?)?, measures))
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a shard's thread panicked"))
-            .collect()
+        workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect()
     });
-    let share = 1.0 / shards.len() as f32;
+    let share = 1.0 / batches.len() as f32;
     let (mut total, mut mean) = (BTreeMap::<String, Vec<Vec<f32>>>::new(), Measures::new());
     for result in results {
         let (gradients, measures) = result?;
@@ -279,15 +248,16 @@ pub(crate) fn differentiate<O: Objective>(
         }
     }
     let total: Vec<(String, Vec<Vec<f32>>)> = total.into_iter().collect();
-    let total: Vec<(String, Vec<f32>)> = parallel::map(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
-        let mut gradients = gradients.into_iter();
-        let mut sum = gradients.next().unwrap_or_default();
-        sum.iter_mut().for_each(|sum| *sum *= share);
-        for gradient in gradients {
-            sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
-        }
-        (name, sum)
-    });
+    let total: Vec<(String, Vec<f32>)> =
+        parallel::map(total, |(name, gradients): (String, Vec<Vec<f32>>)| {
+            let mut gradients = gradients.into_iter();
+            let mut sum = gradients.next().unwrap_or_default();
+            sum.iter_mut().for_each(|sum| *sum *= share);
+            for gradient in gradients {
+                sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g);
+            }
+            (name, sum)
+        });
     Ok((total.into_iter().collect(), mean))
 }
 

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn average_precision_is_that_worked_by_hand() {
-        // Right at places 1, 3 and 4.
+        // Right at inputs 1, 3 and 4.
         let scored = vec![(0.1, false), (0.9, true), (0.5, true), (0.7, false), (0.4, true)];
         let expected = (1.0 + 2.0 / 3.0 + 3.0 / 4.0) / 3.0;
         assert!((average_precision(scored).expect("three right") - expected).abs() < 1e-12);

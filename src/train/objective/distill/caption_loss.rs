@@ -6,51 +6,47 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::sha256;
-use crate::train::data::samples::write_beside;
+use crate::train::data::cache::write_beside;
+use crate::train::data::sample::Sample;
 use crate::train::metrics::tfidf::CaptionVectors;
 use crate::train::metrics::words;
-use crate::train::objective::batch::Sample;
-use crate::train::objective::distill::teacher_loss::{distance, head, mean, Shown};
+use crate::train::objective::distill::heads::{distance, head, mean};
+use crate::train::objective::distill::sample::DistillSample;
+use crate::train::objective::distill::sample::CAPTION_VECTORS;
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
 use crate::weights::{ModelError, Weights};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// The kinds of vectors: which words a photo's captions have, and what they mean.
-pub const KINDS: [&str; 2] = ["words", "sentences"];
-
-/// A vector of each kind, if there is one.
-pub type Written = [Option<Arc<[f32]>>; KINDS.len()];
-
 /// The linear read-out of one kind, dropped after training, and what its targets are centred by.
-pub(crate) struct Readout {
+pub(crate) struct CaptionHead {
     kind: usize,
     head: Tensor,
     mean: Tensor,
 }
 
-impl Readout {
+impl CaptionHead {
     /// The read-out of `kind`, if any of `photos` has such a vector.
     pub(crate) fn new(
         weights: &Weights,
         hidden: usize,
-        photos: &[Shown],
+        photos: &[DistillSample],
         kind: usize,
     ) -> std::result::Result<Option<Self>, ModelError> {
         let vectors = || photos.iter().filter_map(|photo| photo.written[kind].as_deref());
         let Some(width) = vectors().next().map(<[f32]>::len) else { return Ok(None) };
-        let head = head(weights, KINDS[kind], width, hidden)?;
+        let head = head(weights, CAPTION_VECTORS[kind], width, hidden)?;
         Ok(Some(Self { kind, head, mean: mean(vectors(), width)? }))
     }
 
     /// The name of its kind.
     pub(crate) fn name(&self) -> &'static str {
-        KINDS[self.kind]
+        CAPTION_VECTORS[self.kind]
     }
 
     /// `1 - cos`, the mean over those photos of `lesson` that have such a vector, if any; `pooled` is what was seen of
     /// them, `[photos, hidden]`.
-    pub(crate) fn loss(&self, pooled: &Tensor, lesson: &[Shown]) -> Result<Option<Tensor>> {
+    pub(crate) fn loss(&self, pooled: &Tensor, lesson: &[DistillSample]) -> Result<Option<Tensor>> {
         let vectors = lesson.iter().map(|photo| photo.written[self.kind].as_deref());
         let told = (0u32..).zip(vectors).filter_map(|(row, vector)| Some((row, vector?)));
         let (rows, vectors): (Vec<u32>, Vec<&[f32]>) = told.unzip();

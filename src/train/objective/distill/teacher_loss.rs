@@ -5,101 +5,24 @@
 //! vector of what people wrote about the photo, centred, if they did. The encoder answers through linear heads that are
 //! dropped afterwards.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
-use crate::model::{unit_rows, BitMar};
-use crate::preprocess;
-use crate::train::objective::captioning::features;
-use crate::train::objective::distill::caption_loss::{Readout, Written, KINDS};
-
-use crate::train::data::photo_set::Photo;
-use crate::train::data::samples::{cached, View};
+use crate::model::BitMar;
+use crate::train::objective::distill::caption_loss::CaptionHead;
+use crate::train::objective::distill::heads::{distance, head, mean};
+use crate::train::objective::distill::sample::CAPTION_VECTORS;
+use crate::train::objective::distill::sample::{DistillSample, Target, LOGIT_STEP};
+use crate::train::objective::features::features;
 use crate::train::objective::losses::soft_cross_entropy;
-use crate::train::teacher::efficientnet::Features;
-use crate::train::teacher::{TargetSizes, Teacher};
-use crate::train::trainer::Measures;
+use crate::train::objective::Measures;
 use crate::vision::EncodedPhotos;
-use crate::weights::{Init, ModelError, Weights};
+use crate::weights::{ModelError, Weights};
 
-type AnyError = Box<dyn std::error::Error>;
-
-/// What one step of a cached logit is worth: 0 to 255 steps reach from -32 to 32.
-const LOGIT_STEP: f32 = 0.25;
 /// Weight of the classes beside the cosines.
 const CLASS_WEIGHT: f64 = 0.2;
 /// Weight of each kind of what people wrote beside the teachers.
 const WRITTEN_WEIGHT: f64 = 0.5;
-
-/// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
-/// scaled to fill them.
-#[derive(Debug, Clone)]
-pub struct Target {
-    bytes: Arc<[i8]>,
-    sizes: TargetSizes,
-}
-
-impl Target {
-    fn bytes_of(seen: &Features, sizes: TargetSizes) -> Vec<i8> {
-        let mut bytes = Vec::with_capacity(sizes.total());
-        quantize(&seen.pooled, &mut bytes);
-        #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
-        bytes.extend(seen.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
-        seen.grid.chunks_exact(sizes.channels).for_each(|cell| quantize(cell, &mut bytes));
-        bytes
-    }
-
-    fn pooled(&self) -> &[i8] {
-        &self.bytes[..self.sizes.pooled]
-    }
-
-    fn logits(&self) -> &[i8] {
-        &self.bytes[self.sizes.pooled..][..self.sizes.classes]
-    }
-
-    fn grid(&self) -> &[i8] {
-        &self.bytes[self.sizes.pooled + self.sizes.classes..]
-    }
-}
-
-fn quantize(values: &[f32], out: &mut Vec<i8>) {
-    let largest = values.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
-    #[allow(clippy::cast_possible_truncation, reason = "at most 127")]
-    out.extend(values.iter().map(|v| (v / largest * 127.0).round() as i8));
-}
-
-/// What the teacher says about `photos` in a view, from `file` or computed into it.
-pub fn targets(
-    teacher: &Teacher,
-    data: &Path,
-    photos: &[Photo],
-    view: View,
-    file: &Path,
-) -> std::result::Result<Vec<Target>, AnyError> {
-    let (sizes, size) = (teacher.sizes(), teacher.size());
-    let bytes = cached(data, file, photos, sizes.total(), |photo, image| {
-        let shown = view.apply(image, &photo.name);
-        Target::bytes_of(&teacher.forward(&preprocess::to_pixels(&shown, size)), sizes)
-    })?;
-    let each = bytes.chunks_exact(sizes.total());
-    Ok(each.map(|bytes| Target { bytes: Arc::from(bytes), sizes }).collect())
-}
-
-/// A view of a photo with what is said about it.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// Its stem features, `[patches * channels]` int8.
-    pub view: Arc<[i8]>,
-    /// What each teacher says.
-    pub targets: Vec<Target>,
-    /// Whether they said it about the photo that this view mirrors.
-    pub is_mirrored: bool,
-    /// What people wrote: vectors of one length for all photos that have one of their kind.
-    pub written: Written,
-}
 
 /// Linear read-outs of the vision encoder for one teacher, dropped after training, and what its targets are centred by.
 struct Heads {
@@ -116,7 +39,7 @@ impl Heads {
     fn new(
         weights: &Weights,
         hidden: usize,
-        photos: &[Shown],
+        photos: &[DistillSample],
         teacher: usize,
     ) -> std::result::Result<Self, ModelError> {
         let sizes = photos[0].targets[teacher].sizes;
@@ -138,7 +61,7 @@ impl Heads {
     fn loss(
         &self,
         seen: &EncodedPhotos,
-        lesson: &[Shown],
+        lesson: &[DistillSample],
         teacher: usize,
     ) -> Result<Vec<(&'static str, Tensor, f64)>> {
         let said = || lesson.iter().map(|photo| (&photo.targets[teacher], photo.is_mirrored));
@@ -162,31 +85,21 @@ impl Heads {
     }
 }
 
-/// A read-out of rows `hidden` wide.
-pub(crate) fn head(
-    weights: &Weights,
-    name: &str,
-    outputs: usize,
-    hidden: usize,
-) -> std::result::Result<Tensor, ModelError> {
-    weights.tensor(name, &[outputs, hidden], Init::Normal((hidden as f32).sqrt().recip()))
-}
-
 /// Photos and what is said about them.
-pub struct Lessons {
+pub struct DistillDataset {
     /// One a teacher.
     heads: Vec<Heads>,
     /// One a kind of what was written about any photo.
-    readouts: Vec<Readout>,
-    photos: Vec<Shown>,
+    readouts: Vec<CaptionHead>,
+    photos: Vec<DistillSample>,
     stem_scale: f32,
 }
 
 /// Some photos in one view each.
 #[derive(Debug, Clone)]
-pub struct Lesson(Vec<Shown>);
+pub struct DistillBatch(Vec<DistillSample>);
 
-impl Lessons {
+impl DistillDataset {
     /// The lessons of `photos`; the variables of their heads are made under `train.teacher`.
     ///
     /// # Panics
@@ -196,7 +109,7 @@ impl Lessons {
     pub fn new(
         weights: &Weights,
         config: &Config,
-        photos: Vec<Shown>,
+        photos: Vec<DistillSample>,
         stem_scale: f32,
     ) -> std::result::Result<Self, ModelError> {
         let hidden = config.vision.hidden_size;
@@ -207,7 +120,8 @@ impl Lessons {
         let weights = weights.pp("train").pp("teacher");
         let teachers = 0..photos[0].targets.len();
         let heads = teachers.map(|teacher| Heads::new(&weights, hidden, &photos, teacher));
-        let readouts = (0..KINDS.len()).map(|kind| Readout::new(&weights, hidden, &photos, kind));
+        let readouts = (0..CAPTION_VECTORS.len())
+            .map(|kind| CaptionHead::new(&weights, hidden, &photos, kind));
         let readouts = readouts.collect::<std::result::Result<Vec<_>, _>>()?.into_iter();
         Ok(Self {
             heads: heads.collect::<std::result::Result<_, _>>()?,
@@ -223,12 +137,12 @@ impl Lessons {
     }
 
     /// The views of these numbers.
-    pub fn lesson(&self, numbers: impl Iterator<Item = usize>) -> Lesson {
-        Lesson(numbers.map(|number| self.photos[number].clone()).collect())
+    pub fn lesson(&self, numbers: impl Iterator<Item = usize>) -> DistillBatch {
+        DistillBatch(numbers.map(|number| self.photos[number].clone()).collect())
     }
 
     /// How far what `model` sees is from what the teachers said.
-    pub fn loss(&self, model: &BitMar, lesson: &Lesson) -> Result<(Tensor, Measures)> {
+    pub fn loss(&self, model: &BitMar, lesson: &DistillBatch) -> Result<(Tensor, Measures)> {
         let lesson = &lesson.0;
         let views: Vec<_> = lesson.iter().map(|photo| photo.view.clone()).collect();
         let channels = model.config().stem.output_channels();
@@ -255,35 +169,6 @@ impl Lessons {
     }
 }
 
-/// The mean of rows `width` wide, `[width]`.
-pub(crate) fn mean<'a, T: Copy + Into<f64> + 'a>(
-    rows: impl Iterator<Item = &'a [T]>,
-    width: usize,
-) -> Result<Tensor> {
-    let (mut sums, mut count) = (vec![0f64; width], 0.0);
-    for row in rows.flat_map(|rows| rows.chunks_exact(width.max(1))) {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.into());
-        count += 1.0;
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "a mean of small numbers")]
-    let means: Vec<f32> = sums.into_iter().map(|sum| (sum / f64::max(count, 1.0)) as f32).collect();
-    Tensor::from_vec(means, width, &Device::Cpu)
-}
-
-/// `mean(1 - cos(rows . head^T, target - mean))`.
-pub(crate) fn distance(
-    rows: &Tensor,
-    head: &Tensor,
-    target: impl Iterator<Item = f32>,
-    mean: &Tensor,
-) -> Result<Tensor> {
-    let shape = (rows.dim(0)?, mean.elem_count());
-    let target = Tensor::from_vec(target.collect::<Vec<f32>>(), shape, &Device::Cpu)?;
-    let target = unit_rows(&target.broadcast_sub(mean)?)?;
-    let cosine = (unit_rows(&rows.matmul(&head.t()?)?)? * target)?.sum(1)?.mean_all()?;
-    cosine.affine(-1.0, 1.0)
-}
-
 /// A map's cells `[side * side, channels]`, left and right exchanged if asked for.
 fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<i8> {
     if !is_mirrored {
@@ -295,8 +180,11 @@ fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::random::Random;
+    use crate::train::teacher::TargetSizes;
 
     fn random_bytes(random: &mut Random, count: usize) -> Vec<i8> {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
@@ -309,7 +197,7 @@ pub(crate) mod tests {
         sizes: &[TargetSizes],
         terms: usize,
         count: u64,
-    ) -> Vec<Shown> {
+    ) -> Vec<DistillSample> {
         let each = (0..count).map(|seed| {
             let mut random = Random::new(seed);
             let len = config.num_patches() * config.stem.output_channels();
@@ -324,7 +212,7 @@ pub(crate) mod tests {
                 is_there.then(|| (0..count).map(|_| random.uniform()).collect())
             };
             let written = [written(seed % 2 == 0, terms), written(seed % 4 != 3, 2 * terms)];
-            Shown { view, targets, is_mirrored: false, written }
+            DistillSample { view, targets, is_mirrored: false, written }
         });
         each.collect()
     }

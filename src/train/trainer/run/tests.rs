@@ -5,14 +5,16 @@ use crate::generate::{BeamSearch, Length};
 use crate::model::{BitMar, PlacedText};
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::tokenizer::{hint_prompt, read_tokenizer, MEDIUM};
+use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::batch::{encode, CaptionTokens, Sample, ShardOptions};
+use crate::train::objective::batch::BatchOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
 use crate::train::objective::distill::teacher_loss::tests::examples;
-use crate::train::objective::distill::{Lessons, Taught};
+use crate::train::objective::distill::{DistillDataset, WithDistillation};
 use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
 use crate::train::teacher::TargetSizes;
+use crate::train::text::encode::encode;
 use crate::train::trainer::warm_start;
 use crate::weights::Weights;
 
@@ -35,15 +37,15 @@ fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
         mirrored: vec![false],
         captions: vec![caption.clone(), caption],
         weight: 1.0,
-        subject: vec![],
+        label_words: vec![],
     }
 }
 
 fn options(steps: usize) -> RunOptions {
     RunOptions {
         steps,
-        examples_per_shard: 3,
-        shards: 2,
+        batch_size_per_worker: 3,
+        workers: 2,
         learning_rate: 4e-3,
         dropout: 0.1,
         seed: 3,
@@ -61,7 +63,7 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
         texts,
         stem_scale: 0.02,
         tokenizer,
-        options: ShardOptions { hinted: 0.0, ..ShardOptions::default() },
+        options: BatchOptions { hinted: 0.0, ..BatchOptions::default() },
         ablation: Ablation::Nothing,
     }
 }
@@ -80,7 +82,7 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let mut gold = captions();
     gold[1..].iter_mut().flat_map(|s| &mut s.captions).for_each(|c| c.text = "a cat".into());
     let mut captioning = captioning(&weights, gold);
-    let mut labelled = Sample { subject: vec!["cat".into()], ..sample(9, vec![500]) };
+    let mut labelled = Sample { label_words: vec!["cat".into()], ..sample(9, vec![500]) };
     labelled.captions.iter_mut().for_each(|c| c.text = "two cats sleep".into());
     let labelled = vec![labelled, sample(10, vec![501])];
     captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (labelled, 0.2)];
@@ -92,9 +94,9 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let wanted = ["cat".to_owned()];
     let worth = [&dog, &cat, &cats].map(|tokens| objective.reward((1, 0), &wanted, tokens));
     assert_eq!(worth, [0.0, 1.0, 2.0]);
-    let shard = objective.shard(&[(0, 0), (1, 0)].repeat(8), &mut Random::new(1));
-    let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
-    let (_, measured) = objective.loss(&shard, stage).unwrap();
+    let batch = objective.batch(&[(0, 0), (1, 0)].repeat(8), &mut Random::new(1));
+    let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
+    let (_, measured) = objective.loss(&batch, context).unwrap();
     let kinds = ["reward", "named", "hinted"];
     assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
 }
@@ -106,8 +108,8 @@ fn the_float_twin_is_rewarded_for_what_it_writes_itself() {
         let weights = Weights::fresh_float(1);
         let captioning = Captioning { ablation, ..captioning(&weights, captions()) };
         let objective = SelfCritical::new(captioning, weights.variables());
-        let shard = objective.shard(&[(0, 0), (0, 1)], &mut Random::new(1));
-        objective.write(&shard).unwrap()
+        let batch = objective.batch(&[(0, 0), (0, 1)], &mut Random::new(1));
+        objective.write(&batch).unwrap()
     };
     let own = write(Ablation::Ternary);
     assert_eq!(own, write(Ablation::Ternary));
@@ -120,8 +122,8 @@ fn lessons_are_learned_beside_captions() {
     let (cells, config) = (config().num_patches(), config());
     let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
     let lessons =
-        Lessons::new(&weights, &config, examples(&config, &[sizes], 20, 4), 0.02).unwrap();
-    let objective = Taught { objective: captioning(&weights, captions()), lessons };
+        DistillDataset::new(&weights, &config, examples(&config, &[sizes], 20, 4), 0.02).unwrap();
+    let objective = WithDistillation { objective: captioning(&weights, captions()), lessons };
     let mut run = Run::new(weights.variables(), options(40)).unwrap();
     let means = |run: &mut Run| {
         let steps: Vec<Measures> = (0..5).map(|_| run.update(&objective).unwrap().0).collect();
@@ -267,9 +269,9 @@ fn random_captions_are_not_predicted_better_than_by_chance() {
     held_out.options.empty_memory = 1.0;
     held_out.options.texts = 0;
     let examples: Vec<(usize, usize)> = (0..60).map(|i| (0, i)).collect();
-    let shard = held_out.shard(&examples, &mut random);
-    let stage = Stage { progress: 1.0, alignment_factor: 1.0 };
-    let (_, measures) = held_out.loss(&shard, stage).unwrap();
+    let batch = held_out.batch(&examples, &mut random);
+    let context = StepContext { progress: 1.0, alignment_factor: 1.0 };
+    let (_, measures) = held_out.loss(&batch, context).unwrap();
     // Eight random tokens and a certain end; the smoothed loss lies above the plain one.
     let chance = (TOKENS as f32).ln() * 8.0 / 9.0;
     assert!(measures["caption"] > chance - 0.02, "{measures:?}, chance {chance}");
@@ -286,9 +288,9 @@ fn texts_learn_to_take_up_a_hint() {
     });
     let objective =
         Language { trained, texts: texts.collect(), tokenizer, copied: 0.3, hinted: 0.5 };
-    let shard = objective.shard(&[(0, 0), (0, 1), (0, 2)].repeat(6), &mut Random::new(1));
-    let stage = Stage { progress: 0.0, alignment_factor: 1.0 };
-    let (_, measured) = objective.loss(&shard, stage).unwrap();
+    let batch = objective.batch(&[(0, 0), (0, 1), (0, 2)].repeat(6), &mut Random::new(1));
+    let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
+    let (_, measured) = objective.loss(&batch, context).unwrap();
     let kinds = ["text", "hinted", "repeat"];
     assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
     // What is told beforehand changes what is written.

@@ -1,0 +1,97 @@
+// @ts-check
+/**
+ * Decodes a photo to RGBA pixels with the browser's decoder, at full size: the model's own resizing
+ * follows, so that every kind of source yields the same pixels. A file that the browser cannot
+ * decode is returned as it is, for the wasm module to decode.
+ */
+import { BitMarError } from '../errors.js';
+import { isA } from '../is-a.js';
+
+/** How many bytes to search for width and height first; a JPEG may begin with large EXIF. */
+const HEAD = 256 * 1024;
+
+/**
+ * @typedef {{ width: number, height: number, data: Uint8Array | Uint8ClampedArray }} DecodedImage
+ * @typedef {{ photoSize: (bytes: Uint8Array) => Uint32Array | undefined,
+ *   maxPixels: () => number }} Limits exports of the wasm module
+ */
+
+/**
+ * @param {Blob | ImageBitmap | ImageData} photo
+ * @param {Limits} limits
+ * @returns {Promise<DecodedImage | Uint8Array>} the pixels, or the file's bytes
+ */
+export async function decodePhoto(photo, limits) {
+  if (isA(photo, 'ImageData')) return /** @type {ImageData} */ (photo);
+  if (isA(photo, 'ImageBitmap')) {
+    const pixels = readPixels(/** @type {ImageBitmap} */ (photo), limits);
+    return pixels ?? refuse('its pixels cannot be read here');
+  }
+  return decodeFile(/** @type {Blob} */ (photo), limits);
+}
+
+/** @param {Blob} file @param {Limits} limits */
+async function decodeFile(file, limits) {
+  const canDecode = typeof createImageBitmap !== 'undefined' && file.size > 0;
+  if (!canDecode || (await isTooLarge(file, limits))) return bytesOf(file);
+  try {
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
+    return readPixels(bitmap, limits) ?? bytesOf(file);
+  } catch {
+    return bytesOf(file);
+  }
+}
+
+/**
+ * Whether a file's header states more pixels than a photo may have. The wasm module then says so,
+ * before anything is decoded.
+ * @param {Blob} file
+ * @param {Limits} limits
+ */
+async function isTooLarge(file, { photoSize, maxPixels }) {
+  const head = photoSize(await bytesOf(file.slice(0, HEAD)));
+  const size = head ?? (file.size > HEAD ? photoSize(await bytesOf(file)) : undefined);
+  return size !== undefined && size[0] * size[1] > maxPixels();
+}
+
+/** @param {Blob} blob */
+const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
+
+/** @param {string} why @returns {never} */
+function refuse(why) {
+  throw new BitMarError('photo', `cannot read the photo: ${why}`);
+}
+
+/** Null if canvas pixels cannot be read here. @param {ImageBitmap} bitmap @param {Limits} limits */
+function readPixels(bitmap, { maxPixels }) {
+  try {
+    if (!canReadBack()) return null;
+    const { width, height } = bitmap;
+    if (width * height > maxPixels()) refuse(`it has more than ${maxPixels()} pixels`);
+    const context = canvasContext(width, height);
+    context?.drawImage(bitmap, 0, 0);
+    return context?.getImageData(0, 0, width, height) ?? null;
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** @param {number} width @param {number} height */
+function canvasContext(width, height) {
+  if (typeof OffscreenCanvas === 'undefined') return null;
+  return new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+}
+
+/** @type {boolean | undefined} */
+let readsBack;
+
+/** Whether a canvas returns what was drawn on it: some privacy settings return noise instead. */
+function canReadBack() {
+  if (readsBack !== undefined) return readsBack;
+  const context = canvasContext(4, 4);
+  if (!context) return (readsBack = false);
+  context.fillStyle = '#c86432';
+  context.fillRect(0, 0, 4, 4);
+  const { data } = context.getImageData(0, 0, 4, 4);
+  return (readsBack = data.every((value, index) => value === [200, 100, 50, 255][index % 4]));
+}

@@ -1,0 +1,167 @@
+// @ts-check
+/** What a worker server runs: captions of one photo at a time, and a memory kept in storage. */
+import { BitMarError } from '../errors.js';
+import { loadAssets } from '../loading/assets.js';
+import { migrateSnapshot } from '../storage/migrate-snapshot.js';
+import { PersistentMemory } from '../storage/persistent-memory.js';
+import { decodePhoto } from './decode-image.js';
+import { begin, complete } from './generate.js';
+import { instanceNumber, start } from './wasm-instance.js';
+
+/**
+ * @typedef {Blob | ImageBitmap | ImageData} Photo
+ * @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when the entry that is meant
+ *   was written to it
+ * @typedef {{ onProgress: (event: any) => void, isCancelled: () => Promise<boolean> }} JobControl
+ *   `onProgress` receives the best caption so far whenever it changes, or the progress of an
+ *   import; `isCancelled` is called after each token
+ */
+
+export class Engine {
+  #glue;
+  #captioner;
+  #memory;
+  #instance = instanceNumber();
+
+  /**
+   * @param {any} glue the JavaScript side of the wasm module
+   * @param {any} captioner
+   * @param {PersistentMemory} memory the captioner's
+   */
+  constructor(glue, captioner, memory) {
+    this.#glue = glue;
+    this.#captioner = captioner;
+    this.#memory = memory;
+  }
+
+  /**
+   * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
+   * @param {object} control
+   * @param {(event: any) => void} control.onProgress
+   * @param {(notice: { code: string, message: string }) => void} control.onNotice called with
+   *   problems that do not fail a job
+   * @param {AbortSignal} control.signal ends the download
+   */
+  static async load({ memory, ...sources }, { onProgress, onNotice, signal }) {
+    const { glue, wasm, model, tokenizer } = await loadAssets(sources, onProgress, signal);
+    await start(glue, wasm);
+    onProgress({ phase: 'start' });
+    const captioner = new glue.Captioner(model, tokenizer);
+    const engine = new Engine(glue, captioner, new PersistentMemory(captioner, onNotice));
+    if (memory) await engine.#memory.open(memory, onProgress);
+    return engine;
+  }
+
+  info = () => this.#captioner.modelInfo();
+
+  /**
+   * Captions a photo. Returns once the change to the memory, if there is one, has been stored.
+   * @param {Photo} photo
+   * @param {import('../index.js').CaptionOptions} options
+   * @param {JobControl} control
+   */
+  async caption(photo, options, control) {
+    const began = performance.now();
+    const decoded = await decodePhoto(photo, this.#glue);
+    const decoding = performance.now() - began;
+    await this.#memory.refresh();
+    if (await control.isCancelled()) throw cancelled();
+    const generation = begin(this.#captioner, decoded, options);
+    if (!(await complete(generation, control))) {
+      this.#free(generation);
+      throw cancelled();
+    }
+    const countsRecalls = options.countRecalls !== false;
+    const { ms, ...caption } = await this.#memory.change(
+      () => this.#captioner.finish(generation),
+      ({ slot, recalled }) => slot !== null || (countsRecalls && recalled.length > 0),
+    );
+    const timings = { ...ms, decode: ms.decode + decoding, total: ms.total + decoding };
+    return { ...caption, timings };
+  }
+
+  /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text */
+  async correct(target, text) {
+    if (typeof target === 'number') {
+      return this.#memory.change(() => this.#captioner.correct(target, text));
+    }
+    const generation = begin(this.#captioner, await decodePhoto(target, this.#glue), {});
+    return this.#memory.change(() => this.#captioner.teach(generation, text));
+  }
+
+  async listMemory() {
+    await this.#memory.refresh();
+    return this.#captioner.listMemory();
+  }
+
+  async memoryStats() {
+    await this.#memory.refresh();
+    return { ...this.#captioner.memoryStats(), stored: this.#memory.isStored };
+  }
+
+  /** @param {Place} place @param {string} text */
+  async correctMemory(place, text) {
+    await this.#memory.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
+  }
+
+  /** @param {Place} place */
+  async deleteMemory(place) {
+    await this.#memory.change(() => this.#captioner.deleteMemory(this.#slotAt(place)));
+  }
+
+  async clearMemory() {
+    await this.#memory.change(() => this.#captioner.clearMemory());
+  }
+
+  /** Undoes the latest correction, deletion, clearing or import; returns whether there was one. */
+  async undoMemory() {
+    return this.#memory.change(() => this.#captioner.undoMemory(), (isUndone) => isUndone);
+  }
+
+  async exportMemory() {
+    await this.#memory.refresh();
+    return this.#captioner.exportMemory();
+  }
+
+  /**
+   * Imports a snapshot, migrating it first if another model wrote it. Returns the number of photos
+   * that could not be migrated.
+   * @param {Uint8Array} snapshot
+   * @param {'replace' | 'merge'} mode
+   * @param {JobControl} control
+   */
+  async importMemory(snapshot, mode, { onProgress }) {
+    const isOwn = this.#captioner.isOwnMemory(snapshot);
+    const { snapshot: own, left } =
+      isOwn ? { snapshot, left: 0 } : migrateSnapshot(this.#captioner, snapshot, onProgress);
+    await this.#memory.change(() =>
+      mode === 'merge' ? this.#captioner.mergeMemory(own) : this.#captioner.importMemory(own));
+    return left;
+  }
+
+  /** @param {'list' | 'export' | 'delete'} what @param {string} name */
+  aside(what, name) {
+    if (what === 'list') return this.#memory.listAside();
+    return what === 'export' ? this.#memory.exportAside(name) : this.#memory.deleteAside(name);
+  }
+
+  close() {
+    this.#memory.close();
+    this.#free(this.#captioner);
+  }
+
+  /** Frees an object, unless a trap has ended its instance. @param {{ free: () => void }} object */
+  #free(object) {
+    if (this.#instance === instanceNumber()) object.free();
+  }
+
+  /** The slot, if it still holds the entry that the caller saw. @param {Place} place */
+  #slotAt({ slot, writtenAt }) {
+    if (writtenAt !== undefined && this.#captioner.writtenAt(slot) !== writtenAt) {
+      throw new BitMarError('memory', `slot ${slot} has changed in the meantime`);
+    }
+    return slot;
+  }
+}
+
+const cancelled = () => new BitMarError('cancelled', 'the job was cancelled');

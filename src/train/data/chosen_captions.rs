@@ -1,0 +1,102 @@
+//! The label captions that a trained model chose for each photo, in a file of JSON lines.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::train::data::photo_set::Photo;
+use crate::train::data::sample::{tokenized, CaptionTokens};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// One line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) set: String,
+    pub(crate) image: String,
+    pub(crate) caption: String,
+}
+
+/// What was chosen, by set and photo.
+#[derive(Debug, Default)]
+pub struct ChosenCaptions {
+    texts: HashMap<(String, String), Vec<String>>,
+}
+
+impl ChosenCaptions {
+    /// Reads a file of [`choose_label_captions`].
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or a line is not such an object.
+    pub fn read(file: &Path) -> Result<Self, AnyError> {
+        let mut texts: HashMap<(String, String), Vec<String>> = HashMap::new();
+        let at = |what: String| format!("{}: {what}", file.display());
+        let lines = File::open(file).map_err(|e| at(e.to_string()))?;
+        for (line, number) in BufReader::new(lines).lines().zip(1..) {
+            let line: Line =
+                serde_json::from_str(&line?).map_err(|e| at(format!("line {number}: {e}")))?;
+            texts.entry((line.set, line.image)).or_default().push(line.caption);
+        }
+        Ok(Self { texts })
+    }
+
+    /// Puts what was chosen for `photo` behind the first of the captions that its label has, in place of the others.
+    pub fn give(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
+        let key = (photo.set.name.to_owned(), photo.name.clone());
+        if let Some(texts) = self.texts.get(&key) {
+            captions.truncate(1);
+            captions.extend(texts.iter().map(|text| tokenized(text.clone(), tokenizer)));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+mod tests {
+    use super::*;
+    use crate::train::data::bpe::train_tokenizer;
+    use crate::train::data::photo_set::{PhotoSet, Split};
+
+    #[test]
+    fn what_was_chosen_takes_the_place_of_all_captions_but_the_label() {
+        let file = std::env::temp_dir().join(format!("bitmar-lent-{}", std::process::id()));
+        let line = |image: &str, caption: &str| {
+            format!(r#"{{"set":"caltech101","image":"{image}","caption":"{caption}"}}"#) + "\n"
+        };
+        let lines = [
+            line("piano.webp", "a black piano in a room"),
+            line("other.webp", "a cat"),
+            line("piano.webp", "a man at a piano"),
+        ];
+        std::fs::write(&file, lines.concat()).unwrap();
+        let lent = ChosenCaptions::read(&file).unwrap();
+        let texts = ["a piano", "a piano that was lent"];
+        let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
+        let given = |name: &str| {
+            let photo = Photo {
+                set: PhotoSet::named("caltech101"),
+                name: name.into(),
+                split: Split::Train,
+                captions: Vec::new(),
+                label: Some("piano".into()),
+                labels: Vec::new(),
+                fine: None,
+            };
+            let mut captions = texts.map(|text| tokenized(text.into(), &tokenizer)).into();
+            lent.give(&photo, &mut captions, &tokenizer);
+            captions.into_iter().map(|caption| caption.text).collect::<Vec<_>>()
+        };
+        let expected = ["a piano", "a black piano in a room", "a man at a piano"];
+        assert_eq!(given("piano.webp"), expected);
+        assert_eq!(given("unknown.webp"), texts);
+        std::fs::write(&file, "{}\n").unwrap();
+        let error = ChosenCaptions::read(&file).unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+    }
+}

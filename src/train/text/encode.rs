@@ -1,0 +1,9 @@
+//! Texts as tokens.
+
+use tokenizers::Tokenizer;
+
+/// Tokens of a text without special ones.
+pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let encoding = tokenizer.encode(text, false).expect("byte-level BPE encodes any text");
+    encoding.get_ids().to_vec()
+}
