@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokenizers::Tokenizer;
+
 use crate::config::Config;
-use crate::train::data::photo_set::{Role, Split, PHOTO_SETS};
+use crate::stem::Stem;
+use crate::train::data::photo_set::{PhotoSet, Role, Split, PHOTO_SETS};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
@@ -13,6 +16,7 @@ use crate::train::objective::distill::caption_loss::{sentence_vectors, word_vect
 use crate::train::objective::distill::teacher_loss::DistillDataset;
 use crate::train::objective::distill::{targets, DistillSample, Target};
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
+use crate::train::teacher::Teacher;
 use crate::weights::Weights;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -71,5 +75,32 @@ pub(crate) fn lessons(inputs: &Inputs, weights: &Weights) -> Result<DistillDatas
             }));
         }
     }
-    Ok(DistillDataset::new(weights, &config, shown, stem.output_scale())?)
+    let dataset = DistillDataset::new(weights, &config, shown, stem.output_scale())?;
+    Ok(dataset.with_dev(dev_samples(inputs, &stem, &teachers, &tokenizer)?))
+}
+
+/// The dev photos of Flickr8k with what the teachers say about them.
+fn dev_samples(
+    inputs: &Inputs,
+    stem: &Stem,
+    teachers: &[Teacher],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<DistillSample>, AnyError> {
+    let set = PhotoSet::flickr8k();
+    let (split, view) = ((set, Split::Dev), View::Original);
+    let photos = load(&inputs.data, &inputs.out, stem, split, &[view], tokenizer)?;
+    let (photos, samples): (Vec<_>, Vec<_>) = photos.into_iter().unzip();
+    let mut outputs: Vec<Vec<Target>> = vec![Vec::new(); photos.len()];
+    for teacher in teachers {
+        let file = [set.name, "dev", teacher.name(), &view.name()].join("-") + ".bin";
+        let targets = targets(teacher, &inputs.data, &photos, view, &inputs.out.join(file))?;
+        outputs.iter_mut().zip(targets).for_each(|(outputs, target)| outputs.push(target));
+    }
+    let each = samples.into_iter().zip(outputs).map(|(sample, targets)| DistillSample {
+        view: sample.views[0].clone(),
+        targets,
+        is_mirrored: false,
+        written: [None, None],
+    });
+    Ok(each.collect())
 }

@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Var;
+use tokenizers::Tokenizer;
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
+use crate::stem::Stem;
 use crate::train::commands::distill_samples::lessons;
-use crate::train::data::archive::CAPTION_TEXTS;
+use crate::train::data::archive::{load_index, CAPTION_TEXTS};
 use crate::train::data::bpe::{train_tokenizer, training_texts, VOCAB_SIZE};
 use crate::train::data::chosen_captions::ChosenCaptions;
 use crate::train::data::consensus::weigh_by_consensus;
 use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::LabelCaptions;
-use crate::train::data::photo_set::{Role, Split};
-use crate::train::data::sample::Sample;
-use crate::train::data::samples::load_texts;
+use crate::train::data::photo_set::{PhotoSet, Role, Split};
+use crate::train::data::sample::{tokenized, CaptionTokens, Sample};
+use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
 use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
 use crate::train::model_source::ModelSource;
@@ -29,6 +31,7 @@ use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
 use crate::train::objective::Objective;
 use crate::train::teacher::TeacherSource;
+use crate::train::text::normalize::normalize_caption;
 use crate::train::trainer::recipe;
 use crate::train::trainer::{checkpoint_latents, warm_start, Run, RunOptions};
 use crate::weights::Weights;
@@ -155,10 +158,37 @@ pub fn text(
     let trained = TrainedModel::new(&weights, &Config::small())?;
     let texts = load_texts(&inputs.data, &CAPTION_TEXTS, &tokenizer)?;
     let hinted = BatchOptions::default().hinted_texts;
-    let objective = Language { trained, texts, tokenizer, copied: COPIED_TEXTS, hinted };
+    let dev = dev_texts(inputs, &tokenizer)?;
+    let objective = Language { trained, texts, dev, tokenizer, copied: COPIED_TEXTS, hinted };
     let variables = weights.variables();
     start(inputs, &variables)?;
     train(inputs, stage, variables, &objective, options, is_resumed)
+}
+
+/// Texts that no stage is trained on: one caption each of Flickr8k's dev photos, half of them.
+fn dev_texts(inputs: &Inputs, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+    const TEXTS: usize = 500;
+    let photos = load_index(&inputs.data, PhotoSet::flickr8k())?.into_iter();
+    let photos = photos.filter(|photo| photo.split == Split::Dev);
+    let texts = photos.filter_map(|photo| Some(normalize_caption(photo.captions.first()?)));
+    Ok(texts.take(TEXTS).map(|text| tokenized(text, tokenizer)).collect())
+}
+
+/// Photos with captions that no stage is trained on: the first of Flickr8k's dev photos and as many of COCO's.
+fn dev_photos(
+    inputs: &Inputs,
+    stem: &Stem,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<Sample>, AnyError> {
+    const PHOTOS_PER_SET: usize = 150;
+    let mut dev = Vec::new();
+    for set in [PhotoSet::flickr8k(), PhotoSet::named("coco_dev")] {
+        let (split, views) = ((set, Split::Dev), [View::Original]);
+        let samples = load(&inputs.data, &inputs.out, stem, split, &views, tokenizer)?.into_iter();
+        let captioned = samples.map(|(_, sample)| sample).filter(|s| !s.captions.is_empty());
+        dev.extend(captioned.take(PHOTOS_PER_SET));
+    }
+    Ok(dev)
 }
 
 /// The photos and texts of the caption stages; the variables of the model that learns from them are made in
@@ -188,7 +218,9 @@ fn captioning(
     });
     let mut weak: Vec<Sample> = weak.collect();
     texts.extend(load_texts(&inputs.data, CAPTION_TEXTS.split_at(OF_PHOTOS.len()).1, &tokenizer)?);
-    let captions = gold.iter_mut().chain(&mut weak).flat_map(|sample| &mut sample.captions);
+    let mut dev = dev_photos(inputs, &stem, &tokenizer)?;
+    let samples = gold.iter_mut().chain(&mut weak).chain(&mut dev);
+    let captions = samples.flat_map(|sample| &mut sample.captions);
     captions.chain(&mut texts).for_each(|caption| caption.start = ablation.start(caption));
     let trained = TrainedModel::new(weights, &config)?;
     let variables = weights.variables();
@@ -199,6 +231,7 @@ fn captioning(
         trained,
         pools: vec![(gold, 1.0 - WEAK_SHARE), (weak, WEAK_SHARE)],
         texts,
+        dev,
         stem_scale,
         tokenizer,
         options: ablation.batch_options(),

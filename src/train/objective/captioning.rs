@@ -15,6 +15,7 @@ use crate::tokenizer::{CORRECTED, RECALLED};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::{Batch, BatchOptions};
+use crate::train::objective::dev::{dev_loss, DevScore, DEV_SEED};
 use crate::train::objective::features::features;
 use crate::train::objective::losses::{alignment_loss, consistency_loss};
 use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
@@ -57,7 +58,9 @@ pub struct Captioning {
     pub stem_scale: f32,
     /// For the words that are put into captions.
     pub tokenizer: Tokenizer,
-    /// How workers are put together.
+    /// Photos that nothing is trained on, to choose the best checkpoint by.
+    pub dev: Vec<Sample>,
+    /// How batches are put together.
     pub options: BatchOptions,
     /// What it does without.
     pub ablation: Ablation,
@@ -119,6 +122,25 @@ impl Objective for Captioning {
             loss = (loss + (text * TEXTS)?)?;
         }
         Ok((loss, measures))
+    }
+
+    /// Every caption of the dev photos, predicted with an empty memory and without a hint.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        let options = BatchOptions {
+            empty_memory: 1.0,
+            corrected: 0.0,
+            hinted: 0.0,
+            corrupted: 0.0,
+            texts: 0,
+            ..self.options.clone()
+        };
+        let context = StepContext { progress: 1.0, alignment_factor: 1.0 };
+        dev_loss(&self.dev, "caption", |samples| {
+            let samples: Vec<&Sample> = samples.iter().collect();
+            let mut random = Random::new(DEV_SEED);
+            let batch = Batch::draw(&samples, &[], &self.tokenizer, &options, &mut random);
+            self.loss(&batch, context).map(|(_, measures)| measures)
+        })
     }
 }
 

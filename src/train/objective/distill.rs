@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::random::Random;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::objective::{Measures, Objective, StepContext};
+use crate::train::objective::{DevScore, Measures, Objective, StepContext};
 use crate::weights::{ModelError, Weights};
 
 pub use sample::{targets, CaptionVectorsOfPhoto, DistillSample, Target, CAPTION_VECTORS};
@@ -52,6 +52,10 @@ impl Objective for Distillation {
     fn loss(&self, lesson: &DistillBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         self.lessons.loss(&self.trained.model, lesson)
     }
+
+    fn dev(&self) -> Result<Option<DevScore>> {
+        self.lessons.dev_loss(&self.trained.model)
+    }
 }
 
 /// Another objective with lessons beside: what the encoder has learned on many photos is not given up for the few
@@ -86,6 +90,13 @@ impl<O: Objective + AsRef<BitMar>> Objective for WithDistillation<O> {
         let (taught, of_lesson) = self.lessons.loss(self.objective.as_ref(), lesson)?;
         measures.extend(of_lesson);
         Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
+    }
+
+    const STEPS_PER_DEV: usize = O::STEPS_PER_DEV;
+
+    /// The other objective's: it is what the model is for.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        self.objective.dev()
     }
 }
 
@@ -144,6 +155,7 @@ mod tests {
             .train(&objective, &file)
             .expect("a run");
         std::fs::remove_file(&file).expect("the run was saved");
+        std::fs::remove_file(file.with_extension("jsonl")).expect("the run was logged");
         let (after, measured) = measured(&objective);
         assert!(after < 0.7 * before, "{before} to {after}");
         for written in ["words", "sentences"] {

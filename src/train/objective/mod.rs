@@ -9,6 +9,7 @@ use crate::random::Random;
 pub mod ablation;
 pub mod batch;
 pub mod captioning;
+pub(crate) mod dev;
 pub mod distill;
 pub(crate) mod features;
 pub mod losses;
@@ -16,6 +17,8 @@ pub mod self_critical;
 pub mod targets;
 pub mod text_batch;
 pub mod text_only;
+
+pub use dev::DevScore;
 
 /// What a run learns, from which examples.
 pub trait Objective: Sync {
@@ -34,6 +37,17 @@ pub trait Objective: Sync {
         batch: &Self::Batch,
         context: StepContext,
     ) -> candle_core::Result<(Tensor, Measures)>;
+
+    /// Steps between two looks at dev, which take less than 3 % of the time.
+    const STEPS_PER_DEV: usize = 200;
+
+    /// How good the model is on dev, without dropout; `None` if there is no dev data. It draws from random numbers of
+    /// its own: a run takes the same steps whether dev is looked at or not.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be evaluated.
+    fn dev(&self) -> candle_core::Result<Option<DevScore>>;
 }
 
 /// Where in its run a step stands.

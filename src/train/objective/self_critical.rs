@@ -11,19 +11,20 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var};
 
-use crate::generate::{Length, Sampler, MAX_TOKENS};
+use crate::generate::{BeamSearch, Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
 use crate::train::data::sample::Sample;
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{cider_of_each, words, CaptionVector, Cider};
 use crate::train::objective::batch::Batch;
 use crate::train::objective::captioning::Captioning;
 use crate::train::objective::losses::policy_loss;
 use crate::train::objective::targets::Targets;
-use crate::train::objective::{Measures, Objective, StepContext};
+use crate::train::objective::{DevScore, Measures, Objective, StepContext};
+use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
@@ -130,10 +131,8 @@ impl SelfCritical {
 
     /// Draws captions for every photo with an empty memory, `SAMPLES` each, from the model as it writes.
     pub(crate) fn write(&self, batch: &SelfCriticalBatch) -> Result<Vec<Vec<Vec<u32>>>> {
-        let trained = &self.captioning.trained.model;
-        let packed = self.captioning.ablation.packed(&self.model_variables(), trained.config());
-        let packed = packed.map_err(candle_core::Error::wrap)?;
-        let model = packed.as_ref().unwrap_or(trained);
+        let packed = self.packed()?;
+        let model = packed.as_ref().unwrap_or(self.as_ref());
         let mut samplers: Vec<Sampler> = Vec::new();
         let mut states = Vec::new();
         for shown in &batch.photos {
@@ -148,6 +147,28 @@ impl SelfCritical {
         }
         let captions = sample_all(model, states, &mut samplers)?;
         Ok(captions.chunks(SAMPLES).map(<[_]>::to_vec).collect())
+    }
+
+    /// The model as it writes, unless that is the trained one.
+    fn packed(&self) -> Result<Option<BitMar>> {
+        let config = self.captioning.trained.model.config();
+        let packed = self.captioning.ablation.packed(&self.model_variables(), config);
+        packed.map_err(candle_core::Error::wrap)
+    }
+
+    /// The captions of the dev photos, by greedy search with an empty memory.
+    pub(crate) fn dev_captions(&self) -> Result<Vec<String>> {
+        let packed = self.packed()?;
+        let model = packed.as_ref().unwrap_or(self.as_ref());
+        parallel::map(&self.captioning.dev, |sample| {
+            let photo = model.vision().forward(&self.captioning.features(&sample.views[..1])?)?;
+            let fused = model.fuse(&photo, &[])?;
+            let state = model.prefill_without_memory(&fused)?;
+            let mut search = BeamSearch::new(state, Length::default().start_token(), 1);
+            while model.search_step(&mut search, &fused.episode)? {}
+            let text = self.captioning.tokenizer.decode(&search.best().tokens, true);
+            text.map_err(|error| candle_core::Error::Msg(error.to_string()))
+        })
     }
 
     fn model_variables(&self) -> BTreeMap<String, Var> {
@@ -248,5 +269,22 @@ impl Objective for SelfCritical {
             (measure, rewards.iter().sum::<f32>() / rewards.len() as f32)
         }));
         Ok(((policy + (human * HUMAN_WEIGHT)?)?, measures))
+    }
+
+    // Writing captions takes longer than predicting given ones.
+    const STEPS_PER_DEV: usize = 400;
+
+    /// CIDEr-D of the captions of the dev photos.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        let dev = &self.captioning.dev;
+        if dev.is_empty() {
+            return Ok(None);
+        }
+        let of_photo = |sample: &Sample| sample.captions.iter().map(|c| c.text.clone()).collect();
+        let references: Vec<Vec<String>> = dev.iter().map(of_photo).collect();
+        let ciders = cider_of_each(&self.dev_captions()?, &references);
+        #[allow(clippy::cast_possible_truncation, reason = "a score between 0 and 10")]
+        let cider = (ciders.iter().sum::<f64>() / ciders.len() as f64) as f32;
+        Ok(Some(DevScore { measures: Measures::from([("cider", cider)]), quality: cider }))
     }
 }

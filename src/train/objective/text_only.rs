@@ -7,6 +7,7 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::captioning::TrainedModel;
+use crate::train::objective::dev::{dev_loss, DevScore, DEV_SEED};
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::objective::{Measures, Objective, StepContext};
 
@@ -16,6 +17,8 @@ pub struct Language {
     pub trained: TrainedModel,
     /// The texts.
     pub texts: Vec<CaptionTokens>,
+    /// Texts that nothing is trained on, to choose the best checkpoint by.
+    pub dev: Vec<CaptionTokens>,
     /// For the words that are put into captions.
     pub tokenizer: Tokenizer,
     /// Share of texts that are to be repeated.
@@ -39,5 +42,15 @@ impl Objective for Language {
     fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
         Ok(batch.loss(model, &model.table()?)?.expect("a batch has texts"))
+    }
+
+    /// The dev texts, without hints or captions to repeat.
+    fn dev(&self) -> Result<Option<DevScore>> {
+        let context = StepContext { progress: 1.0, alignment_factor: 1.0 };
+        dev_loss(&self.dev, "text", |texts| {
+            let mut random = Random::new(DEV_SEED);
+            let batch = TextBatch::new(texts.iter(), 0.0, 0.0, &self.tokenizer, &mut random);
+            self.loss(&batch, context).map(|(_, measures)| measures)
+        })
     }
 }

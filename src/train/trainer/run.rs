@@ -1,7 +1,7 @@
 //! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Var;
@@ -11,7 +11,7 @@ use super::log::Log;
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
+use crate::train::objective::{DevScore, Measures, Objective, StepContext, SIGNAL};
 use crate::train::optim::code_flips::CodeWatch;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
@@ -65,6 +65,18 @@ pub(super) struct State {
     pools: Vec<Pool>,
     balance: ModalityBalance,
     intervention: Intervention,
+    /// The best look at dev; checkpoints from before there were any have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best: Option<Best>,
+}
+
+/// The best look at dev of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Best {
+    /// Updates before it.
+    step: usize,
+    /// What it was chosen by, higher is better.
+    quality: f32,
 }
 
 /// A random order of examples, and how far it is used up.
@@ -89,6 +101,7 @@ impl Run {
             pools: Vec::new(),
             balance: ModalityBalance::new(),
             intervention: Intervention::NONE,
+            best: None,
             options,
         };
         Ok(Self { variables, optimizer: Optimizer::default(), state })
@@ -104,30 +117,32 @@ impl Run {
         &self.state.balance
     }
 
-    /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
-    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+    /// Trains to the last step. Saves `file`, NAME.safetensors, every four minutes, and NAME-best.safetensors when dev
+    /// was never predicted better; logs to standard error and appends to NAME.jsonl.
+    pub fn train<O: Objective>(&mut self, objective: &O, file: &Path) -> Result<(), AnyError> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
         let mut saved = Instant::now();
-        let mut log = Log::new();
+        let mut log = Log::append(&file.with_extension("jsonl"))?;
         let mut codes = CodeWatch::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
             let (measures, norm) = self.update(objective)?;
             log.add(&measures, norm);
             let step = self.state.step;
-            if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
-                log.print(&self.state.options, step, rate);
-            }
-            if step.is_multiple_of(STEPS_PER_LOOK) {
-                if let Some(change) = codes.look(&self.variables)? {
-                    let flips =
-                        change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
-                    eprintln!(
-                        "step {step}/{} zeros {:.4}{flips}",
-                        self.state.options.steps, change.zeros
-                    );
+            let is_last = step == self.state.options.steps;
+            let looks_at_dev = step.is_multiple_of(O::STEPS_PER_DEV) || is_last;
+            if step.is_multiple_of(STEPS_PER_LINE) || looks_at_dev {
+                let mut line = log.line(&self.state.options, step, rate);
+                if step.is_multiple_of(STEPS_PER_LOOK) {
+                    let change = codes.look(&self.variables)?;
+                    line.zeros = change.as_ref().map(|change| change.zeros);
+                    line.flips = change.and_then(|change| change.flips);
                 }
+                if looks_at_dev {
+                    (line.dev, line.is_best) = self.look_at_dev(objective, file)?;
+                }
+                log.write(&line)?;
             }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
@@ -135,6 +150,24 @@ impl Run {
             }
         }
         self.save(file)
+    }
+
+    /// Measures dev, and saves beside `file` if it was never better: the measures, and whether it was not.
+    fn look_at_dev(
+        &mut self,
+        objective: &impl Objective,
+        file: &Path,
+    ) -> Result<(Measures, bool), AnyError> {
+        let Some(DevScore { measures, quality }) = objective.dev()? else {
+            return Ok((Measures::new(), false));
+        };
+        let is_best =
+            quality.is_finite() && self.state.best.is_none_or(|best| quality > best.quality);
+        if is_best {
+            self.state.best = Some(Best { step: self.state.step, quality });
+            self.save(&best_file(file))?;
+        }
+        Ok((measures, is_best))
     }
 
     /// One step: draws, differentiates on every core, updates.
@@ -213,6 +246,12 @@ impl Run {
             0.0
         }
     }
+}
+
+/// Where the best checkpoint of a run that saves to `file` is.
+fn best_file(file: &Path) -> PathBuf {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{name}-best.safetensors"))
 }
 
 /// The mean gradient over the batches, each on a core of its own, and the means of their measures.

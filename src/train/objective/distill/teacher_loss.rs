@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::model::BitMar;
+use crate::train::objective::dev::{dev_loss, DevScore};
 use crate::train::objective::distill::caption_loss::CaptionHead;
 use crate::train::objective::distill::heads::{distance, head, mean};
 use crate::train::objective::distill::sample::CAPTION_VECTORS;
@@ -92,6 +93,8 @@ pub struct DistillDataset {
     /// One a kind of what was written about any photo.
     readouts: Vec<CaptionHead>,
     photos: Vec<DistillSample>,
+    /// Photos that nothing is trained on.
+    dev: Vec<DistillSample>,
     stem_scale: f32,
 }
 
@@ -127,8 +130,14 @@ impl DistillDataset {
             heads: heads.collect::<std::result::Result<_, _>>()?,
             readouts: readouts.flatten().collect(),
             photos,
+            dev: Vec::new(),
             stem_scale,
         })
+    }
+
+    /// The same with photos that nothing is trained on, to choose the best checkpoint by.
+    pub fn with_dev(self, dev: Vec<DistillSample>) -> Self {
+        Self { dev, ..self }
     }
 
     /// How many views there are.
@@ -166,6 +175,17 @@ impl DistillDataset {
             }
         }
         Ok((loss, measures))
+    }
+}
+
+impl DistillDataset {
+    /// The loss on the dev photos, as `loss`, and its parts.
+    pub(crate) fn dev_loss(&self, model: &BitMar) -> Result<Option<DevScore>> {
+        dev_loss(&self.dev, "loss", |photos| {
+            let (loss, mut measures) = self.loss(model, &DistillBatch(photos.to_vec()))?;
+            measures.insert("loss", loss.to_scalar()?);
+            Ok(measures)
+        })
     }
 }
 

@@ -61,6 +61,7 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
         trained: TrainedModel::new(weights, &config()).unwrap(),
         pools: vec![(samples, 1.0)],
         texts,
+        dev: Vec::new(),
         stem_scale: 0.02,
         tokenizer,
         options: BatchOptions { hinted: 0.0, ..BatchOptions::default() },
@@ -286,8 +287,14 @@ fn texts_learn_to_take_up_a_hint() {
         let tokens = encode(&tokenizer, text);
         CaptionTokens { text: text.into(), tokens, ..caption }
     });
-    let objective =
-        Language { trained, texts: texts.collect(), tokenizer, copied: 0.3, hinted: 0.5 };
+    let objective = Language {
+        trained,
+        texts: texts.collect(),
+        dev: Vec::new(),
+        tokenizer,
+        copied: 0.3,
+        hinted: 0.5,
+    };
     let batch = objective.batch(&[(0, 0), (0, 1), (0, 2)].repeat(6), &mut Random::new(1));
     let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
     let (_, measured) = objective.loss(&batch, context).unwrap();
@@ -303,3 +310,5 @@ fn texts_learn_to_take_up_a_hint() {
     });
     assert!(logits[0] != logits[1] && logits[1] != logits[2]);
 }
+
+mod dev;
