@@ -65,8 +65,9 @@ fn run(command: Command) -> Outcome {
             commands::all(&paths, &trained.trained, steps)
         }
         Command::Curves { log, svg, title, measures } => {
-            let curves = read_curves(&std::fs::read_to_string(log)?, &measures);
-            std::fs::write(svg, draw(&title, &curves))?;
+            let curves = read_curves(&std::fs::read_to_string(&log)?, &measures)
+                .map_err(|error| format!("{}: {error}", log.display()))?;
+            std::fs::write(svg, draw(&title, &curves)?)?;
             Ok(())
         }
         Command::MemoryReads { inputs, checkpoints, svg } => {
