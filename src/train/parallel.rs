@@ -1,8 +1,9 @@
 //! The trainer's own thread pool, one thread a core.
 //!
-//! `RAYON_NUM_THREADS=1` keeps each of candle's operations on the thread that calls it (docs/architecture.md,
-//! "Training"); this pool does not read that variable. Training graphs have threads of their own and do not run
-//! here: dropout is a thread's state, and a thread of a pool may take up other work in the middle of its own.
+//! `RAYON_NUM_THREADS=1` keeps each of candle's operations on the thread that calls it
+//! (docs/architecture.md, "Training"); this pool does not read that variable. Training graphs have
+//! threads of their own and do not run here: dropout is a thread's state, and a thread of a pool
+//! may take up other work in the middle of its own.
 
 use std::sync::LazyLock;
 
@@ -16,8 +17,9 @@ static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
     pool.build().expect("the operating system starts threads")
 });
 
-/// What `work` makes of each of `items`, in their order, collected into a `Vec` or a `Result` of one. Each item is
-/// a task of its own: use it for items that take microseconds or more. An error stops the items that have not begun.
+/// What `work` makes of each of `items`, in their order, collected into a `Vec` or a `Result` of
+/// one. Each item is a task of its own: use it for items that take microseconds or more. An error
+/// stops the items that have not begun.
 ///
 /// # Panics
 ///
@@ -47,7 +49,8 @@ mod tests {
 
     #[test]
     fn every_core_works() {
-        // The barrier opens when there are as many threads as cores; one thread alone would wait forever.
+        // The barrier opens when there are as many threads as cores; one thread alone would wait
+        // forever.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let barrier = std::sync::Barrier::new(cores);
         let waited: Vec<bool> = map(vec![(); cores], |()| {

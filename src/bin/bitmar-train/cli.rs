@@ -38,15 +38,16 @@ pub(crate) enum Command {
         training: Training,
         #[command(flatten)]
         teachers: Teachers,
-        /// Folder of a sentence encoder (config.json, tokenizer.json, model.safetensors): the encoder also learns
-        /// to predict the mean embedding of a photo's captions.
+        /// Folder of a sentence encoder (config.json, tokenizer.json, model.safetensors): the
+        /// encoder also learns to predict the mean embedding of a photo's captions.
         #[arg(long, value_name = "FOLDER")]
         sentences: Option<PathBuf>,
     },
     /// Trains the whole model on photos with captions.
     #[command(after_help = defaults("captions"))]
     Captions(#[command(flatten)] Captioning),
-    /// Continues from trained captions by self-critical training, which rewards captions that the model draws.
+    /// Continues from trained captions by self-critical training, which rewards captions that the
+    /// model draws.
     #[command(after_help = defaults("critical"))]
     Critical(#[command(flatten)] Captioning),
     /// Lets a trained model choose captions for photos that only have a label.
@@ -60,8 +61,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         label_captions: PathBuf,
     },
-    /// Makes everything from the data folder to OUT/model.safetensors and its scores: tokenizer, text, vision, captions,
-    /// critical, export, eval. A stage that has a checkpoint continues from it.
+    /// Makes everything from the data folder to OUT/model.safetensors and its scores: tokenizer,
+    /// text, vision, captions, critical, export, eval. A stage that has a checkpoint continues from
+    /// it.
     All {
         #[command(flatten)]
         data: Data,
@@ -116,14 +118,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         trained: Trained,
     },
-    /// Scores a model's captions of Flickr8k photos against people's, and prints the scores as JSON.
+    /// Scores a model's captions of Flickr8k photos against people's, and prints the scores as
+    /// JSON.
     Eval {
         #[command(flatten)]
         inputs: InputFiles,
         /// The model file to score.
         #[arg(long, value_name = "FILE", default_value = MODEL)]
         model: PathBuf,
-        /// Checkpoint to score instead of a model file; several stand for the mean of their weights.
+        /// Checkpoint to score instead of a model file; several stand for the mean of their
+        /// weights.
         #[arg(long = "checkpoint", value_name = "FILE", conflicts_with = "model")]
         checkpoints: Vec<PathBuf>,
         /// Photos to score at most.
@@ -138,8 +142,8 @@ pub(crate) enum Command {
         /// Also prints each photo's name, confidence and caption.
         #[arg(long)]
         list: bool,
-        /// Network whose pooled features decide which training photos the baselines take for alike, instead of the stem:
-        /// lite0, lite2, lite3:FILE or dinov2:FILE.
+        /// Network whose pooled features decide which training photos the baselines take for alike,
+        /// instead of the stem: lite0, lite2, lite3:FILE or dinov2:FILE.
         #[arg(long, value_name = "NETWORK")]
         teacher: Option<TeacherSource>,
     },
@@ -215,19 +219,21 @@ pub(crate) struct Trained {
 
 #[derive(Debug, Args)]
 pub(crate) struct Teachers {
-    /// Image network to learn from or to compare with: lite0, lite2, lite3:FILE or dinov2:FILE. May be repeated. By
-    /// default lite2 in `vision` and `all`, none elsewhere.
+    /// Image network to learn from or to compare with: lite0, lite2, lite3:FILE or dinov2:FILE. May
+    /// be repeated. By default lite2 in `vision` and `all`, none elsewhere.
     #[arg(long = "teacher", value_name = "NETWORK")]
     pub(crate) teachers: Vec<TeacherSource>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Extras {
-    /// Folder of a sentence encoder (config.json, tokenizer.json, model.safetensors): where there is a teacher, the
-    /// vision encoder also learns to predict the mean embedding of a photo's captions.
+    /// Folder of a sentence encoder (config.json, tokenizer.json, model.safetensors): where there
+    /// is a teacher, the vision encoder also learns to predict the mean embedding of a photo's
+    /// captions.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) sentences: Option<PathBuf>,
-    /// What `label-captions` chose for photos with labels. Without it captions about the same label are drawn.
+    /// What `label-captions` chose for photos with labels. Without it captions about the same label
+    /// are drawn.
     #[arg(long, value_name = "FILE")]
     pub(crate) label_captions: Option<PathBuf>,
 }
@@ -242,7 +248,8 @@ pub(crate) struct Captioning {
     pub(crate) extras: Extras,
 }
 
-/// Options of a training stage. Those without a value take the recipe's, which `--help` prints below.
+/// Options of a training stage. Those without a value take the recipe's, which `--help` prints
+/// below.
 #[derive(Debug, Args)]
 pub(crate) struct Training {
     #[command(flatten)]
@@ -250,13 +257,15 @@ pub(crate) struct Training {
     /// Optimizer steps.
     #[arg(long, value_name = "STEPS")]
     pub(crate) steps: Option<usize>,
-    /// Examples (photos; texts in `text`) of a worker in a step. A step learns from those of all workers.
+    /// Examples (photos; texts in `text`) of a worker in a step. A step learns from those of all
+    /// workers.
     #[arg(long, value_name = "EXAMPLES")]
     pub(crate) batch_size: Option<usize>,
     /// Threads that each compute the gradient of a batch of their own.
     #[arg(long, value_name = "THREADS")]
     pub(crate) workers: Option<usize>,
-    /// Highest learning rate, of AdamW; Muon's is three times as high. Rises for 2 % of the steps, then falls as a cosine.
+    /// Highest learning rate, of AdamW; Muon's is three times as high. Rises for 2 % of the steps,
+    /// then falls as a cosine.
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<f32>,
     /// Probability of dropout, 0 to 1.
@@ -265,14 +274,15 @@ pub(crate) struct Training {
     /// Seed of everything random.
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
-    /// Part of the method to leave out, for an ablation: ternary, patches, lengths, alignment, consistency, memory,
-    /// conditioning or balance.
+    /// Part of the method to leave out, for an ablation: ternary, patches, lengths, alignment,
+    /// consistency, memory, conditioning or balance.
     #[arg(long, value_name = "PART")]
     pub(crate) without: Option<Ablation>,
     /// Model file whose weights are the start. Default: random weights.
     #[arg(long, value_name = "FILE")]
     pub(crate) init: Option<PathBuf>,
-    /// Checkpoint of an earlier stage whose weights are the start. May be repeated; later ones replace earlier ones.
+    /// Checkpoint of an earlier stage whose weights are the start. May be repeated; later ones
+    /// replace earlier ones.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Vec<PathBuf>,
     /// Continues from OUT/STAGE.safetensors with the options of that run.
@@ -288,8 +298,8 @@ fn defaults(stage: &str) -> String {
     format!(
         "Defaults: --steps {steps} --batch-size {batch_size_per_worker} --workers {workers} \
          --rate {learning_rate} --dropout {dropout} --seed {seed}\n\
-         Writes OUT/{stage}.safetensors (the last step), OUT/{stage}-best.safetensors (the best on dev) and the log \
-         OUT/{stage}.jsonl."
+         Writes OUT/{stage}.safetensors (the last step), OUT/{stage}-best.safetensors (the best on \
+         dev) and the log OUT/{stage}.jsonl."
     )
 }
 
@@ -381,8 +391,8 @@ mod tests {
         }
     }
 
-    /// The words of every `code span` and code line of a Markdown text that begins with `bitmar-train`, or with a
-    /// command and an option.
+    /// The words of every `code span` and code line of a Markdown text that begins with
+    /// `bitmar-train`, or with a command and an option.
     fn command_lines(markdown: &str) -> Vec<Vec<String>> {
         let commands: Vec<String> =
             Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
@@ -420,7 +430,8 @@ mod tests {
         }
     }
 
-    /// Options that a sentence leaves out may be missing; those that it names must exist and have such values.
+    /// Options that a sentence leaves out may be missing; those that it names must exist and have
+    /// such values.
     #[test]
     fn documented_command_lines_are_understood() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

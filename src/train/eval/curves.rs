@@ -25,8 +25,9 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// The measures called `names` in the log of a stage, one JSON object a line, in the order of `names`: each on
-/// the training batches (or of the run: `rate`, `norm`, `flips`, ...), then on dev. Measures without a point are left out.
+/// The measures called `names` in the log of a stage, one JSON object a line, in the order of
+/// `names`: each on the training batches (or of the run: `rate`, `norm`, `flips`, ...), then on
+/// dev. Measures without a point are left out.
 ///
 /// # Errors
 ///
@@ -52,7 +53,8 @@ pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> 
     Ok(curves)
 }
 
-/// One SVG picture of `curves` over the steps, on one scale that includes 0; those on dev are dashed.
+/// One SVG picture of `curves` over the steps, on one scale that includes 0; those on dev are
+/// dashed.
 ///
 /// # Errors
 ///

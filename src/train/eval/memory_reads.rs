@@ -113,8 +113,8 @@ fn memory_reads(
     })
 }
 
-/// An SVG picture: for each model the weights of READ and the cosines of what it returned, slots to the right,
-/// photos downwards; white is 0, dark is 1.
+/// An SVG picture: for each model the weights of READ and the cosines of what it returned, slots to
+/// the right, photos downwards; white is 0, dark is 1.
 fn draw(seen: &[MemoryReads]) -> Result<String, AnyError> {
     let slots = seen.first().map_or(0, |one| one.weights.len());
     let side = u32::try_from(slots)? * CELL + 2 * MARGIN;

@@ -19,8 +19,8 @@ pub struct DevScore {
     pub quality: f32,
 }
 
-/// The mean of each measure over `examples`; `None` if there are none. Its quality is the loss of this name,
-/// negated. Nothing is dropped out: dropout belongs to the threads that differentiate.
+/// The mean of each measure over `examples`; `None` if there are none. Its quality is the loss of
+/// this name, negated. Nothing is dropped out: dropout belongs to the threads that differentiate.
 pub(crate) fn dev_loss<E: Sync>(
     examples: &[E],
     loss: &'static str,

@@ -41,8 +41,8 @@ pub trait Objective: Sync {
     /// Steps between two looks at dev, which take less than 3 % of the time.
     const STEPS_PER_DEV: usize = 200;
 
-    /// How good the model is on dev, without dropout; `None` if there is no dev data. It draws from random numbers of
-    /// its own: a run takes the same steps whether dev is looked at or not.
+    /// How good the model is on dev, without dropout; `None` if there is no dev data. It draws from
+    /// random numbers of its own: a run takes the same steps whether dev is looked at or not.
     ///
     /// # Errors
     ///

@@ -1,11 +1,12 @@
-//! How the shipped model's stages are run: the command line's defaults and what `bitmar-train all` does. The shipped
-//! model's vision stage was run in two parts, of 3,000 and 4,000 steps.
+//! How the shipped model's stages are run: the command line's defaults and what `bitmar-train all`
+//! does. The shipped model's vision stage was run in two parts, of 3,000 and 4,000 steps.
 
 use crate::train::objective::ablation::Ablation;
 use crate::train::trainer::RunOptions;
 
-/// Graphs of a step, each on a thread of its own. A step learns from `shards * examples_per_shard` examples, so that
-/// this number is part of the recipe: it does not follow the machine.
+/// Graphs of a step, each on a thread of its own. A step learns from `workers *
+/// batch_size_per_worker` examples, so that this number is part of the recipe: it does not follow
+/// the machine.
 const WORKERS: usize = 2;
 
 /// Seed of everything random.
@@ -24,8 +25,9 @@ pub fn options(stage: &str) -> RunOptions {
             seed: SEED,
             ablation: Ablation::Nothing,
         },
-        // Without a decoder photos are cheap (250 a second on the machine of docs/training.md, 30 in the captions
-        // stage): large batches. The 30,000 photos of all sets are hardly learned by heart: little dropout.
+        // Without a decoder photos are cheap (250 a second on the machine of docs/training.md, 30
+        // in the captions stage): large batches. The 30,000 photos of all sets are hardly learned
+        // by heart: little dropout.
         "vision" => RunOptions {
             steps: 7000,
             batch_size_per_worker: 64,
@@ -35,8 +37,8 @@ pub fn options(stage: &str) -> RunOptions {
             seed: SEED,
             ablation: Ablation::Nothing,
         },
-        // Starts from a trained model: a fifth of the rate. Five captions are written for each photo, which
-        // makes it the slowest: 18 photos a second, small batches.
+        // Starts from a trained model: a fifth of the rate. Five captions are written for each
+        // photo, which makes it the slowest: 18 photos a second, small batches.
         "critical" => RunOptions {
             steps: 1700,
             batch_size_per_worker: 10,
@@ -47,7 +49,8 @@ pub fn options(stage: &str) -> RunOptions {
             seed: 5,
             ablation: Ablation::Nothing,
         },
-        // Photos with captions are few and are soon learned by heart: the most dropout of all stages.
+        // Photos with captions are few and are soon learned by heart: the most dropout of all
+        // stages.
         _ => RunOptions {
             steps: 4200,
             batch_size_per_worker: 12,

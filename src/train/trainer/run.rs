@@ -117,8 +117,9 @@ impl Run {
         &self.state.balance
     }
 
-    /// Trains to the last step. Saves `file`, NAME.safetensors, every four minutes, and NAME-best.safetensors when dev
-    /// was never predicted better; logs to standard error and appends to NAME.jsonl.
+    /// Trains to the last step. Saves `file`, NAME.safetensors, every four minutes, and
+    /// NAME-best.safetensors when dev was never predicted better; logs to standard error and
+    /// appends to NAME.jsonl.
     pub fn train<O: Objective>(&mut self, objective: &O, file: &Path) -> Result<(), AnyError> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
@@ -152,7 +153,8 @@ impl Run {
         self.save(file)
     }
 
-    /// Measures dev, and saves beside `file` if it was never better: the measures, and whether it was not.
+    /// Measures dev, and saves beside `file` if it was never better: the measures, and whether it
+    /// was not.
     fn look_at_dev(
         &mut self,
         objective: &impl Objective,

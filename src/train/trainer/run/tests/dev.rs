@@ -33,7 +33,8 @@ impl Objective for Watched {
     }
 }
 
-/// Captions in other words than those of the training photos: the more these are learned, the worse.
+/// Captions in other words than those of the training photos: the more these are learned, the
+/// worse.
 fn watched(weights: &Weights) -> Watched {
     let dev = (0..30).map(|i| sample(u64::from(50 + i), vec![2000 + i, 2100 + i, 2200 + i]));
     Watched(Captioning { dev: dev.collect(), ..captioning(weights, captions()) })
