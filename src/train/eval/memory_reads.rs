@@ -134,7 +134,9 @@ fn draw(seen: &[MemoryReads]) -> Result<String, AnyError> {
             .caption(title, ("sans-serif", 12))
             .build_cartesian_2d(0..slots, slots..0)?;
         let cells = map.iter().enumerate().flat_map(|(y, row)| {
-            row.iter().enumerate().map(move |(x, value)| {
+            // What is nearly white stays the background's: most slots are hardly read.
+            let seen = row.iter().enumerate().filter(|(_, &value)| value > 1.0 / 30.0);
+            seen.map(move |(x, value)| {
                 let shade = BLACK.mix(f64::from(value.clamp(0.0, 1.0)));
                 Rectangle::new([(x, y), (x + 1, y + 1)], shade.filled())
             })
