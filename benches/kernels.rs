@@ -178,7 +178,8 @@ fn ternary_case(rows: usize, cols: usize, tokens: usize) -> Case {
     }
 }
 
-/// 8 layers `[3072, 768]` of `rows` activations each, quantized for every layer; the sum of their outputs.
+/// 8 layers `[3072, 768]` of `rows` activations each, quantized for every layer; the sum of their
+/// outputs.
 #[cfg(not(target_arch = "wasm32"))]
 fn stack_case(name: &str, rows: usize) -> Case {
     const OUTPUTS: usize = 3072;

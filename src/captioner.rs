@@ -22,7 +22,7 @@ use crate::checkpoint::{LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, Length, Repeated, Told, MAX_BEAMS};
+use crate::generate::{BeamSearch, CopyCandidate, HintBonus, Length, MAX_BEAMS};
 use crate::hash::sha256;
 use crate::memory::{
     EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
@@ -39,7 +39,8 @@ pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Adoption;
 use wording::Capitals;
 
-/// Weight from which on a corrected caption is repeated: the photo is rather the same than another one.
+/// Minimum READ weight for repeating a correction: above it, the photo is more likely the corrected
+/// one than another.
 const REPEAT_WEIGHT: f32 = 0.5;
 /// Captions that can still be corrected.
 const NUM_RECENT: usize = 64;
@@ -68,25 +69,38 @@ pub struct Captioner {
 /// What it takes to correct a caption.
 struct Recent {
     id: u64,
-    seen: Seen,
+    encoding: PhotoEncoding,
     thumbnail: Vec<u8>,
 }
 
-/// What the memory wants to know of a photo.
+/// What the memory needs of a photo.
 #[derive(Clone)]
-struct Seen {
+struct PhotoEncoding {
     /// What it is found by, unit length, `[C]`.
     key: Vec<f32>,
     /// The episode e, `[C]`.
     episode: Vec<f32>,
 }
 
+/// A remembered caption with its tokens.
+struct RecalledSlot {
+    recalled: Recalled,
+    tokens: Vec<u32>,
+}
+
+impl RecalledSlot {
+    /// The caption as the decoder takes it.
+    fn caption(&self) -> RecalledCaption {
+        RecalledCaption { tokens: self.tokens.clone(), corrected: self.recalled.corrected }
+    }
+}
+
 /// A caption being written.
 pub struct Generation {
     search: BeamSearch<DecoderState>,
-    seen: Seen,
+    encoding: PhotoEncoding,
     recall: Recall,
-    recalled: Vec<(Recalled, Vec<u32>)>,
+    recalled: Vec<RecalledSlot>,
     thumbnail: Vec<u8>,
     /// How the user spells the words of the hint.
     capitals: Capitals,
@@ -99,7 +113,7 @@ pub struct Generation {
 impl Generation {
     /// Remembered captions that the text leans on, best first.
     pub fn recalled(&self) -> impl Iterator<Item = &Recalled> {
-        self.recalled.iter().map(|(recalled, _)| recalled)
+        self.recalled.iter().map(|slot| &slot.recalled)
     }
 }
 
@@ -153,8 +167,8 @@ impl Captioner {
     /// Adds a token to every candidate; returns whether there is more to do.
     pub fn step(&self, generation: &mut Generation) -> Result<bool, Error> {
         let start = (self.now)();
-        let Generation { search, seen, .. } = generation;
-        let has_more = self.model.search_step(search, &seen.episode)?;
+        let Generation { search, encoding, .. } = generation;
+        let has_more = self.model.search_step(search, &encoding.episode)?;
         generation.ms.text += (self.now)() - start;
         Ok(has_more)
     }
@@ -163,9 +177,12 @@ impl Captioner {
     pub fn text(&self, generation: &Generation) -> Result<String, Error> {
         let tokens = &generation.search.best().tokens;
         // Whoever was corrected wants their own words back, names and capitals included.
-        let own = generation.recalled.iter().find(|(r, own)| r.corrected && own == tokens);
+        let own = generation
+            .recalled
+            .iter()
+            .find(|slot| slot.recalled.corrected && slot.tokens == *tokens);
         match own {
-            Some((recalled, _)) => Ok(recalled.text.clone()),
+            Some(slot) => Ok(slot.recalled.text.clone()),
             None => Ok(generation.capitals.spell(self.decoded(tokens)?.trim())),
         }
     }
@@ -180,12 +197,12 @@ impl Captioner {
         if generation.count_recalls && !text.is_empty() {
             self.memory.touch(&self.still_there(&generation));
         }
-        let Generation { search, seen, recalled, thumbnail, remember, mut ms, .. } = generation;
+        let Generation { search, encoding, recalled, thumbnail, remember, mut ms, .. } = generation;
         let best = search.best();
         let slot = match remember && !text.is_empty() {
             true => {
                 let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
-                Some(self.remember(&seen, &text, tokens, false, thumbnail.clone())?)
+                Some(self.remember(&encoding, &text, tokens, false, thumbnail.clone())?)
             }
             false => None,
         };
@@ -194,10 +211,10 @@ impl Captioner {
         if self.recent.len() == NUM_RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Recent { id, seen, thumbnail });
+        self.recent.push_back(Recent { id, encoding, thumbnail });
         ms.memory += (self.now)() - start;
         ms.total = ms.decode + ms.vision + ms.memory + ms.text;
-        let recalled = recalled.into_iter().map(|(recalled, _)| recalled).collect();
+        let recalled = recalled.into_iter().map(|slot| slot.recalled).collect();
         let (tokens, confidence) = (best.tokens.len(), best.confidence());
         Ok(Caption { id, text, tokens, confidence, recalled, slot, attention, ms })
     }
@@ -262,13 +279,13 @@ impl Captioner {
         };
         let recalled = self.recalled(&recall);
         let remembered = (self.now)();
-        let lent: Vec<RecalledCaption> = recalled.iter().map(lent).collect();
-        let state = self.model.prefill(&fused, &lent, &recall.context)?;
+        let captions: Vec<RecalledCaption> = recalled.iter().map(RecalledSlot::caption).collect();
+        let state = self.model.prefill(&fused, &captions, &recall.context)?;
         let prefilled = (self.now)();
         let start_token = options.length.start_token();
-        let repeated = if options.repeat { repeated(&recalled) } else { Vec::new() };
-        let told = Told::from_hint(&self.tokenizer, &options.hint)?;
-        let seen = Seen { key, episode: fused.episode.clone() };
+        let copies = if options.repeat { copies(&recalled) } else { Vec::new() };
+        let hint_bonus = HintBonus::from_hint(&self.tokenizer, &options.hint)?;
+        let encoding = PhotoEncoding { key, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,
             state: state.clone(),
@@ -276,9 +293,9 @@ impl Captioner {
         });
         Ok(Generation {
             search: BeamSearch::new(state, start_token, options.beams)
-                .repeating(repeated)
-                .telling(told),
-            seen,
+                .with_copies(copies)
+                .with_hint(hint_bonus),
+            encoding,
             observer,
             recall,
             recalled,
@@ -305,11 +322,12 @@ impl Captioner {
     }
 
     /// The recalled captions with their tokens.
-    fn recalled(&self, recall: &Recall) -> Vec<(Recalled, Vec<u32>)> {
+    fn recalled(&self, recall: &Recall) -> Vec<RecalledSlot> {
         let recalled = recall.weights.iter().filter_map(|&(slot, weight)| {
             let SlotRecord { caption: text, tokens, corrected, written_at, thumbnail } =
                 self.memory.get(slot)?.clone();
-            Some((Recalled { slot, weight, text, corrected, written_at, thumbnail }, tokens))
+            let recalled = Recalled { slot, weight, text, corrected, written_at, thumbnail };
+            Some(RecalledSlot { recalled, tokens })
         });
         recalled.collect()
     }
@@ -324,7 +342,9 @@ impl Captioner {
         };
         let mut recall = generation.recall.clone();
         recall.weights.retain(|&(slot, _)| {
-            generation.recalled.iter().any(|(r, _)| r.slot == slot && is_there(slot, r))
+            generation.recalled.iter().any(|RecalledSlot { recalled, .. }| {
+                recalled.slot == slot && is_there(slot, recalled)
+            })
         });
         recall
     }
@@ -359,13 +379,12 @@ impl FromStr for Length {
 }
 
 /// The user's own words for what is rather this photo than another one.
-fn repeated(recalled: &[(Recalled, Vec<u32>)]) -> Vec<Repeated> {
-    let own = recalled.iter().filter(|(r, _)| r.corrected && r.weight >= REPEAT_WEIGHT);
-    own.map(|(r, tokens)| Repeated { tokens: tokens.clone(), weight: r.weight }).collect()
-}
-
-fn lent((recalled, tokens): &(Recalled, Vec<u32>)) -> RecalledCaption {
-    RecalledCaption { tokens: tokens.clone(), corrected: recalled.corrected }
+fn copies(recalled: &[RecalledSlot]) -> Vec<CopyCandidate> {
+    let own = recalled
+        .iter()
+        .filter(|slot| slot.recalled.corrected && slot.recalled.weight >= REPEAT_WEIGHT);
+    own.map(|slot| CopyCandidate { tokens: slot.tokens.clone(), weight: slot.recalled.weight })
+        .collect()
 }
 
 /// The clock in whole milliseconds.

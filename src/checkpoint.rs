@@ -1,7 +1,8 @@
 //! The shipped model file: safetensors to a model, and trained variables to the file.
 //!
-//! The format is specified in docs/model-format.md. Reading checks, in this order: container, version,
-//! configuration, every tensor's presence, type, shape and numbers, and that none is left over.
+//! The format is specified in docs/model-format.md. Reading checks, in this order: container,
+//! version, configuration, every tensor's presence, type, shape and numbers, and that none is left
+//! over.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -116,8 +117,9 @@ impl ModelFile {
 
     /// Latent values to continue training a shipped model from, by variable name with their shapes.
     ///
-    /// A ternary weight is worth 0 or ±`scale` / p, p being the fraction of weights that are not 0: then
-    /// the mean magnitude is the scale again and every code stays what it is. The stem is left out.
+    /// A ternary weight is worth 0 or ±`scale` / p, p being the fraction of weights that are not 0:
+    /// then the mean magnitude is the scale again and every code stays what it is. The stem is left
+    /// out.
     pub fn latents(bytes: &[u8]) -> Result<Latents, ModelError> {
         // Reading the whole model first checks every shape and number.
         ModelFile::read(bytes)?;
@@ -198,7 +200,7 @@ fn read_header(bytes: &[u8]) -> Result<(Config, BTreeMap<String, String>), Model
     Ok((config, metadata.into_iter().collect()))
 }
 
-/// The int8 kernels do not take -128, which no quantisation writes.
+/// The int8 kernels do not take -128, which no quantization writes.
 fn check_embedding(tensors: &SafeTensors) -> Result<(), ModelError> {
     let name = format!("{EMBEDDING}.weight");
     match tensors.tensor(&name) {

@@ -101,19 +101,6 @@ impl Config {
         }
     }
 
-    /// Size XS: for proving a pipeline quickly.
-    pub fn extra_small() -> Self {
-        Self {
-            hidden_size: 192,
-            num_heads: 6,
-            mlp_size: 512,
-            fusion_layers: 1,
-            decoder_layers: 5,
-            vision: VisionConfig { hidden_size: 192, num_heads: 6, mlp_size: 512, num_layers: 2 },
-            ..Self::small()
-        }
-    }
-
     /// A model of a few thousand parameters, for tests and goldens.
     pub fn tiny() -> Self {
         Self {
@@ -224,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_named_size_is_valid() {
-        for config in [Config::small(), Config::extra_small(), Config::tiny()] {
+        for config in [Config::small(), Config::tiny()] {
             config.validate().expect("named sizes are valid");
         }
     }

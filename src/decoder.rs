@@ -1,7 +1,7 @@
 //! The causal BitNet decoder, conditioned in every layer on what the memory returned.
 //!
-//! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm becomes
-//! `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
+//! `c = RMSNorm(W_c m_r)`; in layer l `(gamma_l, delta_l) = BitLinear_l(c)` and the first norm
+//! becomes `RMSNorm(x) * (1 + g_l gamma_l) + g_l delta_l`, the gate g_l starting from 0.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::nn::{
 use crate::text::text_sizes;
 use crate::weights::{Init, ModelError, Weights};
 
-/// Rows of tokens and prefix to normalised rows for the output head.
+/// Rows of tokens and prefix to normalized rows for the output head.
 pub struct Decoder {
     context_proj: BitLinear,
     context_norm: RmsNorm,
@@ -31,7 +31,8 @@ struct ConditionedBlock {
     block: Block,
 }
 
-/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks it.
+/// One text being decoded: for each layer a cache and the modulation by its photo. Cloning forks
+/// it.
 #[derive(Clone)]
 pub struct DecoderState {
     caches: Vec<KvCache>,
@@ -65,8 +66,8 @@ impl Decoder {
         })
     }
 
-    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the memory and
-    /// the photo of each row.
+    /// Whole sequences at once: `rows` `[rows, hidden_size]`, `context` `[photos, C]` from the
+    /// memory and the photo of each row.
     pub fn forward(
         &self,
         rows: &Tensor,
@@ -85,8 +86,8 @@ impl Decoder {
         self.norm.forward(&rows)
     }
 
-    /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in the fixed
-    /// part of the caches; the first token will stand at `first`.
+    /// Runs the prefix `[rows, hidden_size]` of one text, its rows at `positions`, and keeps it in
+    /// the fixed part of the caches; the first token will stand at `first`.
     pub fn prefill(
         &self,
         prefix: &Tensor,
@@ -127,8 +128,9 @@ impl Decoder {
         self.step_in(states, rows, false).map(|(rows, _)| rows)
     }
 
-    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the mean over
-    /// all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the text itself.
+    /// [`step`](Self::step) of one text, and the weights that the token gives to the prefix, the
+    /// mean over all heads of all layers, `[prefix rows]`. What the weights lack to 1 went to the
+    /// text itself.
     pub(crate) fn observed_step(
         &self,
         state: &mut DecoderState,
@@ -149,17 +151,18 @@ impl Decoder {
         let Some(first) = states.first() else { candle_core::bail!("no text to continue") };
         let modulations = first.modulations.clone();
         let mut values = with_values(rows, <[f32]>::to_vec)?;
-        let mut room = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
-        room.weights.observed = is_observed.then(Vec::new);
+        let mut scratch = Workspace::new(states.iter().filter_map(|state| state.caches.first()));
+        scratch.weights.observed = is_observed.then(Vec::new);
         for (index, (layer, modulation)) in self.layers.iter().zip(&*modulations).enumerate() {
             let caches = states.iter_mut().map(|state| &mut state.caches[index]);
-            layer.block.step(&mut values, modulation, caches, &mut room)?;
+            layer.block.step(&mut values, modulation, caches, &mut scratch)?;
         }
         let rows = self.norm.forward(&Tensor::from_vec(values, rows.shape(), &Device::Cpu)?)?;
-        Ok((rows, room.weights.observed.unwrap_or_default()))
+        Ok((rows, scratch.weights.observed.unwrap_or_default()))
     }
 
-    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and `g_l delta_l`.
+    /// What contexts `[photos, C]` do to each layer: the root mean square of `g_l gamma_l` and
+    /// `g_l delta_l`.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, context: &Tensor) -> Result<Vec<f32>> {
         let context = self.conditioning(context)?;

@@ -1,4 +1,5 @@
-//! Cross-modal fusion: the text rows (queries) attend to the patch rows (keys and values) of their photo.
+//! Cross-modal fusion: the text rows (queries) attend to the patch rows (keys and values) of their
+//! photo.
 
 use candle_core::{Result, Tensor};
 
@@ -32,8 +33,8 @@ impl CrossModalFusion {
         self.norm.forward(rows)
     }
 
-    /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows and the
-    /// normalised patches.
+    /// `queries` `[rows, hidden_size]` attend to `patches` as `layout` says. Returns the fused rows
+    /// and the normalized patches.
     pub fn forward(
         &self,
         queries: &Tensor,

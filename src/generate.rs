@@ -1,30 +1,31 @@
 //! From logits to a caption: beam search (`Sampler` is for those who want variety).
 //!
-//! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so this
-//! file knows no tensors. The same logits give the same caption: ties go to the better beam, then to the
-//! lower token.
+//! The model is a function that feeds token i to state i and returns logits `[vocab]` for each, so
+//! this file knows no tensors. The same logits give the same caption: ties go to the better beam,
+//! then to the lower token.
 
 use serde::{Deserialize, Serialize};
 
 use crate::control_tokens::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 use crate::nn::vector::{exp, largest, ln, sum};
 
+mod hint_bonus;
 mod sampler;
-mod told;
 
+pub use hint_bonus::HintBonus;
+use hint_bonus::Next;
 pub use sampler::Sampler;
-use told::Next;
-pub use told::Told;
 
 /// Most tokens of a caption.
 pub const MAX_TOKENS: usize = 40;
 /// Most beams of a search.
 pub const MAX_BEAMS: usize = 8;
-/// Beams unless told otherwise.
+/// Default number of beams.
 pub const DEFAULT_BEAMS: usize = 3;
-/// Exponent of the length normalisation (Wu et al. 2016 found 0.6 to 0.7 best).
+/// Exponent of the length normalization (Wu et al. 2016 found 0.6 to 0.7 best).
 pub const LENGTH_EXPONENT: f32 = 0.7;
-/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see [`BeamSearch::weigh`].
+/// What a caption's agreement with its photo, -1 to 1, weighs beside its score; see
+/// [`BeamSearch::weigh`].
 pub const AGREEMENT_WEIGHT: f32 = 2.0;
 
 /// How much to say.
@@ -51,18 +52,19 @@ impl Length {
     }
 }
 
-/// A caption that is to be repeated with this probability: the user wrote it for what is most likely the
-/// same photo.
+/// A corrected caption that the search may copy whole: the user wrote it for what is most likely
+/// the same photo.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Repeated {
+pub struct CopyCandidate {
     /// Its text tokens.
     pub tokens: Vec<u32>,
     /// The weight w_i of its slot in READ, 0 to 1.
     pub weight: f32,
 }
 
-impl Repeated {
-    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts otherwise.
+impl CopyCandidate {
+    /// The token that the caption has after `tokens`, [`EOS`] at its end; none if it starts
+    /// otherwise.
     fn after(&self, tokens: &[u32]) -> Option<u32> {
         let rest = self.tokens.strip_prefix(tokens)?;
         Some(rest.first().copied().unwrap_or(EOS))
@@ -71,9 +73,10 @@ impl Repeated {
 
 /// A search for the most probable caption, one token of every beam at a time.
 ///
-/// With captions to repeat, the probability of a caption y is the mixture that READ's weights make of the
-/// model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is what a
-/// nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for whole captions.
+/// With captions to copy, the probability of a caption y is the mixture that READ's weights make of
+/// the model and the memory: `p(y) = (1 - sum w_i) p_model(y) + sum w_i [y is caption i]`. This is
+/// what a nearest-neighbour language model does token by token (Khandelwal et al. 2020), here for
+/// whole captions.
 ///
 /// `S` is what the model keeps of one text; a beam that forks clones it.
 #[derive(Debug, Clone)]
@@ -85,8 +88,8 @@ pub struct BeamSearch<S> {
     /// Best first.
     running: Vec<Hypothesis>,
     finished: Vec<Hypothesis>,
-    repeated: Vec<Repeated>,
-    told: Told,
+    copies: Vec<CopyCandidate>,
+    hint_bonus: HintBonus,
 }
 
 /// A caption so far.
@@ -99,8 +102,8 @@ pub struct Hypothesis {
     /// Whether the model ended it itself.
     pub has_ended: bool,
     /// The model's part of `log_probability`.
-    written: f32,
-    /// What it gains by saying what was told.
+    model_log_probability: f32,
+    /// The bonus for words of the hint.
     gain: f32,
     /// How well it agrees with the photo, 0 until that is known.
     agreement: f32,
@@ -136,7 +139,7 @@ impl<S: Clone> BeamSearch<S> {
             tokens: Vec::new(),
             log_probability: 0.0,
             has_ended: false,
-            written: 0.0,
+            model_log_probability: 0.0,
             gain: 0.0,
             agreement: 0.0,
         };
@@ -146,26 +149,26 @@ impl<S: Clone> BeamSearch<S> {
             states: vec![state],
             running: vec![empty],
             finished: Vec::new(),
-            repeated: Vec::new(),
-            told: Told::default(),
+            copies: Vec::new(),
+            hint_bonus: HintBonus::default(),
         }
     }
 
-    /// The search with captions to repeat, whose weights sum to at most 1.
+    /// The search with captions to copy, whose weights sum to at most 1.
     #[must_use]
-    pub fn repeating(mut self, repeated: Vec<Repeated>) -> Self {
-        let rest = 1.0 - repeated.iter().map(|caption| caption.weight).sum::<f32>();
+    pub fn with_copies(mut self, copies: Vec<CopyCandidate>) -> Self {
+        let rest = 1.0 - copies.iter().map(|caption| caption.weight).sum::<f32>();
         for hypothesis in &mut self.running {
-            hypothesis.written = ln(rest.max(f32::MIN_POSITIVE));
+            hypothesis.model_log_probability = ln(rest.max(f32::MIN_POSITIVE));
         }
-        self.repeated = repeated;
+        self.copies = copies;
         self
     }
 
-    /// The search that prefers captions with the words that were told.
+    /// The search that prefers captions with the words of a hint.
     #[must_use]
-    pub fn telling(mut self, told: Told) -> Self {
-        self.told = told;
+    pub fn with_hint(mut self, hint_bonus: HintBonus) -> Self {
+        self.hint_bonus = hint_bonus;
         self
     }
 
@@ -194,16 +197,16 @@ impl<S: Clone> BeamSearch<S> {
         best.max_by(|a, b| a.score().total_cmp(&b.score())).expect("a search has a hypothesis")
     }
 
-    /// No running beam scores better now than the best that has ended (one could still overtake by many
-    /// certain tokens, which captions do not have), and there are as many captions as beams to choose from.
-    /// What is repeated needs no rivals.
+    /// No running beam scores better now than the best that has ended (one could still overtake by
+    /// many certain tokens, which captions do not have), and there are as many captions as beams to
+    /// choose from. A copy needs no rivals.
     pub fn is_done(&self) -> bool {
         if self.running.is_empty() || self.finished.is_empty() {
             return self.running.is_empty();
         }
         let best = self.best();
         let is_last = best.has_ended || best.tokens.len() == MAX_TOKENS;
-        is_last && (self.finished.len() >= self.num_beams || self.is_repeated(best))
+        is_last && (self.finished.len() >= self.num_beams || self.is_copy(best))
     }
 
     /// The captions that the search has ended.
@@ -213,10 +216,10 @@ impl<S: Clone> BeamSearch<S> {
 
     /// Ends the search: from now on the best caption is that with the highest sum of its score and
     /// [`AGREEMENT_WEIGHT`] times its agreement with the photo, one for each of
-    /// [`finished`](Self::finished). What is to be repeated is not weighed against the photo.
+    /// [`finished`](Self::finished). A copy is not weighed against the photo.
     pub fn weigh(&mut self, agreements: &[f32]) {
         assert_eq!(agreements.len(), self.finished.len(), "one agreement a caption");
-        if self.finished.is_empty() || self.is_repeated(self.best()) {
+        if self.finished.is_empty() || self.is_copy(self.best()) {
             return;
         }
         self.running.clear();
@@ -226,59 +229,62 @@ impl<S: Clone> BeamSearch<S> {
         }
     }
 
-    fn is_repeated(&self, hypothesis: &Hypothesis) -> bool {
-        self.repeated.iter().any(|repeated| repeated.tokens == hypothesis.tokens)
+    fn is_copy(&self, hypothesis: &Hypothesis) -> bool {
+        self.copies.iter().any(|copy| copy.tokens == hypothesis.tokens)
     }
 
-    /// The best continuations of all beams, best first: twice as many as beams, because up to half of
-    /// them may end a caption.
+    /// The best continuations of all beams, best first: twice as many as beams, because up to half
+    /// of them may end a caption.
     fn choices(&self, logits: &[Vec<f32>]) -> Vec<Choice> {
         let mut best = Best::new(2 * self.num_beams);
         for (beam, (hypothesis, logits)) in self.running.iter().zip(logits).enumerate() {
             let log_sum = log_sum_exp(logits);
-            let next = self.told.next(&hypothesis.tokens);
+            let next = self.hint_bonus.next(&hypothesis.tokens);
             let most = hypothesis.gain + next.most();
-            for (token, weight) in self.repeats(&hypothesis.tokens) {
-                let written = hypothesis.written + logits[token as usize] - log_sum;
-                let log_probability = ln_of_sum(written, ln(weight));
+            for (token, weight) in self.copied_tokens(&hypothesis.tokens) {
+                let model_log_probability =
+                    hypothesis.model_log_probability + logits[token as usize] - log_sum;
+                let log_probability = ln_of_sum(model_log_probability, ln(weight));
                 let gain = hypothesis.gain;
-                best.insert(Choice { beam, token, log_probability, written, gain });
+                best.insert(Choice { beam, token, log_probability, model_log_probability, gain });
             }
             for (token, &logit) in (0..).zip(logits) {
-                let log_probability = hypothesis.written + logit - log_sum;
+                let log_probability = hypothesis.model_log_probability + logit - log_sum;
                 // Nearly every token ends here: the vocabulary is a thousand times what is wanted.
                 if log_probability + most <= best.threshold {
                     continue;
                 }
-                let Some(gained) = self.told.gain(&next, token, logit - log_sum) else { continue };
+                let Some(gained) = self.hint_bonus.gain(&next, token, logit - log_sum) else {
+                    continue;
+                };
                 let gain = hypothesis.gain + gained;
-                // A word is spelt as it was told, whatever comes twice in it.
+                // A hint word is spelled as given, even with a repeated trigram.
                 if !matches!(next, Next::Spelt(_)) && !is_allowed(&hypothesis.tokens, token) {
                     continue;
                 }
-                if self.repeats(&hypothesis.tokens).any(|(repeat, _)| repeat == token) {
+                if self.copied_tokens(&hypothesis.tokens).any(|(copied, _)| copied == token) {
                     continue;
                 }
-                // A model that returns no number is not asked to rank.
+                // NaN logits rank last.
                 let is_number = !log_probability.is_nan();
                 let log_probability = if is_number { log_probability } else { f32::NEG_INFINITY };
-                let written = log_probability;
-                best.insert(Choice { beam, token, log_probability, written, gain });
+                let model_log_probability = log_probability;
+                best.insert(Choice { beam, token, log_probability, model_log_probability, gain });
             }
         }
         best.choices
     }
 
-    /// The tokens that captions to repeat have after `tokens`, each once with all its weight.
-    fn repeats<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = (u32, f32)> + 'a {
-        let next = |caption: &Repeated| Some((caption.after(tokens)?, caption.weight));
-        self.repeated.iter().enumerate().filter_map(move |(index, caption)| {
+    /// The tokens that captions to copy have after `tokens`, each once with all its weight.
+    fn copied_tokens<'a>(&'a self, tokens: &'a [u32]) -> impl Iterator<Item = (u32, f32)> + 'a {
+        let next = |caption: &CopyCandidate| Some((caption.after(tokens)?, caption.weight));
+        self.copies.iter().enumerate().filter_map(move |(index, caption)| {
             let (token, weight) = next(caption)?;
-            let is_same = |other: &&Repeated| other.after(tokens) == Some(token);
-            if self.repeated[..index].iter().any(|other| is_same(&other)) {
+            let is_same = |other: &&CopyCandidate| other.after(tokens) == Some(token);
+            if self.copies[..index].iter().any(|other| is_same(&other)) {
                 return None;
             }
-            let others = self.repeated[index + 1..].iter().filter(is_same);
+            let others = self.copies[index + 1..].iter().filter(is_same);
             Some((token, weight + others.map(|other| other.weight).sum::<f32>()))
         })
     }
@@ -288,8 +294,8 @@ impl<S: Clone> BeamSearch<S> {
         let mut parents = Vec::with_capacity(self.num_beams);
         for (rank, choice) in choices.iter().enumerate() {
             let mut hypothesis = self.running[choice.beam].clone();
-            (hypothesis.log_probability, hypothesis.written, hypothesis.gain) =
-                (choice.log_probability, choice.written, choice.gain);
+            (hypothesis.log_probability, hypothesis.model_log_probability, hypothesis.gain) =
+                (choice.log_probability, choice.model_log_probability, choice.gain);
             if choice.token == EOS {
                 // An end that is not among the best continuations is no good end.
                 if rank < self.num_beams {
@@ -327,7 +333,7 @@ struct Choice {
     beam: usize,
     token: u32,
     log_probability: f32,
-    written: f32,
+    model_log_probability: f32,
     gain: f32,
 }
 

@@ -56,13 +56,34 @@ pub struct EncodedTexts {
 
 /// Photos after the fusion.
 pub struct FusedPhotos {
-    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused rows, then
-    /// the patch rows they were fused with.
+    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused
+    /// rows, then the patch rows they were fused with.
     pub rows: Tensor,
-    /// The rows of each photo: its queries, its hint, its patches and its CLS row.
-    pub ranges: Vec<[Range<usize>; 4]>,
+    /// The rows of each photo.
+    pub photos: Vec<FusedPhotoRows>,
     /// Episodes e, `[photos, C]`.
     pub episodes: Tensor,
+}
+
+/// The rows of one photo among [`FusedPhotos::rows`].
+#[derive(Debug, Clone, Default)]
+pub struct FusedPhotoRows {
+    /// Its fused query rows.
+    pub queries: Range<usize>,
+    /// Its fused hint rows, maybe none.
+    pub hint: Range<usize>,
+    /// Its patch rows.
+    pub patches: Range<usize>,
+    /// Its CLS row.
+    pub cls: Range<usize>,
+}
+
+impl FusedPhotoRows {
+    /// All of them that are not empty, in the order of the decoder's prefix.
+    fn prefix(&self) -> impl Iterator<Item = &Range<usize>> {
+        let all = [&self.queries, &self.hint, &self.patches, &self.cls];
+        all.into_iter().filter(|range| !range.is_empty())
+    }
 }
 
 /// One photo after the fusion, with its episode as plain numbers.
@@ -155,15 +176,17 @@ impl BitMar {
         let (fused, patches) = self.fusion.forward(&queries, &photos.rows, &layout)?;
         let episodes = self.pooled_episodes(&fused, hints.len())?;
         let first = fused.dim(0)?;
-        let ranges = ranges.into_iter().enumerate().map(|(photo, [queries, hint])| {
+        let of_photos = ranges.into_iter().enumerate().map(|(photo, [queries, hint])| {
             let [patches, cls] = photos.rows_of(photo).map(|r| first + r.start..first + r.end);
-            [queries, hint, patches, cls]
+            FusedPhotoRows { queries, hint, patches, cls }
         });
-        let ranges = ranges.collect();
-        Ok(FusedPhotos { rows: Tensor::cat(&[fused, patches], 0)?, ranges, episodes })
+        let of_photos = of_photos.collect();
+        let rows = Tensor::cat(&[fused, patches], 0)?;
+        Ok(FusedPhotos { rows, photos: of_photos, episodes })
     }
 
-    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share one.
+    /// Rows of the encoded prompts, and which rows are each photo's. Photos without a hint share
+    /// one.
     fn encode_prompts(
         &self,
         table: &QuantizedTable,
@@ -205,8 +228,9 @@ impl BitMar {
         self.embedding.head(table, &rows)
     }
 
-    /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees the sinks
-    /// and the recalled captions of its place, and the context of an empty memory. `hints` are those of the first places.
+    /// Logits of texts without a photo, as [`decode_captions`](Self::decode_captions): each sees
+    /// the sinks and the recalled captions of its place, and the context of an empty memory.
+    /// `hints` are those of the first places.
     pub fn decode_texts(
         &self,
         table: &QuantizedTable,
@@ -219,7 +243,8 @@ impl BitMar {
         self.decode_captions(table, &told, recalled, texts, &self.null_context(places)?)
     }
 
-    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their hints.
+    /// What [`fuse_photos`](Self::fuse_photos) returns of places without photos: the rows of their
+    /// hints.
     fn fuse_nothing(
         &self,
         table: &QuantizedTable,
@@ -228,22 +253,23 @@ impl BitMar {
     ) -> Result<FusedPhotos> {
         let (hidden, width) = (self.config.hidden_size, self.config.memory.width);
         let zeros = |width: usize| Tensor::zeros((0, width), DType::F32, &Device::Cpu);
-        let mut ranges = vec![[0..0, 0..0, 0..0, 0..0]; places];
+        let mut photos = vec![FusedPhotoRows::default(); places];
         let mut rows = zeros(hidden)?;
         if hints.iter().any(|hint| !hint.is_empty()) {
             let (prompts, prompt_of_place) = self.encode_prompts(table, hints)?;
             let words = |prompt: &Range<usize>| prompt.start + self.config.num_queries..prompt.end;
             let gather: Vec<usize> = prompt_of_place.iter().flat_map(words).collect();
             let rows_of_hints = consecutive(0, hints.iter().map(Vec::len));
-            for (ranges, of_hint) in ranges.iter_mut().zip(rows_of_hints) {
-                ranges[1] = of_hint;
+            for (photo, hint) in photos.iter_mut().zip(rows_of_hints) {
+                photo.hint = hint;
             }
             rows = self.fusion.without_photo(&prompts.index_select(&indices(&gather)?, 0)?)?;
         }
-        Ok(FusedPhotos { rows, ranges, episodes: zeros(width)? })
+        Ok(FusedPhotos { rows, photos, episodes: zeros(width)? })
     }
 
-    /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the captions.
+    /// Decoder rows: every photo's sinks, fused rows, patch rows and recalled captions, then the
+    /// captions.
     fn place(
         &self,
         table: &QuantizedTable,
@@ -251,14 +277,14 @@ impl BitMar {
         recalled: &[PlacedText],
         captions: &[PlacedText],
     ) -> Result<PlacedRows> {
-        let (num_photos, num_sinks) = (photos.ranges.len(), self.config.num_sinks);
+        let (num_photos, num_sinks) = (photos.photos.len(), self.config.num_sinks);
         let sinks: Vec<usize> = (0..num_photos).flat_map(|_| 0..num_sinks).collect();
         let mut parts =
             vec![self.sink_tokens.index_select(&indices(&sinks)?, 0)?, photos.rows.clone()];
         let mut batch = Placement::new(num_photos, sinks.len() + photos.rows.dim(0)?);
-        for (photo, ranges) in photos.ranges.iter().enumerate() {
+        for (photo, rows) in photos.photos.iter().enumerate() {
             batch.add_prefix(photo, photo * num_sinks..(photo + 1) * num_sinks);
-            for range in ranges.iter().filter(|range| !range.is_empty()) {
+            for range in rows.prefix() {
                 batch.add_prefix(photo, sinks.len() + range.start..sinks.len() + range.end);
             }
         }
@@ -312,7 +338,8 @@ impl BitMar {
         self.decoder.prefill(&rows, &row(context)?, segments, &positions, first)
     }
 
-    /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]` each.
+    /// Feeds `tokens[i]` to text i, all of one photo; returns the logits after it, `[vocab_size]`
+    /// each.
     pub fn step(&self, states: &mut [DecoderState], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
         let table = self.table()?;
         let rows = self.embedding.look_up(&table, tokens)?;
@@ -320,9 +347,9 @@ impl BitMar {
         self.embedding.head(&table, &rows)?.to_vec2()
     }
 
-    /// How much of its attention the decoder gives to each patch of `photo` when it chooses the token after
-    /// each of `tokens`, `[tokens, patches]`: the mean over all heads and layers. `state` has seen the
-    /// prefix of that photo only.
+    /// How much of its attention the decoder gives to each patch of `photo` when it chooses the
+    /// token after each of `tokens`, `[tokens, patches]`: the mean over all heads and layers.
+    /// `state` has seen the prefix of that photo only.
     pub fn attention(
         &self,
         photo: &FusedPhoto,
@@ -330,7 +357,7 @@ impl BitMar {
         tokens: &[u32],
     ) -> Result<Vec<Vec<f32>>> {
         let table = self.table()?;
-        let [queries, hint, patches, _] = &photo.fused.ranges[0];
+        let FusedPhotoRows { queries, hint, patches, .. } = &photo.fused.photos[0];
         let first = self.config.num_sinks + queries.len() + hint.len();
         let of_token = |&token: &u32| {
             let row = self.embedding.look_up(&table, &[token])?;

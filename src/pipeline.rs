@@ -1,5 +1,5 @@
-//! The steps from a photo's stem to its caption, for the captioner, the evaluation and self-critical training:
-//! features -> encode -> fuse -> prefill -> step.
+//! The steps from a photo's stem to its caption, for the captioner, the evaluation and
+//! self-critical training: features -> encode -> fuse -> prefill -> step.
 
 use candle_core::Result;
 
@@ -7,13 +7,15 @@ use crate::decoder::DecoderState;
 use crate::generate::BeamSearch;
 use crate::model::{BitMar, FusedPhoto};
 
-/// Stem activations in int8 as the model takes them: `[patches * channels]`, times the stem's output scale.
+/// Stem activations in int8 as the model takes them: `[patches * channels]`, times the stem's
+/// output scale.
 pub fn features(activations: &[i8], output_scale: f32) -> Vec<f32> {
     activations.iter().map(|&value| f32::from(value) * output_scale).collect()
 }
 
 impl BitMar {
-    /// Encodes and fuses one photo, from its features `[patches * channels]` and the tokens of a hint.
+    /// Encodes and fuses one photo, from its features `[patches * channels]` and the tokens of a
+    /// hint.
     pub fn fuse_features(&self, features: &[f32], hint: &[u32]) -> Result<FusedPhoto> {
         self.fuse(&self.encode_photo(features)?, hint)
     }
@@ -23,8 +25,8 @@ impl BitMar {
         self.prefill(photo, &[], &self.read_parameters()?.null_value)
     }
 
-    /// Adds a token to every beam; returns whether there is more to do. At the end of the search its captions
-    /// are ranked by their agreement with the episode `[C]` of the photo, too.
+    /// Adds a token to every beam; returns whether there is more to do. At the end of the search
+    /// its captions are ranked by their agreement with the episode `[C]` of the photo, too.
     pub fn search_step(
         &self,
         search: &mut BeamSearch<DecoderState>,

@@ -1,8 +1,8 @@
 //! Photo bytes to the pixels the model sees.
 //!
 //! `decode` (or `from_rgba` for pixels a browser decoded) gives an upright RGB image without alpha;
-//! `to_pixels` squashes it to the model's square, `[size, size, 3]` RGB8, row by row.
-//! Photos are squashed, not cropped: the training photos were, and captions describe the whole photo.
+//! `to_pixels` squashes it to the model's square, `[size, size, 3]` RGB8, row by row. Photos are
+//! squashed, not cropped: the training photos were, and captions describe the whole photo.
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +21,8 @@ const MAX_DECODER_BYTES: u64 = 4 * MAX_PIXELS;
 
 /// Pixels a file may have however short it is, so that no blank or cartoon-like photo is refused.
 const UNEXPLAINED_PIXELS: u64 = 16_000_000;
-/// Above that, the most pixels a byte may stand for. JPEG reaches 512 (a bit for each block of 64), GIF
-/// 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.
+/// Above that, the most pixels a byte may stand for. JPEG reaches 512 (a bit for each block of 64),
+/// GIF 2,730 (12 bits for a run of 4,096); only a blank PNG or WebP can have more.
 const PIXELS_PER_BYTE: u64 = 4096;
 
 /// Why a photo could not be turned into pixels.
@@ -71,8 +71,8 @@ pub enum PhotoError {
 }
 
 /// Width and height in pixels as a photo file's header states them, before its EXIF orientation is
-/// applied; `None` if they cannot be told. The first bytes of a file suffice, except for a WebP file
-/// with EXIF, which comes last.
+/// applied; `None` if they cannot be told. The first bytes of a file suffice, except for a WebP
+/// file with EXIF, which comes last.
 pub fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     reader.limits(decoder_limits());
@@ -120,7 +120,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     Ok(if photo.color().has_alpha() { over_white(photo) } else { photo.into_rgb8() })
 }
 
-/// Takes pixels somebody else decoded, `[height, width, 4]` RGBA8 with straight alpha, as a canvas gives them.
+/// Takes pixels somebody else decoded, `[height, width, 4]` RGBA8 with straight alpha, as a canvas
+/// gives them.
 pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<RgbImage, PhotoError> {
     check_dimensions((width, height))?;
     let expected = 4 * u64::from(width) * u64::from(height);
@@ -159,8 +160,8 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-/// The triangle filter from `length` to `target` pixels, as wide as an output pixel but never narrower
-/// than an input pixel.
+/// The triangle filter from `length` to `target` pixels, as wide as an output pixel but never
+/// narrower than an input pixel.
 fn triangle(length: u32, target: u32) -> Vec<Taps> {
     let ratio = f64::from(length) / f64::from(target);
     let reach = ratio.max(1.0);
@@ -178,7 +179,8 @@ fn triangle(length: u32, target: u32) -> Vec<Taps> {
     taps.collect()
 }
 
-/// Resizes to `side * side` pixels with the triangle filter, down the columns and then along the rows.
+/// Resizes to `side * side` pixels with the triangle filter, down the columns and then along the
+/// rows.
 fn resize(photo: &RgbImage, side: u32) -> Vec<u8> {
     let row_len = 3 * photo.width() as usize;
     let (columns, rows) = (triangle(photo.width(), side), triangle(photo.height(), side));
@@ -257,9 +259,9 @@ fn average_boxes(photo: &RgbImage, columns: u32, rows: u32) -> RgbImage {
 
 /// The mean of `count` bytes, rounded to the nearest.
 ///
-/// Exact in f32, whose division is a fraction of an integer's cost: a box has at most `MAX_BOX` pixels and
-/// a few, because a photo that is longer than that is less than `MAX_PIXELS / MAX_BOX` wide, so the sum
-/// stays below 2^24.
+/// Exact in f32, whose division is a fraction of an integer's cost: a box has at most `MAX_BOX`
+/// pixels and a few, because a photo that is longer than that is less than `MAX_PIXELS / MAX_BOX`
+/// wide, so the sum stays below 2^24.
 fn rounded_mean(sum: u32, count: usize) -> u8 {
     let count = u32::try_from(count).expect("a box is a part of a photo");
     #[allow(clippy::cast_possible_truncation, reason = "the mean of bytes is a byte")]
@@ -300,7 +302,8 @@ fn check_dimensions((width, height): (u32, u32)) -> Result<(), PhotoError> {
     Ok(())
 }
 
-/// Refuses a header that promises far more pixels than the file can hold, before they are allocated.
+/// Refuses a header that promises far more pixels than the file can hold, before they are
+/// allocated.
 fn check_explained((width, height): (u32, u32), length: usize) -> Result<(), PhotoError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > UNEXPLAINED_PIXELS.max(PIXELS_PER_BYTE * length as u64) {
@@ -389,7 +392,8 @@ fn jpeg_has_its_end(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a WebP file is as long as its RIFF header says; some writers forget the last padding byte.
+/// Whether a WebP file is as long as its RIFF header says; some writers forget the last padding
+/// byte.
 fn webp_has_its_length(bytes: &[u8]) -> bool {
     let Some(&[a, b, c, d]) = bytes.get(4..8) else { return false };
     let content = u64::from(u32::from_le_bytes([a, b, c, d]));

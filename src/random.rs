@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// SplitMix64 (Steele, Lea and Flood 2014): one word of state, equidistributed, seedable by anything.
+/// SplitMix64 (Steele, Lea and Flood 2014): one word of state, equidistributed, seedable by
+/// anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Random {
     state: u64,

@@ -160,11 +160,11 @@ impl Pointwise {
     }
 }
 
-/// Rounds to the nearest integer, ties to even, and clamps to integers `low..=high` inside `i8`; written so
-/// that it becomes vector instructions.
+/// Rounds to the nearest integer, ties to even, and clamps to integers `low..=high` inside `i8`;
+/// written so that it becomes vector instructions.
 fn round_to_int8(value: f32, low: f32, high: f32) -> i8 {
-    /// `1.5 * 2^23`: floats of this size are integers, so the addition rounds, and the lowest byte of the
-    /// sum is the integer's.
+    /// `1.5 * 2^23`: floats of this size are integers, so the addition rounds, and the lowest byte
+    /// of the sum is the integer's.
     const ROUND: f32 = 12_582_912.0;
     // Not `max` and `min`: WebAssembly has no instruction for what they do with NaN.
     let value = if value > low { value } else { low };
@@ -209,8 +209,8 @@ impl Block {
     }
 }
 
-/// The 3 x 3 neighbourhoods the first convolution sees, `[size/2 * size/2, 27]`. Stride 2 on an even
-/// side pads behind only, TensorFlow's "SAME"; what lies outside is 0.
+/// The 3 x 3 neighbourhoods the first convolution sees, `[size/2 * size/2, 27]`. Stride 2 on an
+/// even side pads behind only, TensorFlow's "SAME"; what lies outside is 0.
 fn conv_patches(pixels: &[u8], size: usize) -> Vec<i8> {
     let (out_side, row_len) = (size / 2, 3 * (size + 1));
     let mut padded = vec![0; row_len * (size + 1)];

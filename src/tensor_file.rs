@@ -13,8 +13,8 @@ pub(crate) struct RawTensor {
     pub(crate) data: Vec<u8>,
 }
 
-/// The bytes of a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that the
-/// same contents are the same file.
+/// The bytes of a safetensors file. Unlike `safetensors::serialize` it orders the metadata, so that
+/// the same contents are the same file.
 pub(crate) fn to_safetensors(
     tensors: &BTreeMap<String, RawTensor>,
     metadata: &BTreeMap<String, String>,

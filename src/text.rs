@@ -1,6 +1,6 @@
-//! The bidirectional ternary text encoder: prompts (query tokens and hint) for the fusion; whole captions
-//! for the alignment, the memory's episodes and the captions it recalls. It never sees a token that is
-//! being predicted.
+//! The bidirectional ternary text encoder: prompts (query tokens and hint) for the fusion; whole
+//! captions for the alignment, the memory's episodes and the captions it recalls. It never sees a
+//! token that is being predicted.
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
-//! The tokenizer of the model: byte-level BPE, so every text has tokens and every token sequence has a text.
+//! The tokenizer of the model: byte-level BPE, so every text has tokens and every token sequence
+//! has a text.
 //!
-//! A text is encoded as if a space stood before it, so "dog" has the same token at the start of a caption as
-//! inside one; decoding gives that space back in front, and the reader drops it.
+//! A text is encoded as if a space stood before it, so "dog" has the same token at the start of a
+//! caption as inside one; decoding gives that space back in front, and the reader drops it.
 
 use tokenizers::Tokenizer;
 

@@ -1,7 +1,8 @@
-//! The vision encoder above the frozen stem (architecture.md, "Vision"): DINOv2-style ternary blocks.
+//! The vision encoder above the frozen stem (architecture.md, "Vision"): DINOv2-style ternary
+//! blocks.
 //!
-//! Stem features `[photos * patches, channels]` to rows `[photos * (patches + 1), hidden]`: first every
-//! photo's patches, then one CLS row a photo.
+//! Stem features `[photos * patches, channels]` to rows `[photos * (patches + 1), hidden]`: first
+//! every photo's patches, then one CLS row a photo.
 
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ pub struct EncodedPhotos {
     pub rows: Tensor,
     /// The CLS rows before the projection, `[photos, vision.hidden_size]`.
     pub pooled: Tensor,
-    /// Normalised patch rows before the projection, `[photos * patches, vision.hidden_size]`.
+    /// Normalized patch rows before the projection, `[photos * patches, vision.hidden_size]`.
     pub patches: Tensor,
     pub(crate) num_photos: usize,
     pub(crate) num_patches: usize,

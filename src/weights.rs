@@ -138,7 +138,7 @@ pub(crate) enum Ternary {
 }
 
 impl Weights {
-    /// Fresh trainable variables, initialised from `seed` and their names.
+    /// Fresh trainable variables, initialized from `seed` and their names.
     pub fn fresh(seed: u64) -> Self {
         Self::root(Source::Fresh {
             seed,
@@ -209,7 +209,8 @@ impl Weights {
         Ok(Tensor::from_vec(self.take_f32(name, shape)?, shape, &Device::Cpu)?)
     }
 
-    /// A ternary matrix `[rows, cols]`: `weight` and `weight_scale` of the file, or a latent variable.
+    /// A ternary matrix `[rows, cols]`: `weight` and `weight_scale` of the file, or a latent
+    /// variable.
     pub(crate) fn ternary(&self, rows: usize, cols: usize) -> Result<Ternary, ModelError> {
         // The variance that keeps a row's length through the layer; see architecture.md, BitLinear.
         let init = Init::Normal((cols as f32).sqrt().recip());

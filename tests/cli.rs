@@ -1,5 +1,5 @@
-//! The native command line by itself, outside the checkout; tests/e2e/command-lines.test.js holds it
-//! to the same behavior as `npx bitmar`.
+//! The native command line by itself, outside the checkout; tests/e2e/command-lines.test.js holds
+//! it to the same behavior as `npx bitmar`.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up should fail")]

@@ -1,5 +1,5 @@
-//! What any BitMar must satisfy, trained or not (architecture.md, "Conformance"): a tiny model with random
-//! weights, full-precision and packed.
+//! What any BitMar must satisfy, trained or not: checked on a tiny model with random weights,
+//! full-precision and packed.
 
 #![cfg(not(target_arch = "wasm32"))]
 
@@ -104,7 +104,8 @@ fn step_by_step_with_cache_equals_the_whole_sequence() {
         let (photo, context) = (photo(3), context(4));
         let whole = whole(&model, &photo, recalled, &TOKENS, &context);
         let steps = stepwise(&model, &photo, recalled, &TOKENS, &context);
-        // int8 rounding of activations turns a last-bit difference into at most a few quantisation steps.
+        // int8 rounding of activations turns a last-bit difference into at most a few quantization
+        // steps.
         let difference = largest_difference(&whole, &steps);
         assert!(difference < 1e-3, "{difference}");
     }

@@ -1,5 +1,5 @@
 // @ts-check
-/** The page: photos in, cards with captions out. */
+/** The page: turns photos into cards with captions. */
 import { receive } from './arrivals.js';
 import { Card } from './card.js';
 import { byId, inTurns, toast } from './dom.js';
@@ -11,7 +11,7 @@ import { load, ready } from './model.js';
 import { keepOffline } from './offline.js';
 import { strings } from './strings.js';
 
-/** How long a removed photo is kept, in milliseconds: longer than its undo is offered. */
+/** How long a removed photo is kept, in milliseconds; longer than its undo is offered. */
 const KEPT = 20_000;
 
 /** @type {Card[]} */
@@ -24,7 +24,8 @@ const chosenLength = () =>
 function showCount() {
   const pending = cards.filter((card) => card.isPending).length;
   byId('tools').hidden = cards.length === 0;
-  byId('count').textContent = cards.length > 1 ? strings.count(cards.length - pending, cards.length) : '';
+  const count = strings.count(cards.length - pending, cards.length);
+  byId('count').textContent = cards.length > 1 ? count : '';
   byId('cancel-all').hidden = pending < 2;
   enableDownloads(cards.some((card) => card.records.length > 0));
   document.body.classList.toggle('has-photos', cards.length > 0);
@@ -44,10 +45,11 @@ async function caption(card) {
     const captioner = await Promise.race([ready(), cancelled]);
     card.showWorking();
     const onToken = (/** @type {string} */ text) => card.showText(text);
-    // The memory learns from corrections only: the model's own guesses would echo in later captions. Attention costs
-    // 8 to 9 % of a caption (processor time of 60 captions with and 60 without, in turns, in Node), and is there when a
-    // word is pointed at.
-    const options = { length: chosenLength(), hint: card.hint, attention: true, remember: false, signal, onToken };
+    // The memory learns from corrections only, because the model's own guesses would echo in later
+    // captions. Attention costs 8 to 9 % of a caption's time (processor time in Node, 60 captions
+    // with and 60 without, alternating); without it, pointing at a word would have to wait.
+    const fixed = { attention: true, remember: false };
+    const options = { ...fixed, length: chosenLength(), hint: card.hint, signal, onToken };
     card.showCaption(await captioner.caption(card.file, options));
   } catch (error) {
     signal.aborted ? card.showCancelled() : card.showError(error);
@@ -61,7 +63,7 @@ async function correct(card, text) {
   try {
     await captioner.correct(card.caption ?? card.file, text);
   } catch (/** @type {any} */ error) {
-    // Of older captions, and those of a worker that crashed, only the photo is left.
+    // The captioner has forgotten older captions, and those made before a crash: send the photo.
     if (error.code !== 'memory') throw error;
     await captioner.correct(card.file, text);
   }
@@ -94,7 +96,11 @@ function place(file) {
   return card;
 }
 
-/** @param {File} file @param {import('./pkg/index.js').Caption} caption what was said of it */
+/**
+ * Adds a camera frame as a card.
+ * @param {File} file
+ * @param {import('./pkg/index.js').Caption} caption
+ */
 function keep(file, caption) {
   place(file).showCaption(caption);
   showCount();
@@ -106,7 +112,7 @@ const add = (files) => inTurns(files, (file) => void caption(place(file)));
 listenForPhotos({ pickers: [byId('picker'), byId('camera')], highlight: byId('drop') }, add);
 offerDownloads(() => cards.flatMap((card) => card.records));
 byId('cancel-all').addEventListener('click', () => {
-  // The last first: what waits must not begin meanwhile.
+  // In reverse, so that no waiting caption starts in between.
   inTurns(cards.filter((card) => card.isPending).reverse(), (card) => card.abort.abort());
 });
 load((captioner) => {

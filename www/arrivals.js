@@ -1,24 +1,27 @@
 // @ts-check
-/** How the page was opened: with photos that another app shared, with files, or by a shortcut. */
+/** Handles how the page was opened: with shared photos, with files, or by a shortcut. */
 
 /**
- * Where the service worker leaves shared photos. The folder is in its name: another copy of the page on this origin
- * has its own. It begins otherwise than the names of the versions: an update keeps it.
+ * The cache where the service worker leaves shared photos. The name includes the page's folder, so
+ * that other copies of the page on this origin have their own, and its prefix differs from that of
+ * the versions' caches, so that an update keeps it.
  */
 const SHARED = `bitmar-shared ${new URL('./', location.href)}`;
 
 /**
  * @param {(files: File[]) => void} onFiles
- * @param {Record<string, () => void>} shortcuts what the manifest's shortcuts start, by their query
+ * @param {Record<string, () => void>} shortcuts the actions of the manifest's shortcuts, by query
  */
 export async function receive(onFiles, shortcuts) {
   const { launchQueue } = /** @type {any} */ (window);
-  launchQueue?.setConsumer(async (/** @type {{ files?: FileSystemFileHandle[] }} */ { files = [] }) => {
+  /** @param {{ files?: FileSystemFileHandle[] }} launch */
+  const open = async ({ files = [] }) => {
     const opened = await Promise.all(files.map((handle) => handle.getFile()));
     if (opened.length) onFiles(opened);
-  });
+  };
+  launchQueue?.setConsumer(open);
   const query = new URLSearchParams(location.search);
-  // A reload must not do it again.
+  // A reload must not repeat it.
   if (location.search) history.replaceState(null, '', location.pathname);
   for (const [name, start] of Object.entries(shortcuts)) if (query.has(name)) start();
   if (!query.has('shared') || !('caches' in window)) return;
@@ -26,7 +29,7 @@ export async function receive(onFiles, shortcuts) {
   if (shared.length) onFiles(shared);
 }
 
-/** The photos that were shared, which are given once. @returns {Promise<File[]>} */
+/** Returns the shared photos and removes them from the cache. @returns {Promise<File[]>} */
 async function takeShared() {
   const cache = await caches.open(SHARED);
   const files = [];
@@ -34,7 +37,8 @@ async function takeShared() {
     const response = await cache.match(request);
     if (!response || !(await cache.delete(request))) continue;
     const name = decodeURIComponent(response.headers.get('X-Name') ?? '');
-    files.push(new File([await response.blob()], name, { type: response.headers.get('Content-Type') ?? '' }));
+    const type = response.headers.get('Content-Type') ?? '';
+    files.push(new File([await response.blob()], name, { type }));
   }
   return files;
 }

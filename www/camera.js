@@ -1,34 +1,36 @@
 // @ts-check
-/** The device's camera: opened, shown, and let go of. */
+/** Opens, shows and releases the device's camera. */
 
-/** @returns whether a page may ask for a camera here: not without HTTPS */
+/** Whether a page can request a camera here; that requires HTTPS. */
 export const hasCamera = () => navigator.mediaDevices?.getUserMedia !== undefined;
 
 /**
- * Shows the camera's picture. The camera is let go of when the signal is aborted.
+ * Shows the camera's video. Aborting the signal releases the camera.
  * @param {HTMLVideoElement} video
  * @param {AbortSignal} signal
- * @param {(error: DOMException) => void} onLost hears that the camera was unplugged or its permission taken back
+ * @param {(error: DOMException) => void} onLost called if the camera is unplugged or its permission
+ *   withdrawn
  */
 export async function showCamera(video, signal, onLost) {
   const stream = await navigator.mediaDevices.getUserMedia({
-    // A kept frame is a photo: more than a camera's default of 640 x 480, where it has more.
+    // A kept frame becomes a photo, so ask for more than the usual default of 640 x 480.
     video: { facingMode: { ideal: 'environment' }, width: { ideal: 1280 } },
   });
   const release = () => {
     for (const track of stream.getTracks()) track.stop();
     video.srcObject = null;
   };
-  // The user may have answered the browser's question after the panel was closed.
+  // The user may have answered the permission prompt after closing the panel.
   if (signal.aborted) return release();
   signal.addEventListener('abort', release, { once: true });
-  // Not fired by stop().
-  for (const track of stream.getTracks()) track.onended = () => onLost(new DOMException('the track ended', 'CameraLost'));
+  // `stop()` does not fire this event.
+  const onended = () => onLost(new DOMException('the track ended', 'CameraLost'));
+  for (const track of stream.getTracks()) track.onended = onended;
   video.srcObject = stream;
   await video.play();
 }
 
-/** A frame as a JPEG file. @param {ImageBitmap} frame @param {string} name */
+/** Encodes a frame as a JPEG file. @param {ImageBitmap} frame @param {string} name */
 export async function toPhoto(frame, name) {
   const canvas = new OffscreenCanvas(frame.width, frame.height);
   canvas.getContext('2d')?.drawImage(frame, 0, 0);

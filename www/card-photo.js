@@ -1,5 +1,5 @@
 // @ts-check
-/** A card's picture: the photo, or the file's name where the browser cannot show it. */
+/** The photo on a card, or the file's name if the browser cannot show it. */
 import { strings } from './strings.js';
 
 export class CardPhoto {
@@ -8,7 +8,8 @@ export class CardPhoto {
   /** @param {HTMLElement} card @param {File} file */
   constructor(card, file) {
     this.#url = URL.createObjectURL(file);
-    const [photo, name] = ['.photo', '.not-a-photo'].map((part) => /** @type {any} */ (card.querySelector(part)));
+    const find = (/** @type {string} */ part) => /** @type {any} */ (card.querySelector(part));
+    const [photo, name] = ['.photo', '.not-a-photo'].map(find);
     photo.src = this.#url;
     photo.alt = strings.photoAlt(file.name);
     photo.onerror = () => {
@@ -18,7 +19,7 @@ export class CardPhoto {
     };
   }
 
-  /** Gives its memory back; it is not shown again. */
+  /** Frees the photo, which cannot be shown again. */
   dispose() {
     URL.revokeObjectURL(this.#url);
   }

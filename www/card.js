@@ -1,5 +1,5 @@
 // @ts-check
-/** One photo on the page: its picture, its caption and what can be done with them. */
+/** One photo on the page, with its caption and the actions on them. */
 import { CardPhoto } from './card-photo.js';
 import { takeCorrection } from './correction.js';
 import { clone } from './dom.js';
@@ -12,15 +12,15 @@ import { strings } from './strings.js';
 import { showWords } from './words.js';
 
 /**
- * @typedef {{ onAgain: (card: Card) => void, onCorrect: (card: Card, text: string) => Promise<void>,
- *   onRemove: (card: Card) => void }} Handlers
+ * @typedef {{ onAgain: (card: Card) => void, onRemove: (card: Card) => void,
+ *   onCorrect: (card: Card, text: string) => Promise<void> }} Handlers
  */
 
 export class Card {
   element;
   file;
-  /** The latest. @type {import('./pkg/index.js').Caption | null} */ caption = null;
-  /** Ends the caption that is being made. */
+  /** The latest caption. @type {import('./pkg/index.js').Caption | null} */ caption = null;
+  /** Cancels the caption that is waiting or being generated. */
   abort = new AbortController();
   #handlers;
   #photo;
@@ -44,17 +44,17 @@ export class Card {
     this.showWaiting();
   }
 
-  /** Whether a caption is still to come. */
+  /** Whether a caption is waiting or being generated. */
   get isPending() {
     return ['waiting', 'working'].includes(this.element.dataset.state);
   }
 
-  /** What the user says the photo shows, empty if nothing. */
+  /** What the user knows about the photo; empty if there is no hint. */
   get hint() {
     return this.#hint.text;
   }
 
-  /** @returns {import('./formats.js').CaptionRecord[]} its caption to be saved, none if there is none */
+  /** The caption to save, if there is one. @returns {import('./formats.js').CaptionRecord[]} */
   get records() {
     const { state, when, author } = this.element.dataset;
     if (state !== 'done') return [];
@@ -84,10 +84,9 @@ export class Card {
   /** @param {import('./pkg/index.js').Caption} caption */
   showCaption(caption) {
     this.caption = caption;
-    const { text, timings, confidence } = caption;
-    const meta = strings.captionMeta(timings.total, confidence, this.hint);
+    const meta = strings.captionMeta(caption, this.hint);
     Object.assign(this.element.dataset, { when: new Date().toISOString(), author: 'model' });
-    this.#show('done', { caption: text, meta });
+    this.#show('done', { caption: caption.text, meta });
     showRecalled(this.#find('.recalled'), caption);
     showWords(this.element, caption);
   }
@@ -102,7 +101,7 @@ export class Card {
     this.element.dataset.error = error.code;
   }
 
-  /** Gives the picture's memory back; the card is not used again. */
+  /** Frees the photo; the card cannot be used again. */
   dispose() {
     this.#photo.dispose();
   }

@@ -1,22 +1,25 @@
 // @ts-check
-/** A caption in the user's words, and the way back. */
+/** Replaces a caption on a card with the user's words, and offers to undo it. */
 import { toast } from './dom.js';
 import { offerUndo } from './memory.js';
 import { strings } from './strings.js';
 
 /**
+ * Returns whether the correction was stored.
  * @param {HTMLElement} card
  * @param {string} text
- * @param {() => Promise<void>} store puts it into the memory
- * @returns whether it was taken
+ * @param {() => Promise<void>} store adds it to the memory
  */
 export async function takeCorrection(card, text, store) {
-  const [caption, meta, recalled] = ['.caption', '.meta', '.recalled'].map((part) => /** @type {any} */ (card.querySelector(part)));
-  // The model's words show where it looked: they come back as the elements they are.
-  const before = [[...caption.childNodes], meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author];
-  const show = (/** @type {any[]} */ [words, ...said]) => {
-    caption.replaceChildren(...words);
-    [meta.textContent, recalled.hidden, card.dataset.when, card.dataset.author] = said;
+  const find = (/** @type {string} */ part) => /** @type {any} */ (card.querySelector(part));
+  const [caption, meta, recalled] = ['.caption', '.meta', '.recalled'].map(find);
+  const { dataset } = card;
+  // Nodes rather than text: the model's words are elements that show where it looked.
+  const nodes = [...caption.childNodes];
+  const before = [nodes, meta.textContent, recalled.hidden, dataset.when, dataset.author];
+  const show = (/** @type {any[]} */ [content, ...rest]) => {
+    caption.replaceChildren(...content);
+    [meta.textContent, recalled.hidden, dataset.when, dataset.author] = rest;
   };
   try {
     await store();

@@ -1,17 +1,17 @@
 // @ts-check
-/** The few things every part of the page does with its elements. */
+/** What every part of the page needs to work with elements. */
 
 /** @param {string} id @returns {any} */
 export const byId = (id) => document.getElementById(id);
 
-/** A copy of the element in a template. @param {string} id @returns {any} */
+/** Clones the element in a template. @param {string} id @returns {any} */
 export const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
 /** @type {number | undefined} */
 let timer;
 
 /**
- * Says something for a while, or until something else is said.
+ * Shows a message for a few seconds, or until the next one.
  * @param {string} text
  * @param {{ label: string, run: () => void }} [action]
  */
@@ -29,10 +29,15 @@ export function toast(text, action) {
   timer = setTimeout(() => (box.hidden = true), action ? 8000 : 4000);
 }
 
-/** Opens a dialog that a press beside it closes, too. @param {HTMLDialogElement} dialog @param {() => void} [onClose] */
+/**
+ * Opens a dialog that a click outside it closes.
+ * @param {HTMLDialogElement} dialog
+ * @param {() => void} [onClose]
+ */
 export function openDialog(dialog, onClose) {
   dialog.showModal();
-  // Outside the open dialog its button could not be pressed; and it must not vanish with the dialog.
+  // The toast moves into the dialog, because elements outside a modal dialog cannot be clicked, and
+  // moves out again so as not to vanish with it.
   dialog.append(byId('toast'));
   dialog.onclick = ({ target }) => {
     if (target === dialog) dialog.close();
@@ -43,15 +48,15 @@ export function openDialog(dialog, onClose) {
   };
 }
 
-/** A thumbnail's address in this page, empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */
+/** A URL for a thumbnail; empty if there is none. @param {Uint8Array<ArrayBuffer>} jpeg */
 export const thumbnailUrl = (jpeg) =>
   jpeg.length > 0 ? URL.createObjectURL(new Blob([jpeg], { type: 'image/jpeg' })) : '';
 
-/** How many photos are dealt with before the page looks whether its user wants something. */
+/** How many items are handled before the page can react to its user. */
 const TURN = 10;
 
 /**
- * Does something with each of many, and lets the page breathe in between.
+ * Handles many items without blocking the page.
  * @template T
  * @param {T[]} items
  * @param {(item: T) => void} act

@@ -1,5 +1,5 @@
 // @ts-check
-/** All captions in one file. */
+/** Saves all captions to one file. */
 import { byId } from './dom.js';
 import { toCsv, toJson } from './formats.js';
 import { saveFile } from './save.js';
@@ -7,11 +7,13 @@ import { strings } from './strings.js';
 
 /** @param {() => import('./formats.js').CaptionRecord[]} records */
 export function offerDownloads(records) {
-  byId('save-csv').onclick = () => saveFile(toCsv(records()), strings.captionsName('csv'), 'text/csv');
-  byId('save-json').onclick = () => saveFile(toJson(records()), strings.captionsName('json'), 'application/json');
+  const { captionsName } = strings;
+  byId('save-csv').onclick = () => saveFile(toCsv(records()), captionsName('csv'), 'text/csv');
+  byId('save-json').onclick = () =>
+    saveFile(toJson(records()), captionsName('json'), 'application/json');
 }
 
-/** @param {boolean} hasCaptions whether there is something to save */
+/** @param {boolean} hasCaptions */
 export function enableDownloads(hasCaptions) {
   for (const id of ['save-csv', 'save-json']) byId(id).disabled = !hasCaptions;
 }

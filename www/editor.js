@@ -1,16 +1,20 @@
 // @ts-check
-/** A caption as a text field: Enter saves, Escape keeps what was there. */
+/** Edits a caption in a text field: Enter saves, Escape cancels. */
 import { clone } from './dom.js';
 
 export class Editor {
   #host;
   #onSave;
-  /** There while it is open: Chromium looks through all forms of a page whenever there is another. @type {any} */
+  /**
+   * Exists only while the editor is open, because Chromium goes through all forms of a page
+   * whenever one is added.
+   * @type {any}
+   */
   #form = null;
 
   /**
    * @param {HTMLElement} host holds a `.caption` and a button `[data-do=edit]`
-   * @param {(text: string) => Promise<boolean>} onSave whether it could be saved
+   * @param {(text: string) => Promise<boolean>} onSave returns whether the text was saved
    */
   constructor(host, onSave) {
     this.#host = host;
@@ -25,7 +29,8 @@ export class Editor {
       this.#save();
     });
     this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
-    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.#press(event));
+    const press = (/** @type {KeyboardEvent} */ event) => this.#press(event);
+    this.#form.addEventListener('keydown', press);
     const caption = this.#find('.caption');
     caption.after(this.#form);
     caption.hidden = true;
@@ -50,7 +55,7 @@ export class Editor {
   #press(event) {
     const isSaving = event.key === 'Enter' && !event.shiftKey && !event.isComposing;
     if (!isSaving && event.key !== 'Escape') return;
-    // Escape would close the dialog around it, too.
+    // Otherwise Escape would also close the surrounding dialog.
     event.preventDefault();
     isSaving ? this.#save() : this.close();
   }

@@ -6,7 +6,8 @@ import { strings } from './strings.js';
 
 /**
  * @typedef {import('./pkg/index.js').Remembered} Remembered
- * @typedef {{ onCorrect: (entry: Remembered, text: string) => Promise<void>, onDelete: (entry: Remembered) => void }} Handlers
+ * @typedef {{ onCorrect: (entry: Remembered, text: string) => Promise<void>,
+ *   onDelete: (entry: Remembered) => void }} Handlers
  */
 
 export class EpisodeRow {
@@ -38,7 +39,7 @@ export class EpisodeRow {
     this.update(entry);
   }
 
-  /** @param {Remembered} entry the same photo and caption, maybe recalled more often */
+  /** @param {Remembered} entry the same photo and caption, possibly with more recalls */
   update(entry) {
     this.#entry = entry;
     this.#find('.meta').textContent = strings.entryMeta(entry);

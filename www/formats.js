@@ -1,9 +1,9 @@
 // @ts-check
-/** Captions as other programs take them: HTML, CSV, JSON. */
+/** Formats captions for other programs, as HTML, CSV and JSON. */
 
 /**
- * @typedef {{ file: string, caption: string, confidence: number | null, corrected: boolean, when: string }} CaptionRecord
- *   `confidence` is null for the user's own words, `when` is in ISO 8601
+ * @typedef {{ file: string, caption: string, confidence: number | null, corrected: boolean,
+ *   when: string }} CaptionRecord `confidence` is null for the user's own words; `when` is ISO 8601
  */
 
 /** @type {(keyof CaptionRecord)[]} */
@@ -14,14 +14,16 @@ const ENTITIES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
 const escaped = (/** @type {string} */ text) => text.replace(/[&<>"]/g, (mark) => ENTITIES[mark]);
 
-/** A file's name as a relative address: what ends a path, or would be a scheme, is percent-encoded. */
-const address = (/** @type {string} */ name) => name.replace(/[%?#:\\/\s]/g, encodeURIComponent);
+/** A file name as a relative URL: characters that would end the path or a scheme are encoded. */
+const relativeUrl = (/** @type {string} */ name) =>
+  name.replace(/[%?#:\\/\s]/g, encodeURIComponent);
 
-/** An image element with the caption as its text alternative. @param {string} file @param {string} caption */
-export const toHtml = (file, caption) => `<img src="${escaped(address(file))}" alt="${escaped(caption)}">`;
+/** An image element with the caption as alt text. @param {string} file @param {string} caption */
+export const toHtml = (file, caption) =>
+  `<img src="${escaped(relativeUrl(file))}" alt="${escaped(caption)}">`;
 
 /**
- * RFC 4180. The byte order mark makes spreadsheets read UTF-8.
+ * CSV as in RFC 4180. The byte order mark makes spreadsheets read it as UTF-8.
  * @param {CaptionRecord[]} records
  */
 export const toCsv = (records) =>
@@ -32,7 +34,7 @@ export const toCsv = (records) =>
 /** @param {string | number | boolean | null} value */
 function cell(value) {
   const text = String(value ?? '');
-  // Spreadsheets run a text that begins like this as a formula; an apostrophe makes it text.
+  // Spreadsheets evaluate text that begins like this as a formula; an apostrophe prevents that.
   const safe = /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

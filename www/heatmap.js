@@ -1,13 +1,13 @@
 // @ts-check
-/** Where the model looked for a word, as light over the photo. */
+/** Shows where the model looked for a word, by darkening the rest of the photo. */
 
-/** A cell at or above this share of the strongest is left as bright as the photo. */
+/** Cells with at least this fraction of the largest weight are not darkened. */
 const PEAK = 0.9;
 
 /**
- * Darkens a photo where the model did not look. The model sees the whole photo squashed to a square, so the map is
- * stretched over all of it.
- * @param {HTMLCanvasElement} canvas lies over the photo, fitted alike
+ * Darkens a photo where the model did not look. The model sees the whole photo squashed to a
+ * square, so the map is stretched over all of it.
+ * @param {HTMLCanvasElement} canvas covers the photo exactly
  * @param {HTMLImageElement} photo
  * @param {{ width: number, height: number, map: ArrayLike<number> }} attention weights row by row
  */
@@ -30,7 +30,8 @@ export function drawHeatmap(canvas, photo, { width, height, map }) {
 }
 
 /**
- * The third of the photo where the middle of the bright cells lies: 0 to 2 from the left, and from the top.
+ * The third of the photo that holds the center of the bright cells: 0 to 2 from the left and from
+ * the top.
  * @param {{ width: number, height: number, map: ArrayLike<number> }} attention
  */
 export function brightThird({ width, height, map }) {

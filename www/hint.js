@@ -1,14 +1,17 @@
 // @ts-check
-/** What the user knows about one photo, for the next caption of it. */
+/** The field for what the user knows about a photo, which guides its next caption. */
 import { clone } from './dom.js';
 
 export class Hint {
   text = '';
   #host;
   #onHint;
-  /** There while it is open, as the editor's. @type {any} */ #form = null;
+  /** Exists only while open, like the editor's. @type {any} */ #form = null;
 
-  /** @param {HTMLElement} host holds a `.caption` and a button `[data-do=hint]` @param {() => void} onHint */
+  /**
+   * @param {HTMLElement} host holds a `.caption` and a button `[data-do=hint]`
+   * @param {() => void} onHint
+   */
   constructor(host, onHint) {
     this.#host = host;
     this.#onHint = onHint;
@@ -25,7 +28,9 @@ export class Hint {
       this.#onHint();
     });
     this.#form.querySelector('[type=button]').addEventListener('click', () => this.close());
-    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ { key }) => key === 'Escape' && this.close());
+    this.#form.addEventListener('keydown', (/** @type {KeyboardEvent} */ { key }) => {
+      if (key === 'Escape') this.close();
+    });
     this.#find('.caption').after(this.#form);
     field.value = this.text;
     field.focus();

@@ -1,5 +1,5 @@
 // @ts-check
-/** The ways a photo comes in: picker, camera, drop, paste. */
+/** Receives photos from the pickers, the camera, drops and pastes. */
 
 /**
  * @param {{ pickers: HTMLInputElement[], highlight: HTMLElement }} elements
@@ -12,7 +12,7 @@ export function listenForPhotos({ pickers, highlight }, onFiles) {
   for (const picker of pickers) {
     picker.addEventListener('change', () => {
       take(picker.files ?? undefined);
-      // The same file chosen again must count as a change.
+      // Choosing the same file again must fire another `change`.
       picker.value = '';
     });
   }
@@ -25,7 +25,7 @@ export function listenForPhotos({ pickers, highlight }, onFiles) {
 
 /** @param {HTMLElement} highlight @param {(files: FileList | undefined) => void} take */
 function listenForDrops(highlight, take) {
-  // Entering a child comes before leaving its parent, so depth and not the last event decides.
+  // `dragenter` of a child comes before `dragleave` of its parent, so entries are counted.
   let depth = 0;
   const mark = (/** @type {number} */ change) => {
     depth = Math.max(0, depth + change);

@@ -1,31 +1,36 @@
 // @ts-check
 /**
- * Captions of what the camera sees. A frame is taken when the caption before is done, so none waits, and goes before
- * photos that do. What the camera sees leaves no trace in the memory, not even a count of recalls.
+ * Captions what the camera sees. A frame is taken when the previous caption is finished, so frames
+ * never queue, and goes ahead of waiting photos. Nothing is written to the memory, not even a count
+ * of recalls.
  */
 import { hasCamera, showCamera, toPhoto } from './camera.js';
 import { byId, openDialog, toast } from './dom.js';
 import { strings } from './strings.js';
 
-/** @typedef {import('./pkg/index.js').BitMar} BitMar @typedef {import('./pkg/index.js').Caption} Caption */
+/**
+ * @typedef {import('./pkg/index.js').BitMar} BitMar
+ * @typedef {import('./pkg/index.js').Caption} Caption
+ */
 
-/** How long a caption stands before the next frame is taken, in milliseconds: faster, nobody can read it. */
-const STANDS = 1000;
+/** How long a caption stays readable before the next frame is taken, in milliseconds. */
+const READING_TIME = 1000;
 
-/** How long a voice has for a caption before it hears another one, in milliseconds. */
-const VOICE = 5000;
+/** The shortest time between two captions for screen readers, in milliseconds. */
+const SPEAKING_TIME = 5000;
 
 const dialog = /** @type {HTMLDialogElement} */ (byId('live'));
 
-// At once: where there is a camera, which is nearly everywhere, nothing moves.
+// Right away, so that the page's layout does not shift.
 byId('live-open').hidden = !hasCamera();
 
-/** Ends what the open panel does. */
+/** Ends the captions of the open panel. */
 let closing = new AbortController();
 
 /**
- * @typedef {{ captioner: BitMar, length: () => any, onKeep: (photo: File, caption: Caption) => void }} Live
- *   who says what is seen, how much, and what to do with a kept frame
+ * @typedef {{ captioner: BitMar, length: () => any,
+ *   onKeep: (photo: File, caption: Caption) => void }} Live `length` returns the chosen length;
+ *   `onKeep` receives a frame that the user keeps
  */
 
 /** @param {Live} live */
@@ -43,7 +48,7 @@ export function offerLive(live) {
 }
 
 function stop() {
-  // At once: the dialog's close event comes later, and after a page is gone not at all.
+  // Not in the dialog's `close` event, which comes later, and never if the page is being left.
   closing.abort();
   dialog.close();
 }
@@ -82,34 +87,35 @@ async function watch({ captioner, length, onKeep }, signal) {
   signal.addEventListener('abort', () => frame?.close());
   while (!signal.aborted) {
     const next = await createImageBitmap(byId('live-video'));
-    // What is seen does not start over while the caption comes out as it was.
+    // As long as the new caption repeats the shown one, the shown one stays.
     const onToken = (/** @type {string} */ text) => said.startsWith(text) || show('done', { text });
     const recall = byId('live-memory').checked;
-    const caption = await captioner.caption(next, { ...constant, length: length(), recall, onToken });
+    const options = { ...constant, length: length(), recall, onToken };
+    const caption = await captioner.caption(next, options);
     frame?.close();
     const shown = (frame = next);
     said = caption.text;
-    show('done', { text: said, meta: strings.captionMeta(caption.timings.total, caption.confidence, '') });
+    show('done', { text: said, meta: strings.captionMeta(caption) });
     announce(said);
     byId('live-keep').disabled = false;
     byId('live-keep').onclick = async () => {
-      // Once: a disabled button would lose the focus.
+      // Not by disabling the button, which would lose the focus.
       byId('live-keep').onclick = null;
       onKeep(await toPhoto(shown, strings.frameName()), caption);
       toast(strings.frameKept);
     };
-    await new Promise((resolve) => setTimeout(resolve, STANDS));
+    await new Promise((resolve) => setTimeout(resolve, READING_TIME));
   }
 }
 
-/** Lets a screen reader hear captions that differ from the last one it heard, once it had time for that. */
+/** Announces captions to screen readers, if they differ and leave time for the previous one. */
 function announcer() {
-  let heard = -Infinity;
+  let announcedAt = -Infinity;
   return (/** @type {string} */ text) => {
-    const voice = byId('live-said');
-    if (text === voice.textContent || performance.now() - heard < VOICE) return;
-    voice.textContent = text;
-    heard = performance.now();
+    const status = byId('live-said');
+    if (text === status.textContent || performance.now() - announcedAt < SPEAKING_TIME) return;
+    status.textContent = text;
+    announcedAt = performance.now();
   };
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** The panel of what is remembered: look, correct, delete, take back. */
+/** The panel that lists, corrects and deletes what is remembered. */
 import { byId, openDialog, toast } from './dom.js';
 import { EpisodeRow } from './episode.js';
 import { strings } from './strings.js';
@@ -9,13 +9,13 @@ import { showAside, transfer } from './transfer.js';
 
 const dialog = /** @type {HTMLDialogElement} */ (byId('memory'));
 
-/** Rows by what they show, so that a row that stays keeps its focus. @type {Map<string, EpisodeRow>} */
+/** The rows by content, so that one that stays keeps its focus. @type {Map<string, EpisodeRow>} */
 const rows = new Map();
 
 /** @type {import('./pkg/index.js').BitMar['memory']} */
 let memory;
 
-/** Shows the memory of this captioner from now on. @param {import('./pkg/index.js').BitMar} captioner */
+/** Connects the panel to a captioner. @param {import('./pkg/index.js').BitMar} captioner */
 export function showMemory(captioner) {
   memory = captioner.memory;
   const button = byId('memory-open');
@@ -31,15 +31,19 @@ export function showMemory(captioner) {
   render();
 }
 
-/** Asks the browser not to remove the memory when space runs short. It may ask the user, and refuse. */
+/** Asks the browser not to remove the memory when space runs low. It may ask the user or refuse. */
 export async function askToPersist() {
   if (await navigator.storage?.persisted?.()) return;
   if (await navigator.storage?.persist?.()) render();
 }
 
-/** Says what was done, and offers to take it back. @param {string} done @param {() => void} [undone] what else to do then */
-export function offerUndo(done, undone) {
-  const run = async () => ((await memory.undo()) ? undone?.() : toast(strings.notUndone));
+/**
+ * Says what was done and offers to undo it.
+ * @param {string} done
+ * @param {() => void} [onUndone]
+ */
+export function offerUndo(done, onUndone) {
+  const run = async () => ((await memory.undo()) ? onUndone?.() : toast(strings.notUndone));
   toast(done, { label: strings.undo, run });
 }
 
@@ -52,20 +56,20 @@ async function undoably(change, done) {
     return;
   }
   try {
-    // Who reads that it is done finds it done.
+    // Before the message, so that the panel already shows what it says.
     await render();
   } finally {
     offerUndo(done);
   }
 }
 
-/** Counts the renderings: of two under way, the later one is right. */
+/** Counts the renderings: when two overlap, only the later one is shown. */
 let turn = 0;
 
-/** The last rendering that began. @type {Promise<void>} */
+/** The latest rendering. @type {Promise<void>} */
 let latest;
 
-/** Shows the memory as it is; done when it, or what it is by then, is seen. */
+/** Shows the memory's current state; resolves once it, or a later one, is visible. */
 const render = () => (latest = renderOnce(++turn));
 
 /** @param {number} own @returns {Promise<void>} */
@@ -74,10 +78,10 @@ async function renderOnce(own) {
   byId('memory-count').textContent = strings.badge(stats.used);
   if (!dialog.open) return;
   const [entries, aside] = await Promise.all([memory.list(), memory.listAside()]);
-  const isSafe = stats.stored && (await navigator.storage?.persisted?.());
+  const isPersistent = stats.stored && (await navigator.storage?.persisted?.());
   if (own !== turn) return latest;
   byId('memory-figures').textContent = strings.figures(stats);
-  byId('memory-storage').textContent = strings.kept(stats.stored, Boolean(isSafe));
+  byId('memory-storage').textContent = strings.kept(stats.stored, Boolean(isPersistent));
   byId('memory-empty').hidden = entries.length > 0;
   for (const id of ['memory-export', 'memory-clear']) byId(id).disabled = entries.length === 0;
   showRows(entries.sort((a, b) => b.writtenAt - a.writtenAt));
@@ -97,11 +101,13 @@ function showRows(entries) {
     rows.delete(old);
   }
   entries.forEach((entry, index) => {
-    const row = rows.get(key(entry)) ?? new EpisodeRow(entry, { onCorrect: correct, onDelete: remove });
+    const handlers = { onCorrect: correct, onDelete: remove };
+    const row = rows.get(key(entry)) ?? new EpisodeRow(entry, handlers);
     row.update(entry);
     rows.set(key(entry), row);
-    // Moving an element takes its focus: only what is elsewhere is moved.
-    if (list.children[index] !== row.element) list.insertBefore(row.element, list.children[index] ?? null);
+    // Only if it is not in place: an element that is moved loses the focus.
+    const at = list.children[index];
+    if (at !== row.element) list.insertBefore(row.element, at ?? null);
   });
 }
 
@@ -109,15 +115,16 @@ function showRows(entries) {
 async function correct(entry, text) {
   await memory.correct(entry, text);
   await render();
-  // The corrected entry is a new row.
+  // The corrected entry is in a new row.
   byId('episodes').querySelector(`[data-slot="${entry.slot}"] [data-do=edit]`)?.focus();
   offerUndo(strings.correctedEntry);
 }
 
 /** @param {Remembered} entry */
 async function remove(entry) {
-  const at = [...rows.values()].map(({ element }) => element).find((element) => element.contains(document.activeElement));
-  const next = at?.nextElementSibling ?? at?.previousElementSibling;
+  const elements = [...rows.values()].map(({ element }) => element);
+  const focused = elements.find((element) => element.contains(document.activeElement));
+  const next = focused?.nextElementSibling ?? focused?.previousElementSibling;
   await undoably(memory.delete(entry), strings.deleted);
   (next?.querySelector('[data-do=delete]') ?? byId('memory-close')).focus();
 }

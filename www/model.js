@@ -1,16 +1,16 @@
 // @ts-check
-/** Loads the captioner and shows how far it is. */
+/** Loads the captioner and shows the progress. */
 import { BitMar } from './pkg/index.js';
 import { byId } from './dom.js';
 import { strings } from './strings.js';
 
-/** The captioner's state, in words and as a bar. @param {string} state @param {string} text */
+/** Shows the captioner's state. @param {string} state @param {string} text */
 function show(state, text) {
   byId('status').dataset.state = state;
   byId('status-text').textContent = text;
   byId('load-progress').hidden = state !== 'loading';
   byId('load-retry').hidden = state !== 'failed';
-  // One stands where the other does.
+  // It shares its place with the retry button.
   byId('memory-open').hidden = state === 'failed';
 }
 
@@ -20,7 +20,6 @@ function onProgress(progress) {
   if (progress.phase === 'download') {
     bar.max = progress.total;
     bar.value = progress.loaded;
-    // The bar speaks for itself; the text is read out only when the state changes.
     show('loading', strings.loading(progress.loaded, progress.total));
   }
   if (progress.phase === 'start') {
@@ -30,7 +29,7 @@ function onProgress(progress) {
   if (progress.phase === 'adopt') {
     bar.max = progress.total;
     bar.value = progress.done;
-    show('loading', strings.adopting(progress.done, progress.total));
+    show('loading', strings.migrating(progress.done, progress.total));
   }
   if (progress.phase === 'ready') show('ready', strings.ready);
 }
@@ -47,7 +46,7 @@ let captioner;
 
 /** @param {(captioner: BitMar) => void} onReady */
 export function load(onReady) {
-  // The service worker keeps the files.
+  // No cache: the service worker keeps the files.
   captioner = BitMar.load({ onProgress, onNotice, memory: { name: 'page' }, cache: false });
   captioner.then(onReady, (error) => {
     show(error.code === 'unsupported' ? 'unsupported' : 'failed',
@@ -57,5 +56,5 @@ export function load(onReady) {
   byId('load-retry').onclick = () => load(onReady);
 }
 
-/** The captioner, once it is there. */
+/** The captioner, once it is loaded. */
 export const ready = () => captioner;

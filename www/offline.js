@@ -1,5 +1,5 @@
 // @ts-check
-/** Registers the service worker once the model is there, and tells of updates. */
+/** Registers the service worker and offers updates. Called once the model is loaded. */
 import { BitMar } from './pkg/index.js';
 import { byId } from './dom.js';
 import { strings } from './strings.js';
@@ -7,17 +7,18 @@ import { strings } from './strings.js';
 export async function keepOffline() {
   if (!('serviceWorker' in navigator)) return;
   const { serviceWorker } = navigator;
-  // A first visit has no worker: the one that takes over then is no update.
+  // A first visit has no worker yet, so the first one to take control is not an update.
   let isOwn = !serviceWorker.controller;
   let isReloading = false;
   serviceWorker.addEventListener('controllerchange', () => {
     if (isReloading) location.reload();
-    // Another tab took the update: this one runs the old page over the new version's files.
+    // Another tab installed the update, so this one runs the old page with the new version's files.
     else if (!isOwn) offerReload(() => location.reload());
     isOwn = false;
   });
-  // The worker stores one wasm build only; the address tells it which.
-  const registration = await serviceWorker.register(`sw.js?build=${BitMar.build()}`).catch(() => null);
+  // The worker stores only one wasm build, the one that its URL names.
+  const url = `sw.js?build=${BitMar.build()}`;
+  const registration = await serviceWorker.register(url).catch(() => null);
   if (!registration) return;
   const offer = (/** @type {ServiceWorker} */ waiting) =>
     offerReload(() => {
@@ -35,7 +36,7 @@ export async function keepOffline() {
   byId('offline-text').textContent = strings.offlineReady;
 }
 
-/** Nothing reloads unasked: the photos on the page would be gone. @param {() => void} run */
+/** The user decides when to reload, because that removes the photos. @param {() => void} run */
 function offerReload(run) {
   byId('update').hidden = false;
   byId('update-reload').onclick = run;

@@ -1,9 +1,13 @@
 // @ts-check
-/** Beside a caption, the remembered photo that it leaned on. */
+/** Shows the remembered photo that influenced a caption. */
 import { thumbnailUrl } from './dom.js';
 import { strings } from './strings.js';
 
-/** @param {HTMLElement} note @param {import('./pkg/index.js').Caption} [caption] hides the note if it leaned on none */
+/**
+ * Hides the note if nothing was recalled.
+ * @param {HTMLElement} note
+ * @param {import('./pkg/index.js').Caption} [caption]
+ */
 export function showRecalled(note, caption) {
   const [memory] = caption?.recalled ?? [];
   note.hidden = !memory;

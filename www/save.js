@@ -1,5 +1,5 @@
 // @ts-check
-/** What leaves the page by the user's wish: a file, or a text on the clipboard. */
+/** Saves a file, or copies text to the clipboard. */
 import { toast } from './dom.js';
 import { strings } from './strings.js';
 
@@ -12,7 +12,7 @@ export function saveFile(content, name, type) {
   URL.revokeObjectURL(link.href);
 }
 
-/** @param {string} text @param {string} done what is said then */
+/** @param {string} text @param {string} done the message to show */
 export async function copyText(text, done) {
   try {
     await navigator.clipboard.writeText(text);

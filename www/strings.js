@@ -1,14 +1,28 @@
 // @ts-check
-/** What the page says, in one place. */
+/** All texts of the page. */
+
+/**
+ * @typedef {import('./pkg/index.js').Caption} Caption
+ * @typedef {import('./pkg/index.js').MemoryStats} MemoryStats
+ * @typedef {import('./pkg/index.js').Recalled} Recalled
+ * @typedef {import('./pkg/index.js').Remembered} Remembered
+ */
 
 const number = (/** @type {number} */ value, digits = 0) =>
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const megabytes = (/** @type {number} */ bytes) => number(bytes / 1e6, 1);
 
-const moment = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
-const when = (/** @type {Date} */ date) => moment.format(date);
-const times = (/** @type {number} */ count) =>
-  count === 0 ? 'not recalled yet' : count === 1 ? 'recalled once' : `recalled ${number(count)} times`;
+const dateAndTime = new Intl.DateTimeFormat('en', {
+  day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23',
+});
+const when = (/** @type {Date} */ date) => dateAndTime.format(date);
+const today = () => new Date().toISOString().slice(0, 10);
+
+/** @param {number} count */
+function recallCount(count) {
+  if (count === 0) return 'not recalled yet';
+  return count === 1 ? 'recalled once' : `recalled ${number(count)} times`;
+}
 
 export const strings = {
   loading: (/** @type {number} */ loaded, /** @type {number} */ total) =>
@@ -30,91 +44,121 @@ export const strings = {
   undo: 'Undo',
   copied: 'Copied as alt text',
   copiedHtml: 'Copied as HTML',
-  captionsName: (/** @type {string} */ extension) => `captions-${new Date().toISOString().slice(0, 10)}.${extension}`,
-  notCopied: 'The browser did not let the page copy',
-  corrected: 'Corrected, and stored in the memory',
+  captionsName: (/** @type {string} */ extension) => `captions-${today()}.${extension}`,
+  notCopied: 'The browser did not allow the page to copy',
+  corrected: 'Corrected and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
-  notCorrected: 'That could not be remembered. Keep it to one sentence of about 15 words.',
+  notCorrected: 'The correction could not be stored. Keep it to one sentence of about 15 words.',
 
   stopCamera: 'Stop',
   closeCamera: 'Close',
   startingCamera: 'Starting the camera…',
   frameName: () => `camera-${new Date().toISOString().slice(0, 19).replaceAll(':', '.')}.jpg`,
-  frameKept: 'Kept: it is a photo on the page.',
-  cameraHidden: 'The camera was switched off, for this page was out of sight.',
-  /** Why there is no picture of the camera, by the name of the browser's error. */
+  frameKept: 'Kept as a photo on the page.',
+  cameraHidden: 'The camera was turned off because the page was hidden.',
+  /** Why the camera shows nothing, by the name of the browser's error. */
   camera: (/** @type {{ name: string, code?: string, message?: string }} */ error) =>
     ({
-      NotAllowedError: 'The camera is not allowed here. Allow it in the browser’s settings for this page, then open it again.',
+      NotAllowedError:
+        'The camera is not allowed here. Allow it for this page in the browser’s settings, ' +
+        'then open it again.',
       NotFoundError: 'No camera was found on this device.',
-      NotReadableError: 'The camera cannot be used: another program may be using it. Close that, then open it again.',
-      CameraLost: 'The camera is gone. Connect it, then open it again.',
+      NotReadableError:
+        'The camera cannot be used; another program may be using it. Close that program, ' +
+        'then open the camera again.',
+      CameraLost: 'The camera was disconnected. Connect it, then open it again.',
     })[error.name] ?? strings.error(error),
 
   badge: (/** @type {number} */ used) => (used > 0 ? number(used) : ''),
-  figures: (/** @type {import('./pkg/index.js').MemoryStats} */ { used, slots, corrected, bytes }) =>
-    `${number(used)} of ${number(slots)} places used, ${number(corrected)} by corrections, ${number(bytes / 1000)} kB.`,
-  kept: (/** @type {boolean} */ isStored, /** @type {boolean} */ isSafe) => {
-    if (!isStored) return 'Kept only until this page is closed: export it to be safe.';
-    return isSafe ? 'Stored on this device.' : 'Stored on this device, as long as it has room: export it to be safe.';
+  figures: (/** @type {MemoryStats} */ { used, slots, corrected, bytes }) =>
+    `${number(used)} of ${number(slots)} places used, ${number(corrected)} by corrections, ` +
+    `${number(bytes / 1000)} kB.`,
+  kept: (/** @type {boolean} */ isStored, /** @type {boolean} */ isPersistent) => {
+    if (!isStored) return 'Kept only until this page is closed. Export it to be safe.';
+    if (isPersistent) return 'Stored on this device.';
+    return 'Stored on this device, but the browser may remove it. Export it to be safe.';
   },
-  entryMeta: (/** @type {import('./pkg/index.js').Remembered} */ { corrected, writtenAt, recalls }) =>
-    `${corrected ? 'Corrected' : 'Captioned'} ${when(new Date(writtenAt))} · ${times(recalls)}`,
+  entryMeta: (/** @type {Remembered} */ { corrected, writtenAt, recalls }) => {
+    const kind = corrected ? 'Corrected' : 'Captioned';
+    return `${kind} ${when(new Date(writtenAt))} · ${recallCount(recalls)}`;
+  },
   correctEntry: (/** @type {string} */ text) => `Correct “${text}”`,
   deleteEntry: (/** @type {string} */ text) => `Delete “${text}”`,
   correctedEntry: 'Corrected.',
   deleted: 'Deleted from the memory.',
   cleared: 'The memory is empty.',
   imported: 'Imported.',
-  notUndone: 'That can no longer be taken back.',
+  notUndone: 'That can no longer be undone.',
   notChanged: (/** @type {any} */ { code, message }) =>
     code === 'snapshot'
       ? 'This is not a memory that bitmar can read. Nothing was changed.'
       : `That did not work: ${message}`,
   importing: (/** @type {string} */ name) => `Import “${name}”`,
   readingFile: 'Reading the file…',
-  exportName: (/** @type {Date} */ day) => `bitmar-memory-${day.toISOString().slice(0, 10)}.safetensors`,
+  exportName: (/** @type {Date} */ day) =>
+    `bitmar-memory-${day.toISOString().slice(0, 10)}.safetensors`,
   asideEntry: (/** @type {string} */ name) => `Set aside on ${when(new Date(`${name}Z`))}`,
-  adopting: (/** @type {number} */ done, /** @type {number} */ total) =>
-    `Taking over the memory, ${number(done)} of ${number(total)}`,
+  migrating: (/** @type {number} */ done, /** @type {number} */ total) =>
+    `Updating the memory, ${number(done)} of ${number(total)}`,
 
-  /** What to say of the stored memory, by the notice's code. */
+  /** What happened to the stored memory, by the notice's code. */
   notice: (/** @type {string} */ code) =>
     ({
-      'storage-denied': 'This browser does not let the page store anything. Corrections last until the page is closed.',
-      'storage-full': 'There is no room left to store the memory. Corrections last until the page is closed: export them in the memory panel.',
-      'storage-blocked': 'Another tab holds an older version of the memory open. Close it and reload this page; until then corrections are not stored.',
-      'storage-outdated': 'Another tab runs a newer version of this page. Reload this one; until then corrections are not stored.',
-      'storage-evicted': 'The browser removed the stored memory. This tab still has it, and stores it again with the next correction.',
-      'memory-adopted': 'The memory was taken over into a new version. The old one is kept in the memory panel.',
-      'memory-damaged': 'The stored memory could not be read. It is kept in the memory panel; a new one begins.',
+      'storage-denied':
+        'This browser does not let the page store anything. Corrections last until the page ' +
+        'is closed.',
+      'storage-full':
+        'There is not enough space to store the memory. Corrections last until the page is ' +
+        'closed; export them in the memory panel.',
+      'storage-blocked':
+        'Another tab has an older version of the memory open. Close it and reload this page; ' +
+        'until then, corrections are not stored.',
+      'storage-outdated':
+        'Another tab runs a newer version of this page. Reload this one; until then, ' +
+        'corrections are not stored.',
+      'storage-evicted':
+        'The browser removed the stored memory. This tab still has it, and stores it again ' +
+        'with the next correction.',
+      'memory-adopted':
+        'The memory was updated for a new model. The old one is kept in the memory panel.',
+      'memory-damaged':
+        'The stored memory could not be read. It is kept in the memory panel, and a new one ' +
+        'was started.',
     })[code] ?? 'The memory could not be stored. Corrections last until the page is closed.',
 
-  /** Beside a caption: how long it took, how sure it is, what it was told. */
-  captionMeta: (/** @type {number} */ ms, /** @type {number} */ confidence, /** @type {string} */ hint) =>
-    [`${number(ms / 1000, 2)} s`, strings.sureness(confidence), hint && `told “${hint}”`].filter(Boolean).join(' · '),
-  /** Where the model looked for a word, by thirds of the photo. */
-  looked: (/** @type {string} */ word, /** @type {{ row: number, column: number }} */ { row, column }) => {
-    const place = [['top', '', 'bottom'][row], ['left', '', 'right'][column]].filter(Boolean).join(' ') || 'centre';
-    return `Where the model looked for “${word}”: mostly ${place}`;
+  /** The line below a caption: how long it took, how sure the model is, and the hint. */
+  captionMeta: (/** @type {Caption} */ { timings, confidence }, hint = '') => {
+    const meta = [`${number(timings.total / 1000, 2)} s`, strings.sureness(confidence)];
+    return [...meta, ...(hint ? [`hint “${hint}”`] : [])].join(' · ');
   },
-  /** How a caption came from the memory. */
+  /** Where the model looked for a word, by thirds of the photo. */
+  looked: (
+    /** @type {string} */ word,
+    /** @type {{ row: number, column: number }} */ { row, column },
+  ) => {
+    const parts = [['top', '', 'bottom'][row], ['left', '', 'right'][column]].filter(Boolean);
+    return `Where the model looked for “${word}”: mostly ${parts.join(' ') || 'center'}`;
+  },
+  /** Which memory a caption came from. */
   recalled: (
-    /** @type {import('./pkg/index.js').Caption} */ caption,
-    /** @type {import('./pkg/index.js').Recalled} */ { text, corrected, weight, writtenAt },
+    /** @type {Caption} */ caption,
+    /** @type {Recalled} */ { text, corrected, weight, writtenAt },
   ) => {
     const share = `${when(new Date(writtenAt))}, ${number(100 * weight)} %`;
     if (text !== caption.text) return `Reminded of “${text}” (${share})`;
     return `Remembered from ${corrected ? 'your correction' : 'an earlier caption'} (${share})`;
   },
   /**
-   * A confidence of 0 to 1 in words. Of 1,000 dev photos the three lower fifths by confidence, up to about 0.47, had
-   * CIDEr-D 0.33, 0.42 and 0.55, the upper two 0.66 and 0.96; only the user's own words come near 1.
+   * A confidence of 0 to 1 in words. When 1,000 dev photos are sorted by confidence, the three
+   * lower fifths (up to about 0.47) have a CIDEr-D of 0.33, 0.42 and 0.55, the two upper ones 0.66
+   * and 0.96. Only the user's own words come near 1.
    */
-  sureness: (/** @type {number} */ confidence) =>
-    confidence >= 0.8 ? 'confident' : confidence >= 0.47 ? 'fairly sure' : 'unsure',
+  sureness: (/** @type {number} */ confidence) => {
+    if (confidence >= 0.8) return 'confident';
+    return confidence >= 0.47 ? 'fairly sure' : 'unsure';
+  },
 
-  /** What a person can do about an error, by its code. */
+  /** What to do about an error, by its code. */
   error: (/** @type {{ code?: string, message?: string }} */ { code, message }) =>
     ({
       photo: 'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.',

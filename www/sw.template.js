@@ -1,32 +1,35 @@
 // @ts-check
 /// <reference lib="webworker" />
 /**
- * Keeps the page and everything it needs, so that it works with no server.
- * build.sh writes sw.js from this file: the version is a hash of the files.
+ * Stores the page and everything it needs, so that it works without a network connection.
+ * build.sh writes sw.js from this file; the version is a hash of the files.
  */
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 const { scope } = worker.registration;
 const VERSION = '{{version}}';
-// Caches belong to the origin, which other copies of the page may share.
+// Other copies of the page may share the origin, and with it the caches.
 const PREFIX = `bitmar ${scope} `;
 const CACHE = PREFIX + VERSION;
 
-/** The wasm build this browser runs; the other is not stored. */
+/** The wasm build that this browser runs; the other one is not stored. */
 const BUILD = new URL(worker.location.href).searchParams.get('build') ?? 'simd128';
 const OTHER = `/wasm/${BUILD === 'relaxed' ? 'simd128' : 'relaxed'}/`;
 
-/** Pictures that only an app store or an install dialog shows. */
-const ADVERTS = '/screenshots/';
+/** Images that only app stores and install dialogs show. */
+const SCREENSHOTS = '/screenshots/';
 
-const FILES = '{{files}}'.trim().split(' ').filter((path) => !path.includes(OTHER) && !path.includes(ADVERTS));
+const FILES = '{{files}}'
+  .trim()
+  .split(' ')
+  .filter((path) => !path.includes(OTHER) && !path.includes(SCREENSHOTS));
 
-/** Where shared photos wait for the page: arrivals.js takes them. */
+/** The cache where shared photos wait until arrivals.js takes them. */
 const SHARED = `bitmar-shared ${scope}`;
 
 async function store() {
   const cache = await caches.open(CACHE);
-  // no-cache asks the server whether what the page has just loaded is still right, and copies it.
+  // With no-cache, files that the page has just loaded are revalidated, not downloaded again.
   try {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
@@ -41,21 +44,22 @@ async function dropOldVersions() {
   }
 }
 
-/** The page under any of its addresses; what else lies in the folder, as another copy of the page, is not it. */
+/** The URLs of the page. Other pages in its folder, such as another copy, are not answered. */
 const PAGE = [scope, `${scope}index.html`];
 
 /** @param {Request} request */
 async function answer(request) {
   const cache = await caches.open(CACHE);
   const isPage = request.mode === 'navigate' && PAGE.includes(request.url.replace(/[?#].*/, ''));
-  const stored = await cache.match(isPage ? './' : request, { ignoreSearch: isPage, ignoreVary: true });
-  return stored ?? fetch(request);
+  const options = { ignoreSearch: isPage, ignoreVary: true };
+  return (await cache.match(isPage ? './' : request, options)) ?? fetch(request);
 }
 
-/** Keeps what another app shared until the page it opens takes it. @param {Request} request */
+/** Keeps photos that another app shared until the page takes them. @param {Request} request */
 async function receive(request) {
   const cache = await caches.open(SHARED);
-  const files = (await request.formData()).getAll('photos').filter((entry) => entry instanceof File && entry.name);
+  const entries = (await request.formData()).getAll('photos');
+  const files = entries.filter((entry) => entry instanceof File && entry.name);
   for (const file of files) {
     const headers = { 'Content-Type': file.type, 'X-Name': encodeURIComponent(file.name) };
     await cache.put(`./shared/${crypto.randomUUID()}`, new Response(file, { headers }));

@@ -1,5 +1,5 @@
 // @ts-check
-/** The memory to a file and back, and the old memories that are kept beside it. */
+/** Exports and imports the memory, and lists old memories that were set aside. */
 import { byId, clone, toast } from './dom.js';
 import { saveFile } from './save.js';
 import { strings } from './strings.js';
@@ -15,7 +15,8 @@ let memory;
  */
 export function transfer(source, undoably) {
   memory = source;
-  byId('memory-export').onclick = async () => saveFile(await memory.export(), strings.exportName(new Date()));
+  byId('memory-export').onclick = async () =>
+    saveFile(await memory.export(), strings.exportName(new Date()));
   const choice = byId('import-choice');
   /** @type {File} */ let chosen;
   byId('memory-import').onclick = async () => {
@@ -38,7 +39,7 @@ export function transfer(source, undoably) {
   byId('import-cancel').onclick = close;
 }
 
-/** @returns {Promise<File>} the file that the user picks; without one it waits for ever */
+/** Asks for a file; stays pending if the user picks none. @returns {Promise<File>} */
 function chooseFile() {
   const input = document.createElement('input');
   input.type = 'file';
@@ -49,14 +50,15 @@ function chooseFile() {
   });
 }
 
-/** @param {string[]} names of the snapshots that were set aside */
+/** Lists the snapshots that were set aside. @param {string[]} names */
 export function showAside(names) {
   byId('aside').hidden = names.length === 0;
   byId('aside-list').replaceChildren(...names.map((name) => {
     const row = clone('kept');
     row.querySelector('p').textContent = strings.asideEntry(name);
     const [exporting, deleting] = row.querySelectorAll('button');
-    exporting.onclick = async () => saveFile(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
+    exporting.onclick = async () =>
+      saveFile(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
     deleting.onclick = () => memory.deleteAside(name);
     return row;
   }));

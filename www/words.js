@@ -1,14 +1,17 @@
 // @ts-check
-/** A caption's words, each of which shows where the model looked for it. One tab stop; arrows go from word to word. */
+/**
+ * Makes the words of a caption show where the model looked for them. They are one tab stop; the
+ * arrow keys move between words.
+ */
 import { drawHeatmap, brightThird } from './heatmap.js';
 import { strings } from './strings.js';
 
 /** @typedef {import('./pkg/index.js').Caption} Caption */
 
-/** @param {HTMLElement} card @param {Caption} caption its text is on the card */
+/** @param {HTMLElement} card @param {Caption} caption the one that the card shows */
 export function showWords(card, caption) {
   const { text, attention } = caption;
-  const find = (/** @type {string} */ selector) => /** @type {any} */ (card.querySelector(selector));
+  const find = (/** @type {string} */ part) => /** @type {any} */ (card.querySelector(part));
   find('.gaze').hidden = true;
   const photo = find('.photo');
   if (!attention || photo.hidden) return;
@@ -16,15 +19,18 @@ export function showWords(card, caption) {
   paragraph.replaceChildren();
   let end = 0;
   for (const word of attention.words) {
-    const span = Object.assign(document.createElement('span'), { className: 'word', textContent: text.slice(word.start, word.end) });
-    const seen = { width: attention.width, height: attention.height, map: word.map };
+    const span = document.createElement('span');
+    Object.assign(span, { className: 'word', textContent: text.slice(word.start, word.end) });
+    const weights = { width: attention.width, height: attention.height, map: word.map };
     span.tabIndex = end === 0 ? 0 : -1;
     const show = () => {
-      drawHeatmap(find('.heatmap'), photo, seen);
-      find('.legend').textContent = strings.looked(span.textContent, brightThird(seen));
+      drawHeatmap(find('.heatmap'), photo, weights);
+      find('.legend').textContent = strings.looked(span.textContent, brightThird(weights));
       find('.gaze').hidden = false;
     };
-    const hide = () => (find('.gaze').hidden = document.activeElement?.parentElement !== paragraph);
+    const hide = () => {
+      find('.gaze').hidden = document.activeElement?.parentElement !== paragraph;
+    };
     span.addEventListener('focus', show);
     span.addEventListener('pointerenter', show);
     span.addEventListener('blur', hide);
@@ -33,20 +39,23 @@ export function showWords(card, caption) {
     end = word.end;
   }
   paragraph.append(text.slice(end));
-  paragraph.onkeydown = walk;
+  paragraph.onkeydown = moveFocus;
 }
 
 /** @param {KeyboardEvent} event */
-function walk(event) {
+function moveFocus(event) {
   const at = /** @type {HTMLElement} */ (event.target);
-  const words = /** @type {HTMLElement[]} */ ([...(at.parentElement?.querySelectorAll('.word') ?? [])]);
-  const place = words.indexOf(at);
-  const forth = getComputedStyle(at).direction === 'rtl' ? 'ArrowLeft' : 'ArrowRight';
-  const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: -1, [forth]: 1, Home: -place, End: words.length });
+  /** @type {NodeListOf<HTMLElement> | undefined} */
+  const found = at.parentElement?.querySelectorAll('.word');
+  const words = [...(found ?? [])];
+  const index = words.indexOf(at);
+  const forward = getComputedStyle(at).direction === 'rtl' ? 'ArrowLeft' : 'ArrowRight';
+  /** @type {Record<string, number>} */
+  const steps = { ArrowLeft: -1, ArrowRight: -1, [forward]: 1, Home: -index, End: words.length };
   if (event.key === 'Escape') at.blur();
-  if (place < 0 || !(event.key in steps)) return;
+  if (index < 0 || !(event.key in steps)) return;
   event.preventDefault();
-  const next = words[Math.max(0, Math.min(words.length - 1, place + steps[event.key]))];
+  const next = words[Math.max(0, Math.min(words.length - 1, index + steps[event.key]))];
   at.tabIndex = -1;
   next.tabIndex = 0;
   next.focus();

@@ -30,8 +30,8 @@ export class WorkerClient {
 
   /**
    * @param {() => WorkerLike} createWorker
-   * @param {() => Message} loadMessage makes the message for `load`, the first call to each worker
-   * @param {(notice: any) => void} onNotice called with problems that do not fail a job
+   * @param {() => Message} loadMessage makes the message of `load`, the first call to each worker
+   * @param {(notice: any) => void} onNotice
    */
   constructor(createWorker, loadMessage, onNotice) {
     this.#createWorker = createWorker;

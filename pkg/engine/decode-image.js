@@ -1,8 +1,7 @@
 // @ts-check
 /**
- * Decodes a photo to RGBA pixels with the browser's decoder, at full size: the model's own resizing
- * follows, so that every kind of source yields the same pixels. A file that the browser cannot
- * decode is returned as it is, for the wasm module to decode.
+ * Decodes a photo with the browser's decoder, at full size, so that every kind of source goes
+ * through the model's own resizing. The wasm module gets the files that the browser cannot decode.
  */
 import { BitMarError } from '../errors.js';
 import { isA } from '../is-a.js';
@@ -42,12 +41,7 @@ async function decodeFile(file, limits) {
   }
 }
 
-/**
- * Whether a file's header states more pixels than a photo may have. The wasm module then says so,
- * before anything is decoded.
- * @param {Blob} file
- * @param {Limits} limits
- */
+/** Whether the wasm module refuses it for its size. @param {Blob} file @param {Limits} limits */
 async function isTooLarge(file, { photoSize, maxPixels }) {
   const head = photoSize(await bytesOf(file.slice(0, HEAD)));
   const size = head ?? (file.size > HEAD ? photoSize(await bytesOf(file)) : undefined);

@@ -10,11 +10,9 @@ import { instanceNumber, start } from './wasm-instance.js';
 
 /**
  * @typedef {Blob | ImageBitmap | ImageData} Photo
- * @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when the entry that is meant
- *   was written to it
+ * @typedef {{ slot: number, writtenAt?: number }} Place a slot, and when its entry was written
  * @typedef {{ onProgress: (event: any) => void, isCancelled: () => Promise<boolean> }} JobControl
- *   `onProgress` receives the best caption so far whenever it changes, or the progress of an
- *   import; `isCancelled` is called after each token
+ *   `onProgress` receives the caption so far; `isCancelled` is called after each token
  */
 
 export class Engine {
@@ -23,11 +21,7 @@ export class Engine {
   #memory;
   #instance = instanceNumber();
 
-  /**
-   * @param {any} glue the JavaScript side of the wasm module
-   * @param {any} captioner
-   * @param {PersistentMemory} memory the captioner's
-   */
+  /** @param {any} glue @param {any} captioner @param {PersistentMemory} memory */
   constructor(glue, captioner, memory) {
     this.#glue = glue;
     this.#captioner = captioner;
@@ -36,11 +30,8 @@ export class Engine {
 
   /**
    * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
-   * @param {object} control
-   * @param {(event: any) => void} control.onProgress
-   * @param {(notice: { code: string, message: string }) => void} control.onNotice called with
-   *   problems that do not fail a job
-   * @param {AbortSignal} control.signal ends the download
+   * @param {{ onProgress: (event: any) => void, onNotice: (notice: any) => void,
+   *   signal: AbortSignal }} control
    */
   static async load({ memory, ...sources }, { onProgress, onNotice, signal }) {
     const { glue, wasm, model, tokenizer } = await loadAssets(sources, onProgress, signal);
@@ -55,7 +46,7 @@ export class Engine {
   info = () => this.#captioner.modelInfo();
 
   /**
-   * Captions a photo. Returns once the change to the memory, if there is one, has been stored.
+   * Returns a caption once its change to the memory has been stored.
    * @param {Photo} photo
    * @param {import('../index.js').CaptionOptions} options
    * @param {JobControl} control
@@ -124,8 +115,7 @@ export class Engine {
   }
 
   /**
-   * Imports a snapshot, migrating it first if another model wrote it. Returns the number of photos
-   * that could not be migrated.
+   * Returns how many of another model's photos could not be migrated.
    * @param {Uint8Array} snapshot
    * @param {'replace' | 'merge'} mode
    * @param {JobControl} control

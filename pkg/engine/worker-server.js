@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Runs the engine for a worker client: `{ id, method, args }` or `{ cancel: id }` comes in;
- * `{ id, event }`, `{ notice }` and one `{ id, value }` or `{ id, error }` per call go out.
+ * Runs the engine for a worker client. Receives `{ id, method, args }` and `{ cancel: id }`; posts
+ * `{ id, event }`, `{ notice }`, and one `{ id, value }` or `{ id, error }` per call.
  */
 import { toPlain } from '../errors.js';
 import { Engine } from './engine.js';
@@ -14,7 +14,7 @@ const METHODS = [
   'undoMemory', 'exportMemory', 'importMemory', 'aside',
 ];
 
-/** The methods that take a `JobControl` as their last argument. @type {(keyof Engine)[]} */
+/** Those that take a `JobControl` as their last argument. @type {(keyof Engine)[]} */
 const LONG_METHODS = ['caption', 'importMemory'];
 
 export class WorkerServer {

@@ -30,8 +30,8 @@ const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href
  * @param {Sources} sources
  * @param {(event: any) => void} report called with `{ phase: 'download', loaded, total }`
  * @param {AbortSignal} signal
- * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} the JavaScript side of
- *   the wasm module, which is not started yet, the source to start it from, and both files' bytes
+ * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} `glue` is the JavaScript
+ *   side of the wasm module, to be started with `wasm`
  */
 export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
   const build = supportedBuild();

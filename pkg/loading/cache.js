@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * Keeps the model and the tokenizer in Cache storage, keyed by the hash of their content, so that
- * another load needs no network even if their URLs have changed. If a service worker has a copy,
- * that one is used and ours is deleted. When storage is denied or full, every load downloads them.
+ * their URLs may change. A copy of a service worker's replaces ours. If storage is denied or full,
+ * every load downloads them.
  */
 import manifest from '../wasm/manifest.js';
 import { isExpected } from './integrity.js';

@@ -28,7 +28,7 @@ export class PersistentMemory {
   }
 
   /**
-   * Loads the memory stored under `name`, and stores its changes from then on.
+   * Loads the memory stored under `name`.
    * @param {string} name
    * @param {(event: any) => void} report called with the progress of a migration
    */
@@ -62,9 +62,8 @@ export class PersistentMemory {
   /**
    * Refreshes the memory, changes it and stores it, all in one transaction.
    * @template T
-   * @param {(isRefreshed: boolean) => T} apply changes the memory, synchronously; `isRefreshed`
-   *   tells whether another tab had written
-   * @param {(value: T) => boolean} [isChange] whether `apply` changed what is to be stored
+   * @param {(isRefreshed: boolean) => T} apply synchronous
+   * @param {(value: T) => boolean} [isChange] whether there is something to store
    */
   async change(apply, isChange = () => true) {
     /** @type {{ value: T } | { error: unknown } | undefined} */ let outcome;

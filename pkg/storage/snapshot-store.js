@@ -1,9 +1,9 @@
 // @ts-check
 /**
  * The memory's snapshot in IndexedDB, stored as a whole, and a revision that every write renews.
- * A change is one transaction, which checks whether another tab has written, changes the memory and
- * puts the snapshot. The browser runs such transactions of all tabs one after another, so no tab
- * overwrites what another has just stored. docs/storage.md says why there is no IndexedDB wrapper.
+ * A change is one transaction, and the browser runs those of all tabs one after another, so no tab
+ * overwrites what another has just stored. docs/storage.md has more, and says why this uses no
+ * IndexedDB wrapper.
  */
 import { openDatabase } from './database.js';
 import { abort, completion, result } from './idb-promises.js';
@@ -42,10 +42,9 @@ export class SnapshotStore {
   }
 
   /**
-   * Changes what is stored. `refresh` is called with the snapshot that another tab has written, if
-   * there is one; then `apply` changes the memory and returns the snapshot to store, or `undefined`
-   * if there is nothing to store. Both must be synchronous: a transaction without a pending request
-   * ends.
+   * Calls `refresh` with the snapshot, if another tab has written one, then `apply`, which returns
+   * the snapshot to store, if any; its argument tells whether `refresh` was called. Both must be
+   * synchronous, because a transaction without a pending request ends.
    * @param {(snapshot: Uint8Array) => void} refresh
    * @param {(isRefreshed: boolean) => Uint8Array | undefined} apply
    */

@@ -55,7 +55,8 @@ impl Captioner {
         for (place, map) in maps.iter().enumerate() {
             let so_far = self.decoded(&tokens[..=place])?;
             let word = so_far.split_whitespace().count().saturating_sub(1);
-            // The user's own words may be spaced otherwise than their tokens: the last word takes the rest.
+            // The user's own words may be spaced otherwise than their tokens: the last word takes
+            // the rest.
             let word = word.min(words.len().saturating_sub(1));
             if let Some(word) = words.get_mut(word) {
                 add(&mut word.map, map);

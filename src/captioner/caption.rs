@@ -24,7 +24,8 @@ pub struct CaptionOptions {
     pub count_recalls: bool,
     /// Whether to tell where the model looked at each word.
     pub attention: bool,
-    /// Whether the search repeats corrected captions. Without, only the decoder can: for evaluations.
+    /// Whether the search repeats corrected captions. Without, only the decoder can: for
+    /// evaluations.
     pub repeat: bool,
 }
 
@@ -46,7 +47,7 @@ impl Default for CaptionOptions {
 /// A finished caption.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Caption {
-    /// Names this caption for [`Captioner::correct`].
+    /// Names this caption for [`Captioner::correct`](super::Captioner::correct).
     pub id: u64,
     /// What the photo shows.
     pub text: String,

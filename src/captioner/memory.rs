@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use image::codecs::jpeg::JpegEncoder;
 use image::RgbImage;
 
-use super::{millis, Captioner, Generation, Seen};
+use super::{millis, Captioner, Generation, PhotoEncoding};
 use crate::error::Error;
 use crate::memory::{
     Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, Origin, SlotIndex, SlotRecord,
@@ -45,30 +45,30 @@ impl Captioner {
     pub fn correct(&mut self, id: u64, text: &str) -> Result<SlotIndex, Error> {
         let recent = self.recent.iter().find(|recent| recent.id == id);
         let recent = recent.ok_or(MemoryError::NoSuchCaption { id })?;
-        let (seen, thumbnail) = (recent.seen.clone(), recent.thumbnail.clone());
-        self.teach_seen(&seen, text, thumbnail)
+        let (encoding, thumbnail) = (recent.encoding.clone(), recent.thumbnail.clone());
+        self.teach_encoding(&encoding, text, thumbnail)
     }
 
     /// Teaches what a photo shows, without captioning it.
     pub fn teach(&mut self, photo: &[u8], text: &str) -> Result<SlotIndex, Error> {
         let photo = preprocess::decode(photo)?;
         let encoding = self.encode(&photo)?;
-        self.teach_seen(&encoding, text, thumbnail(&photo))
+        self.teach_encoding(&encoding, text, thumbnail(&photo))
     }
 
     /// Ends a generation with the user's caption in the place of the model's.
     pub fn finish_with(&mut self, generation: Generation, text: &str) -> Result<SlotIndex, Error> {
-        let Generation { seen, thumbnail, .. } = generation;
-        self.teach_seen(&seen, text, thumbnail)
+        let Generation { encoding, thumbnail, .. } = generation;
+        self.teach_encoding(&encoding, text, thumbnail)
     }
 
-    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail that the
-    /// new caption is joined with; what recalls the slot stays as it was.
+    /// Gives a remembered photo another caption. The photo itself is gone, so it is the thumbnail
+    /// that the new caption is joined with; what recalls the slot stays as it was.
     pub fn correct_memory(&mut self, slot: SlotIndex, text: &str) -> Result<(), Error> {
         let record = self.memory.get(slot).ok_or(MemoryError::NoSuchSlot { slot })?.clone();
         let tokens = self.correction(text)?;
-        let seen = self.seen_again(&record.thumbnail)?;
-        let value = self.model.episode_value(&seen.episode, &tokens)?;
+        let encoding = self.reencode(&record.thumbnail)?;
+        let value = self.model.episode_value(&encoding.episode, &tokens)?;
         let (caption, written_at) = (text.trim().to_owned(), millis(self.now));
         let record = SlotRecord { caption, tokens, corrected: true, written_at, ..record };
         self.changing(|captioner| Ok(captioner.memory.revise(slot, &value, record)?))
@@ -123,7 +123,8 @@ impl Captioner {
         self.recent.clear();
     }
 
-    /// Takes back the latest correction, deletion, clearing or import; returns whether there was one.
+    /// Takes back the latest correction, deletion, clearing or import; returns whether there was
+    /// one.
     pub fn undo_memory(&mut self) -> bool {
         let Some(change) = self.changes.pop_back() else { return false };
         self.memory.undo(change);
@@ -135,8 +136,9 @@ impl Captioner {
         Ok(Snapshot::model_sha256(snapshot)? == self.sha256)
     }
 
-    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew, for nothing else is
-    /// left of the photos but their keys: these stay if this model makes the same. The memory in use stays as it is.
+    /// Starts to take over a snapshot of another model. Thumbnails and captions are encoded anew,
+    /// for nothing else is left of the photos but their keys: these stay if this model makes the
+    /// same. The memory in use stays as it is.
     pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
         let foreign = Snapshot::read_foreign(snapshot)?;
         let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());
@@ -150,7 +152,7 @@ impl Captioner {
             return Ok(false);
         }
         adoption.next += 1;
-        match self.seen_anew(adoption.foreign.record(place)) {
+        match self.reencode_record(adoption.foreign.record(place)) {
             Ok(episode) => {
                 let Adoption { foreign, memory, .. } = adoption;
                 memory.adopt(foreign, place, episode, &self.keys_sha256)?;
@@ -168,27 +170,29 @@ impl Captioner {
 
     pub(super) fn remember(
         &mut self,
-        seen: &Seen,
+        encoding: &PhotoEncoding,
         text: &str,
         tokens: Vec<u32>,
         corrected: bool,
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
-        let key = seen.key.clone();
-        let value = self.model.episode_value(&seen.episode, &tokens)?;
+        let key = encoding.key.clone();
+        let value = self.model.episode_value(&encoding.episode, &tokens)?;
         let (caption, written_at) = (text.to_owned(), millis(self.now));
         let record = SlotRecord { caption, tokens, corrected, written_at, thumbnail };
         Ok(self.memory.write(Episode { key, value, record })?)
     }
 
-    fn teach_seen(
+    fn teach_encoding(
         &mut self,
-        seen: &Seen,
+        encoding: &PhotoEncoding,
         text: &str,
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
         let tokens = self.correction(text)?;
-        self.changing(|captioner| captioner.remember(seen, text.trim(), tokens, true, thumbnail))
+        self.changing(|captioner| {
+            captioner.remember(encoding, text.trim(), tokens, true, thumbnail)
+        })
     }
 
     /// The tokens of a correction that a slot can keep.
@@ -205,8 +209,8 @@ impl Captioner {
     }
 
     /// The episode of another model's record.
-    fn seen_anew(&self, record: &SlotRecord) -> Result<Episode, Error> {
-        let Seen { key, episode } = self.seen_again(&record.thumbnail)?;
+    fn reencode_record(&self, record: &SlotRecord) -> Result<Episode, Error> {
+        let PhotoEncoding { key, episode } = self.reencode(&record.thumbnail)?;
         let mut tokens = self.encoded(&record.caption)?;
         tokens.truncate(MAX_CAPTION_TOKENS);
         let value = self.model.episode_value(&episode, &tokens)?;
@@ -214,17 +218,17 @@ impl Captioner {
     }
 
     /// A photo of which only the thumbnail is left.
-    fn seen_again(&self, thumbnail: &[u8]) -> Result<Seen, Error> {
+    fn reencode(&self, thumbnail: &[u8]) -> Result<PhotoEncoding, Error> {
         self.encode(&preprocess::decode(thumbnail)?)
     }
 
     /// What the memory keeps of a photo, without a caption.
-    fn encode(&self, photo: &RgbImage) -> Result<Seen, Error> {
+    fn encode(&self, photo: &RgbImage) -> Result<PhotoEncoding, Error> {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let features = self.features(&pixels);
         let key = self.model.photo_key(&features)?;
         let episode = self.model.fuse_features(&features, &[])?.episode;
-        Ok(Seen { key, episode })
+        Ok(PhotoEncoding { key, episode })
     }
 
     pub(crate) fn origin(&self) -> Origin<'_> {

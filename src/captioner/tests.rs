@@ -156,7 +156,7 @@ fn a_corrected_caption_said_again_keeps_the_users_words() {
         written_at: 5,
         thumbnail: vec![],
     };
-    generation.recalled = vec![(recalled, tokens)];
+    generation.recalled = vec![RecalledSlot { recalled, tokens }];
     assert_eq!(captioner.text(&generation).unwrap(), "Rex, not a rex");
 }
 

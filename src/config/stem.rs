@@ -9,7 +9,8 @@ pub(crate) const CONV_CHANNELS: usize = 32;
 /// Most blocks a stem can have: all of Lite0's.
 pub(crate) const MAX_BLOCKS: usize = 16;
 
-/// Lite0's stages: blocks, side of the depthwise filters, stride of the first block, expansion, channels.
+/// Lite0's stages: blocks, side of the depthwise filters, stride of the first block, expansion,
+/// channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -26,7 +27,8 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 pub struct StemConfig {
     /// Side of the square photo it takes, in pixels.
     pub input_size: usize,
-    /// Inverted residual blocks after the first convolution; 15 give a 7 x 7 grid of a 224-pixel photo.
+    /// Inverted residual blocks after the first convolution; 15 give a 7 x 7 grid of a 224-pixel
+    /// photo.
     pub num_blocks: usize,
 }
 

@@ -1,10 +1,12 @@
 #![allow(unsafe_code, reason = "tile instructions, which have no stable intrinsics")]
-//! Products in bfloat16 on AMX, the tile unit of server processors from Intel since 2023: `out = a . b` with f32
-//! sums, for the trainer. It multiplies what [`bf16`](super::bf16) does, several times as fast.
+//! Products in bfloat16 on AMX, the tile unit of server processors from Intel since 2023:
+//! `out = a . b` with f32 sums, for the trainer. It multiplies what [`bf16`](super::bf16) does,
+//! several times as fast.
 //!
-//! A tile register has 16 rows of 64 bytes. `tdpbf16ps` adds to 16 x 16 sums the products of 16 rows of 16 pairs
-//! of terms (first factor: rows as they are, a pair in one `u32`) with 16 pairs of 16 columns (second factor:
-//! the panels of [`bf16::Panels`](super::bf16::Panels)). Four registers of sums use every loaded tile twice.
+//! A tile register has 16 rows of 64 bytes. `tdpbf16ps` adds to 16 x 16 sums the products of 16
+//! rows of 16 pairs of terms (first factor: rows as they are, a pair in one `u32`) with 16 pairs of
+//! 16 columns (second factor: the panels of [`bf16::Panels`](super::bf16::Panels)). Four registers
+//! of sums use every loaded tile twice.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
@@ -30,7 +32,8 @@ pub(super) fn is_available() -> bool {
     })
 }
 
-/// Asks Linux for the state of tile registers, which threads do not carry unless their process has asked.
+/// Asks Linux for the state of tile registers, which threads do not carry unless their process has
+/// asked.
 #[cfg(target_os = "linux")]
 fn is_permitted() -> bool {
     /// `ARCH_REQ_XCOMP_PERM`, asm/prctl.h.
@@ -152,10 +155,12 @@ pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
     let size = rows * columns;
     let mut out = Vec::with_capacity(size);
     let mut sums = [0f32; ROWS * TILE_COLS];
-    // SAFETY: the instructions are there (first assertion). The registers of this thread are let go below;
-    // nothing between can unwind past that but a failed slice, after which the configuration stays, unused.
+    // SAFETY: the instructions are there (first assertion). The registers of this thread are let go
+    // below; nothing between can unwind past that but a failed slice, after which the configuration
+    // stays, unused.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE_TILES, options(nostack)) };
-    // Two rows of tiles go by all of a small second factor; a large one is gone through once, panel by panel.
+    // Two rows of tiles go by all of a small second factor; a large one is gone through once, panel
+    // by panel.
     let chunk = if pairs * columns <= CACHED { ROWS } else { (a.data.len() / pairs).max(1) };
     let chunks = a.data.chunks_exact(chunk * pairs).zip((0..).step_by(chunk));
     for ((rows_of_chunk, first), (j, panel)) in
@@ -168,7 +173,8 @@ pub(super) fn product(a: &Rows, b: &Panels) -> Vec<f32> {
             assert!(corner.len() >= (used - 1) * columns + TILE_COLS, "a tile lies inside");
             let corner: *mut f32 = corner.as_mut_ptr().cast();
             if used == ROWS {
-                // SAFETY: whole tiles of both factors (`chunks_exact`), a whole tile of sums (assertion).
+                // SAFETY: whole tiles of both factors (`chunks_exact`), a whole tile of sums
+                // (assertion).
                 unsafe { tile(rows_of_a, panel, pairs, corner, columns) };
             } else {
                 // SAFETY: as above; the sums are `ROWS` times `TILE_COLS`.

@@ -1,15 +1,15 @@
 #![allow(unsafe_code, reason = "vector instructions")]
 //! Products of gradients in bfloat16, for the trainer: `out = a . b` with f32 sums.
 //!
-//! One factor of every gradient of a quantized layer is made of small integers (ternary weights or int8
-//! activations), which bfloat16 holds exactly; the other, the gradient, is rounded to 8 bits of mantissa
-//! with ties to even, an error of at most 2^-9 of each term. (The optimizer needs less
-//! precision and rounds both factors.) AVX-512's `dpbf16` multiplies and adds two terms per lane: twice the
-//! rate of f32.
+//! One factor of every gradient of a quantized layer is made of small integers (ternary weights or
+//! int8 activations), which bfloat16 holds exactly; the other, the gradient, is rounded to 8 bits
+//! of mantissa with ties to even, an error of at most 2^-9 of each term. (The optimizer needs less
+//! precision and rounds both factors.) AVX-512's `dpbf16` multiplies and adds two terms per lane:
+//! twice the rate of f32.
 //!
 //! Layout: both factors lie in panels of `WIDTH` columns, pair of terms by pair of terms:
-//! `panel[pair][column] = (term 2 * pair, term 2 * pair + 1)` in one `u32`. A tile of [`TILE_ROWS`] x
-//! [`TILE_COLS`] sums stays in registers: 24 of 32.
+//! `panel[pair][column] = (term 2 * pair, term 2 * pair + 1)` in one `u32`. A tile of [`TILE_ROWS`]
+//! x [`TILE_COLS`] sums stays in registers: 24 of 32.
 
 use std::arch::x86_64::{
     __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
@@ -20,7 +20,7 @@ use std::arch::x86_64::{
 const TILE_ROWS: usize = 12;
 /// Columns of a tile: panels of the second factor are this wide, two registers.
 pub(super) const TILE_COLS: usize = 32;
-/// Panels are filled up with zeros to a multiple of so many pairs of terms, as `amx` wants them.
+/// Panels are padded with zeros to a multiple of this many pairs of terms, as `amx` needs.
 const PAIRS_MULTIPLE: usize = 16;
 /// Pairs of terms summed at a stretch: a panel of the second factor is then 16 kB and stays in L1.
 const PAIRS: usize = 128;
@@ -91,7 +91,8 @@ impl Panels {
         Self::of_terms(TILE_COLS, values, columns, |_, value| value)
     }
 
-    /// The second factor given as its transpose, `columns` rows of so many pairs of terms, both multiples of 16.
+    /// The second factor given as its transpose, `columns` rows of pairs of terms, both
+    /// multiples of 16.
     pub(super) fn of_pairs(rows: &[u32], columns: usize, pairs: usize) -> Self {
         const BLOCK: usize = 16;
         let mut panels = Self::new(TILE_COLS, columns, 2 * pairs);
@@ -175,8 +176,9 @@ pub(super) fn product(a: &Panels, b: &Panels) -> Vec<f32> {
                 let used = TILE_ROWS.min(rows - i * TILE_ROWS);
                 let corner = &mut out[i * TILE_ROWS * columns + j * TILE_COLS..];
                 assert!(corner.len() >= (used - 1) * columns + TILE_COLS, "a tile lies inside");
-                // SAFETY: the instructions are there (first assertion); both parts hold `pairs` times
-                // their width (slicing); the tile's rows lie inside `corner` (last assertion).
+                // SAFETY: the instructions are there (first assertion); both parts hold `pairs`
+                // times their width (slicing); the tile's rows lie inside `corner` (last
+                // assertion).
                 unsafe { tile(a_part, b_part, corner, columns, used) }
             }
         }

@@ -1,6 +1,6 @@
-//! Floating-point matrix products of the trainer: a gradient by the integers a layer worked with (ternary
-//! weights or int8 activations, one scale per row), and two matrices of floats. The captioner needs none of
-//! them: it is compiled without this module.
+//! Floating-point matrix products of the trainer: a gradient by the integers a layer worked with
+//! (ternary weights or int8 activations, one scale per row), and two matrices of floats. The
+//! captioner needs none of them: it is compiled without this module.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

@@ -24,7 +24,8 @@ impl Sampler {
         Self { random: Random::new(seed), temperature, top_p }
     }
 
-    /// The token to follow `tokens`, [`EOS`](crate::model::special::EOS) to end. None if nothing may follow.
+    /// The token to follow `tokens`, [`EOS`](crate::control_tokens::EOS) to end. None if nothing
+    /// may follow.
     pub fn next(&mut self, tokens: &[u32], logits: &[f32]) -> Option<u32> {
         let allowed = (0..).zip(logits).filter(|&(token, _)| is_allowed(tokens, token));
         let mut weights: Vec<(u32, f32)> = allowed.map(|(token, &logit)| (token, logit)).collect();

@@ -26,17 +26,17 @@ fn run(num_beams: usize, logits: impl Fn(&[u32]) -> Vec<(u32, f32)>) -> (Hypothe
     (search.best().clone(), steps)
 }
 
-fn repeated(weight: f32) -> Vec<Repeated> {
-    vec![Repeated { tokens: vec![25, 25, 25, 25, 25], weight }]
+fn repeated(weight: f32) -> Vec<CopyCandidate> {
+    vec![CopyCandidate { tokens: vec![25, 25, 25, 25, 25], weight }]
 }
 
-fn written(repeated: Vec<Repeated>) -> Hypothesis {
+fn written(repeated: Vec<CopyCandidate>) -> Hypothesis {
     search(repeated).best().clone()
 }
 
-fn search(repeated: Vec<Repeated>) -> BeamSearch<()> {
+fn search(repeated: Vec<CopyCandidate>) -> BeamSearch<()> {
     let start = Length::Medium.start_token();
-    let mut search = BeamSearch::new((), start, 3).repeating(repeated);
+    let mut search = BeamSearch::new((), start, 3).with_copies(repeated);
     let mut advance = |states: &mut [()], tokens: &[u32]| {
         let rows = states.iter().zip(tokens).map(|((), &last)| {
             let mut row = vec![-30.0; VOCAB];
@@ -107,8 +107,8 @@ fn a_caption_of_little_weight_is_not_repeated() {
 #[test]
 fn two_captions_that_start_alike_share_their_start() {
     let both = vec![
-        Repeated { tokens: vec![25, 26], weight: 0.3 },
-        Repeated { tokens: vec![25, 27], weight: 0.6 },
+        CopyCandidate { tokens: vec![25, 26], weight: 0.3 },
+        CopyCandidate { tokens: vec![25, 27], weight: 0.6 },
     ];
     assert_eq!(written(both).tokens, [25, 27]);
 }
@@ -189,7 +189,7 @@ fn the_best_choices_are_those_of_a_sorted_list() {
                 beam: 0,
                 token,
                 log_probability,
-                written: log_probability,
+                model_log_probability: log_probability,
                 gain: 0.0,
             });
         }
@@ -262,10 +262,10 @@ fn zoo(tokens: &[u32]) -> Vec<(u32, f32)> {
     }
 }
 
-fn told(words: &[&[u32]]) -> Hypothesis {
-    let told = Told::new(words.iter().map(|word| word.to_vec()).collect(), Vec::new());
+fn with_hint(words: &[&[u32]]) -> Hypothesis {
+    let bonus = HintBonus::new(words.iter().map(|word| word.to_vec()).collect(), Vec::new());
     let mut search =
-        BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), 3).telling(told);
+        BeamSearch::new(Vec::<u32>::new(), Length::Medium.start_token(), 3).with_hint(bonus);
     let mut advance = |states: &mut [Vec<u32>], tokens: &[u32]| {
         let rows = states.iter_mut().zip(tokens).map(|(seen, &token)| {
             seen.push(token);
@@ -281,8 +281,8 @@ fn told(words: &[&[u32]]) -> Hypothesis {
 
 #[test]
 fn a_word_that_was_told_is_said_where_it_may_stand() {
-    assert_eq!(told(&[]).tokens, [20, 21]);
-    let lion = told(&[&[22, 23]]);
+    assert_eq!(with_hint(&[]).tokens, [20, 21]);
+    let lion = with_hint(&[&[22, 23]]);
     assert_eq!(lion.tokens, [20, 22, 23]);
     // What was told makes it no surer of it.
     let probability = 0.99f32 * 0.05 * 0.9 * 0.9;
@@ -291,12 +291,12 @@ fn a_word_that_was_told_is_said_where_it_may_stand() {
 
 #[test]
 fn a_word_that_fits_nowhere_is_left_out() {
-    assert_eq!(told(&[&[30, 31]]).tokens, [20, 21]);
+    assert_eq!(with_hint(&[&[30, 31]]).tokens, [20, 21]);
     // How it is spelt is the user's to say.
-    assert_eq!(told(&[&[22, 31]]).tokens, [20, 22, 31]);
+    assert_eq!(with_hint(&[&[22, 31]]).tokens, [20, 22, 31]);
 }
 
 #[test]
 fn a_word_that_says_the_same_thrice_is_spelt_to_its_end() {
-    assert_eq!(told(&[&[22, 23, 22, 23, 22, 23, 22, 23]]).tokens[1..], [22, 23].repeat(4));
+    assert_eq!(with_hint(&[&[22, 23, 22, 23, 22, 23, 22, 23]]).tokens[1..], [22, 23].repeat(4));
 }

@@ -1,7 +1,7 @@
 //! Depthwise convolution: the weights of one filter per channel, and which inputs each output sees.
 //!
-//! Two taps make a pair, so that one 16-bit multiply-and-add-pairs serves two taps of a channel. The
-//! last pair is completed by a tap of weight 0.
+//! Two taps make a pair, so that one 16-bit multiply-and-add-pairs serves two taps of a channel.
+//! The last pair is completed by a tap of weight 0.
 
 /// A 5 x 5 filter and the tap that completes its last pair.
 const MAX_TAPS: usize = 26;

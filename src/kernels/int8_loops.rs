@@ -7,8 +7,8 @@ use super::{checks, DepthwiseFilter, Int8Matrix, Requantize};
 
 /// Tokens that share a load of weights.
 pub(super) const TILE: usize = 4;
-/// Tokens taken at once: with 1152 columns their activations fill 147 KB, a part of any second-level
-/// cache.
+/// Tokens taken at once: with 1152 columns their activations fill 147 KB, a part of any
+/// second-level cache.
 pub(super) const BLOCK_TOKENS: usize = 64;
 
 /// Channels of a depthwise convolution taken at once.
@@ -19,8 +19,8 @@ pub(super) type Sums = [i32; PANEL_ROWS];
 
 /// What a backend brings along.
 pub(super) struct InnerLoops {
-    /// Widens activations `[tokens, cols]` and orders them `[tiles, padded cols / 2, 4 tokens]`, each
-    /// `i32` the pair of a token; missing tokens and columns are zero.
+    /// Widens activations `[tokens, cols]` and orders them `[tiles, padded cols / 2, 4 tokens]`,
+    /// each `i32` the pair of a token; missing tokens and columns are zero.
     pub(super) pack: fn(&[i8], usize) -> Vec<i32>,
     /// Multiplies a panel with each tile; sums are `[tiles * 4]`.
     pub(super) multiply: fn(&[i16], &[i32], &mut [Sums]),
@@ -64,8 +64,8 @@ pub(super) fn pointwise(
     });
 }
 
-/// Calls `finish(first token, first row, sums of 8 rows for some tokens)` until all is done; rows of the
-/// last panel may reach beyond the matrix.
+/// Calls `finish(first token, first row, sums of 8 rows for some tokens)` until all is done; rows
+/// of the last panel may reach beyond the matrix.
 fn for_each_panel(
     loops: &InnerLoops,
     matrix: &Int8Matrix,
@@ -89,8 +89,8 @@ pub(super) fn tile_len(padded_cols: usize) -> usize {
     TILE * padded_cols / PAIR
 }
 
-/// Calls `group(taps, first channel, out)` for each output pixel and each `CHANNELS` channels: each tap has
-/// at least `first + CHANNELS` values, and `out` has `CHANNELS`.
+/// Calls `group(taps, first channel, out)` for each output pixel and each `CHANNELS` channels: each
+/// tap has at least `first + CHANNELS` values, and `out` has `CHANNELS`.
 pub(super) fn depthwise(
     filter: &DepthwiseFilter,
     input: &[i8],
@@ -117,8 +117,8 @@ pub(super) fn depthwise(
     });
 }
 
-/// [`super::quantize_row`] around the loops of a backend: the largest magnitudes in some lanes, and the
-/// scaled values, rounded and clamped, both over groups of 8 values.
+/// [`super::quantize_row`] around the loops of a backend: the largest magnitudes in some lanes, and
+/// the scaled values, rounded and clamped, both over groups of 8 values.
 pub(super) fn quantize_row<const LANES: usize>(
     values: &[f32],
     out: &mut [i8],

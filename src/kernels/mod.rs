@@ -1,11 +1,12 @@
 //! Integer kernels: ternary and int8 matrix products, depthwise convolution, quantization.
 //!
-//! Activations are int8, `[tokens, cols]` in row order; sums are `i32`, `[tokens, rows]`. Every backend
-//! returns the same integers, whatever the input, so results do not depend on the machine. `scalar`
-//! says what is computed, the other files how to do it fast; `docs/kernels.md` has the measurements.
+//! Activations are int8, `[tokens, cols]` in row order; sums are `i32`, `[tokens, rows]`. Every
+//! backend returns the same integers, whatever the input, so results do not depend on the machine.
+//! `scalar` says what is computed, the other files how to do it fast; `docs/kernels.md` has the
+//! measurements.
 //!
-//! The functions here run on the fastest backend: AVX2 where an x86 processor has it, on WebAssembly
-//! what the module was compiled for.
+//! The functions here run on the fastest backend: AVX2 where an x86 processor has it, on
+//! WebAssembly what the module was compiled for.
 
 use std::sync::OnceLock;
 

@@ -5,11 +5,12 @@ pub(super) const SMALLEST_MAGNITUDE: f32 = 1e-5;
 /// Largest quantized activation.
 pub(super) const LARGEST_VALUE: f32 = 127.0;
 
-/// Turns integer sums into int8: `clamp(round_ties_even(sum * multiplier[c] + bias[c]), low, high)`,
-/// with `c` the channel, the last axis.
+/// Turns integer sums into int8:
+/// `clamp(round_ties_even(sum * multiplier[c] + bias[c]), low, high)`, with `c` the channel, the
+/// last axis.
 ///
-/// The product is rounded before the sum (no fused multiply-add), so every backend gives equal bytes.
-/// Multipliers and biases are expected to be finite.
+/// The product is rounded before the sum (no fused multiply-add), so every backend gives equal
+/// bytes. Multipliers and biases are expected to be finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requantize {
     /// One for each channel: scale of the sums over the scale of the result.

@@ -1,14 +1,15 @@
 //! WebAssembly relaxed SIMD: `i16x8.relaxed_dot_i8x16_i7x16`, 16 products for the price of 8.
 //!
-//! The instruction leaves engines two freedoms: whether the second operand is signed when its top bit
-//! is set, and whether sums saturate. Neither can occur: the second operand is a code of at most 2, and
-//! a sum of two products at most `2 * 2 * 128`. So every engine returns the same bits.
+//! The instruction leaves engines two freedoms: whether the second operand is signed when its top
+//! bit is set, and whether sums saturate. Neither can occur: the second operand is a code of at
+//! most 2, and a sum of two products at most `2 * 2 * 128`. So every engine returns the same bits.
 //!
-//! A lane gains at most `2 * 2 * 128 = 512` in magnitude a step. With activations down to -128, 64 steps
-//! reach -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to `i32`.
+//! A lane gains at most `2 * 2 * 128 = 512` in magnitude a step. With activations down to -128, 64
+//! steps reach -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to
+//! `i32`.
 //!
-//! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s; so is the
-//! product with one or two tokens.
+//! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s;
+//! so is the product with one or two tokens.
 #![allow(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::wasm32::*;
@@ -98,8 +99,8 @@ fn ternary_tile(panel: &[u8], tile: &[i32]) -> [[v128; 2]; TILE] {
     sums
 }
 
-/// Orders activations `[tiles, cols / 4, 4 tokens]`, each `i32` 4 activations of a token; missing tokens
-/// are zero.
+/// Orders activations `[tiles, cols / 4, 4 tokens]`, each `i32` 4 activations of a token; missing
+/// tokens are zero.
 fn pack_quads(values: &[i8], cols: usize) -> Vec<i32> {
     let tokens = values.len() / cols;
     let mut tiles = vec![0; tokens.div_ceil(TILE) * cols];

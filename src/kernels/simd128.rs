@@ -2,11 +2,11 @@
 //!
 //! Everything is `i32x4.dot_i16x8`, which multiplies `i16` and adds two neighbours into an `i32`.
 //!
-//! Ternary, one token: see `one_token`. More tokens: an `i16` carries the weights of two rows, `w + 2^14 * v`, so that one product sums both
-//! rows: `S_w + 2^14 * S_v`. With activations down to -128, a sum over 62 columns (31 steps of 2) stays
-//! within `62 * 128 = 7936 < 2^13`, the lower 14 bits as a signed number give `S_w` back, the rest
-//! `S_v`, and both are added to `i32` sums before the next 31 steps. The whole is within
-//! `7936 * (2^14 + 1) < 2^31`.
+//! Ternary, one token: see `one_token`. More tokens: an `i16` carries the weights of two rows,
+//! `w + 2^14 * v`, so that one product sums both rows: `S_w + 2^14 * S_v`. With activations down to
+//! -128, a sum over 62 columns (31 steps of 2) stays within `62 * 128 = 7936 < 2^13`, the lower 14
+//! bits as a signed number give `S_w` back, the rest `S_v`, and both are added to `i32` sums before
+//! the next 31 steps. The whole is within `7936 * (2^14 + 1) < 2^31`.
 //!
 //! Int8: a product pair is at most `2 * 127 * 128`, added up in `i32` over at most 2^16 columns.
 #![allow(unsafe_code, reason = "vector loads and stores")]
@@ -125,7 +125,8 @@ fn int8_panel(panel: &[i16], tiles: &[i32], sums: &mut [Sums]) {
     }
 }
 
-/// Products of weights `[steps, 16]` and activation pairs `[steps, 4 tokens]`, summed over the steps.
+/// Products of weights `[steps, 16]` and activation pairs `[steps, 4 tokens]`, summed over the
+/// steps.
 ///
 /// Not unrolled: LLVM would then hoist the loads, and engines run out of registers.
 #[inline(always)]
@@ -143,8 +144,8 @@ fn multiply(weights: &[i16], pairs: &[i32]) -> [[v128; 2]; TILE] {
     sums
 }
 
-/// Widens activations to `i16` and orders them `[tiles, padded cols / 2, 4 tokens]`, each `i32` the pair
-/// of a token; missing tokens and columns are zero.
+/// Widens activations to `i16` and orders them `[tiles, padded cols / 2, 4 tokens]`, each `i32` the
+/// pair of a token; missing tokens and columns are zero.
 fn pack_pairs(values: &[i8], cols: usize) -> Vec<i32> {
     let padded = cols.next_multiple_of(COL_GROUP);
     let tokens = values.len() / cols;
@@ -302,8 +303,8 @@ impl Scale {
 /// Clamps to `low..=high` and rounds to the nearest integer, ties to even.
 #[inline(always)]
 fn round_between(low: v128, high: v128, values: v128) -> v128 {
-    // 1.5 * 2^23: floats of this size are integers, so the addition rounds, and the lower bits of the
-    // sum are the integer. Cheaper than `f32x4.nearest` and a saturating truncation.
+    // 1.5 * 2^23: floats of this size are integers, so the addition rounds, and the lower bits of
+    // the sum are the integer. Cheaper than `f32x4.nearest` and a saturating truncation.
     let magic = f32x4_splat(12_582_912.0);
     // `pmax` and `pmin` give the first operand where the second is NaN.
     let clamped = f32x4_pmin(high, f32x4_pmax(low, values));

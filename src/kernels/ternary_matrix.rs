@@ -124,9 +124,9 @@ impl TernaryMatrix {
         matrix
     }
 
-    /// Takes the bytes of a model file, `[rows, packed_width(cols)]`: byte b of a row is the base-3 number
-    /// whose digits, lowest first, are the codes (weight + 1) of columns `5 b` to `5 b + 4`; digits beyond
-    /// the last column are 0.
+    /// Takes the bytes of a model file, `[rows, packed_width(cols)]`: byte b of a row is the base-3
+    /// number whose digits, lowest first, are the codes (weight + 1) of columns `5 b` to `5 b + 4`;
+    /// digits beyond the last column are 0.
     pub fn from_packed(rows: usize, cols: usize, packed: &[u8]) -> Result<Self, PackError> {
         if !has_packed_form(rows, cols) {
             return Err(PackError::WrongShape { rows, cols });
@@ -156,7 +156,8 @@ impl TernaryMatrix {
 
     /// Takes the codes of a row, `[cols]`.
     fn set_row(&mut self, row: usize, codes: &[u8]) {
-        /// A code in each byte: four columns at once, because a module that just started runs slowly.
+        /// A code in each byte: four columns at once, because a module that just started runs
+        /// slowly.
         const CODES: u32 = 0x0303_0303;
         let (first, to) = self.position(row, 0);
         let steps = self.steps[first..].chunks_mut(STEP_BYTES);

@@ -1,8 +1,8 @@
 //! What a change did to the memory, enough to take it back later.
 //!
-//! Other changes may come between: a caption is remembered, another tab's memory is loaded. So a slot goes
-//! back to what it held only while it still holds what the change left there; what was lost from any other
-//! slot is put beside what is there now.
+//! Other changes may come between: a caption is remembered, another tab's memory is loaded. So a
+//! slot goes back to what it held only while it still holds what the change left there; what was
+//! lost from any other slot is put beside what is there now.
 
 use super::{EpisodicMemory, Slot, SlotIndex};
 

@@ -1,9 +1,10 @@
-//! Episodes that come from elsewhere: another memory's, another model's, or what an undo brings back.
+//! Episodes that come from elsewhere: another memory's, another model's, or what an undo brings
+//! back.
 
 use super::{Episode, EpisodicMemory, Int8Row, MemoryError, Slot, SlotIndex, SlotRecord};
 
-/// The episodes of another model's snapshot. Its values mean nothing here, its keys only to a model that makes the
-/// same, what was said does.
+/// The episodes of another model's snapshot. Its values mean nothing here, its keys only to a model
+/// that makes the same, what was said does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignMemory {
     pub(super) slots: Vec<(SlotIndex, Slot)>,
@@ -30,8 +31,8 @@ impl ForeignMemory {
 }
 
 impl EpisodicMemory {
-    /// Puts another memory's episodes beside these. Of two that are one episode, a correction stays before
-    /// a caption of the model's, and then the newer one.
+    /// Puts another memory's episodes beside these. Of two that are one episode, a correction stays
+    /// before a caption of the model's, and then the newer one.
     pub fn merge(&mut self, other: EpisodicMemory) {
         assert_eq!(self.width, other.width, "memories of one model");
         let mut slots: Vec<Slot> = other.slots.into_iter().flatten().collect();
@@ -43,9 +44,9 @@ impl EpisodicMemory {
         }
     }
 
-    /// Puts in the episode of `foreign` in this place, seen anew as `episode`: with the times and the usage
-    /// that it had, and with its key if that was made with `keys_sha256`, as those of this memory are: the key is the
-    /// whole photo's, `episode` only its thumbnail's.
+    /// Puts in the episode of `foreign` in this place, seen anew as `episode`: with the times and
+    /// the usage that it had, and with its key if that was made with `keys_sha256`, as those of
+    /// this memory are: the key is the whole photo's, `episode` only its thumbnail's.
     pub fn adopt(
         &mut self,
         foreign: &ForeignMemory,

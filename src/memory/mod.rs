@@ -1,9 +1,10 @@
 //! The episodic memory: what was captioned before, and what the user said about it.
 //!
 //! K slots hold a unit key `[C]`, a value `[C]` and a [`SlotRecord`]. READ mixes the values by the
-//! similarity of their keys to a query; the best slots lend their captions to the decoder. WRITE merges
-//! with what is nearly the same, takes a free slot, or evicts. Reading changes nothing until the caption
-//! is complete and [`EpisodicMemory::touch`] is called, so a cancelled caption leaves no trace.
+//! similarity of their keys to a query; the best slots lend their captions to the decoder. WRITE
+//! merges with what is nearly the same, takes a free slot, or evicts. Reading changes nothing until
+//! the caption is complete and [`EpisodicMemory::touch`] is called, so a cancelled caption leaves
+//! no trace.
 //!
 //! Keys and values are int8 with one scale a row, in memory as in a [`Snapshot`]: a memory that was
 //! stored and loaded gives the same numbers.
@@ -21,7 +22,8 @@ pub use read::{
 };
 pub use snapshot::{Origin, Snapshot, SnapshotError};
 
-/// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos never.
+/// Cosine from which two keys are one episode: copies of a photo mostly lie above, other photos
+/// never.
 pub const MERGE_COSINE: f32 = 0.75;
 /// Rate at which an episode enters the slot it is merged with: the paper's alpha.
 pub const MERGE_RATE: f32 = 0.2;
@@ -159,8 +161,8 @@ impl EpisodicMemory {
         Self { width, slots: vec![None; num_slots], tick: 0 }
     }
 
-    /// WRITE: merges with the most similar episode from [`MERGE_COSINE`] on, or takes the slot that can
-    /// best be spared. A corrected slot changes only if `episode` is a correction, too.
+    /// WRITE: merges with the most similar episode from [`MERGE_COSINE`] on, or takes the slot that
+    /// can best be spared. A corrected slot changes only if `episode` is a correction, too.
     ///
     /// A correction replaces the most similar episode and drops the uncorrected others that are as
     /// similar: they hold what was corrected.
@@ -283,8 +285,8 @@ impl EpisodicMemory {
         }
     }
 
-    /// A free slot; else the one with the least usage * forget that the user did not correct; else the
-    /// corrected one that was read the longest ago.
+    /// A free slot; else the one with the least usage * forget that the user did not correct; else
+    /// the corrected one that was read the longest ago.
     fn spare_slot(&self) -> SlotIndex {
         if let Some(free) = self.slots.iter().position(Option::is_none) {
             return free;
@@ -349,7 +351,8 @@ impl Int8Row {
     /// Rounds finite numbers to steps of a 127th of the largest.
     fn new(values: &[f32]) -> Self {
         let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-        // A scale below the smallest normal number would lose the codes' precision: such a row is 0.
+        // A scale below the smallest normal number would lose the codes' precision: such a row is
+        // 0.
         let scale = if largest < f32::MIN_POSITIVE * 127.0 { 0.0 } else { largest / 127.0 };
         #[allow(
             clippy::cast_possible_truncation,

@@ -6,7 +6,8 @@ use super::{EpisodicMemory, Slot, SlotIndex};
 pub const FORGET_FLOOR: f32 = 0.1;
 /// Ticks (written episodes) in which the rest of a slot's strength halves.
 pub const FORGET_HALF_LIFE: f32 = 256.0;
-/// How far below the null slot's a score may lie and still count: such a slot weighs a twentieth of it.
+/// How far below the null slot's a score may lie and still count: such a slot weighs a twentieth of
+/// it.
 pub const STRANGER_MARGIN: f32 = 3.0;
 /// Weight from which a slot lends its caption to the decoder.
 pub const RECALL_THRESHOLD: f32 = 0.3;
@@ -29,7 +30,8 @@ pub struct ReadParameters {
 pub struct Recall {
     /// m_r, the mixture of the values, `[C]`.
     pub context: Vec<f32>,
-    /// Slots of at least [`RECALL_THRESHOLD`] with their weights, best first, at most [`MAX_RECALLED`].
+    /// Slots of at least [`RECALL_THRESHOLD`] with their weights, best first, at most
+    /// [`MAX_RECALLED`].
     pub weights: Vec<(SlotIndex, f32)>,
     /// Weight of remembering nothing.
     pub null_weight: f32,
@@ -45,8 +47,8 @@ impl Recall {
 impl EpisodicMemory {
     /// READ: weighs every slot by the similarity of its key to `query`, unit length `[C]`.
     ///
-    /// `s_i = sharpness * cos + ln(forget_i)`, `s_0 = null_logit`, `w = softmax(s)`, and the context is
-    /// `w_0 v_0 + sum of w_i v_i`. An empty memory returns exactly `v_0`.
+    /// `s_i = sharpness * cos + ln(forget_i)`, `s_0 = null_logit`, `w = softmax(s)`, and the
+    /// context is `w_0 v_0 + sum of w_i v_i`. An empty memory returns exactly `v_0`.
     pub fn read(&self, query: &[f32], parameters: &ReadParameters) -> Recall {
         assert_eq!(parameters.null_value.len(), self.width, "the null value has another width");
         let scores: Vec<(SlotIndex, f32)> = self

@@ -1,8 +1,9 @@
 //! A memory as bytes: safetensors, specified in docs/model-format.md.
 //!
-//! A snapshot belongs to one model, named by the SHA-256 of its file: its values mean nothing to another, and
-//! its keys only to one that makes the same. Every size and number is checked before the memory is built, so a damaged file is an `Err`
-//! and the memory in use stays as it is. Reading and writing a snapshot gives the same bytes.
+//! A snapshot belongs to one model, named by the SHA-256 of its file: its values mean nothing to
+//! another, and its keys only to one that makes the same. Every size and number is checked before
+//! the memory is built, so a damaged file is an `Err` and the memory in use stays as it is. Reading
+//! and writing a snapshot gives the same bytes.
 
 mod error;
 mod tensors;
@@ -23,8 +24,8 @@ use tensors::Tensors;
 
 const FORMAT: &str = "bitmar-memory";
 
-/// Layouts that are read; the last one is written. Version 2 began to count recalls, version 3 keeps
-/// records in tensors.
+/// Layouts that are read; the last one is written. Version 2 began to count recalls, version 3
+/// keeps records in tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Version {
     One,
@@ -60,7 +61,8 @@ const KEYS_UNTIL_SAID: &str = "37ba4b2a14f683c1302245a926d2b3482e0d4184bd053f199
 pub struct Origin<'a> {
     /// SHA-256 of the model's file.
     pub model_sha256: &'a str,
-    /// SHA-256 of what it makes keys with: [`BitMar::keys_sha256`](crate::model::BitMar::keys_sha256).
+    /// SHA-256 of what it makes keys with:
+    /// [`BitMar::keys_sha256`](crate::model::BitMar::keys_sha256).
     pub keys_sha256: &'a str,
 }
 

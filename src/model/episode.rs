@@ -1,4 +1,5 @@
-//! What the memory asks of the model: keys and values of episodes, and READ over slots laid out as tensors.
+//! What the memory asks of the model: keys and values of episodes, and READ over slots laid out as
+//! tensors.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -14,14 +15,15 @@ use crate::weights::{Init, ModelError, Weights};
 
 /// beta of READ: a cosine 0.1 above [`SAME_PHOTO`] weighs 25 times as much as remembering nothing.
 pub(crate) const SHARPNESS: f32 = 32.0;
-/// Cosine of two keys from which on they are rather of one photo than of two; see [`EpisodeProjections`].
+/// Cosine of two keys above which they are more likely of one photo than of two; see
+/// [`EpisodeProjections`].
 pub(crate) const SAME_PHOTO: f32 = 0.66;
 
 /// What an episode is found by and what is stored of it.
 ///
 /// The key is the mean of the photo's stem features, whitened: `k = norm(P (mean - mu))`. It is not
-/// learned with the captions, which would pull alike photos together: docs/architecture.md, "Departures";
-/// `bitmar-train eval-memory` tells how well copies and strangers are told apart.
+/// learned with the captions, which would pull alike photos together: docs/architecture.md,
+/// "Departures"; `bitmar-train eval-memory` tells how well copies and strangers are told apart.
 pub(super) struct EpisodeProjections {
     key_mean: Tensor,
     key_whitening: Tensor,
@@ -78,8 +80,8 @@ impl BitMar {
         self.episode.caption_proj.forward(&pooled)
     }
 
-    /// Lets the captions that a search has found compete by their cosine with the episode `[C]` of their
-    /// photo, too: what the alignment loss has taught the model about photos and captions.
+    /// Lets the captions that a search has found compete by their cosine with the episode `[C]` of
+    /// their photo, too: what the alignment loss has taught the model about photos and captions.
     pub fn weigh(&self, search: &mut BeamSearch<DecoderState>, episode: &[f32]) -> Result<()> {
         let texts: Vec<&[u32]> =
             search.finished().iter().map(|caption| caption.tokens.as_slice()).collect();
@@ -102,8 +104,8 @@ impl BitMar {
         projections.episode_norm.forward(&episode)
     }
 
-    /// SHA-256 of what keys are made with. It was fitted to what one stem sees: models with the same numbers have the
-    /// same stem and understand each other's keys.
+    /// SHA-256 of what keys are made with. It was fitted to what one stem sees: models with the
+    /// same numbers have the same stem and understand each other's keys.
     pub fn keys_sha256(&self) -> Result<String> {
         let mut bytes = Vec::new();
         for tensor in [&self.episode.key_mean, &self.episode.key_whitening] {
@@ -114,8 +116,8 @@ impl BitMar {
         Ok(sha256(&bytes))
     }
 
-    /// Memory keys of the photos whose stem features are `[photos * patches, channels]`: unit length,
-    /// `[photos, C]`.
+    /// Memory keys of the photos whose stem features are `[photos * patches, channels]`: unit
+    /// length, `[photos, C]`.
     pub fn photo_keys(&self, features: &Tensor) -> Result<Tensor> {
         let (patches, channels) = (self.config.num_patches(), features.dim(1)?);
         let photos = features.dim(0)? / patches;
@@ -130,8 +132,8 @@ impl BitMar {
         self.episode.value_proj.forward(&episode)
     }
 
-    /// READ of keys over slots laid out as tensors: weights `[photos, 1 + slots]` (null slot first) and contexts
-    /// `[photos, C]`. `mask` `[photos, slots]` is added to the scores.
+    /// READ of keys over slots laid out as tensors: weights `[photos, 1 + slots]` (null slot first)
+    /// and contexts `[photos, C]`. `mask` `[photos, slots]` is added to the scores.
     pub fn read_slots(
         &self,
         queries: &Tensor,
@@ -159,7 +161,8 @@ impl BitMar {
         self.episode.null_value.broadcast_as((photos, width))?.contiguous()
     }
 
-    /// What contexts `[photos, C]` do to each decoder layer: the root mean square of its modulation.
+    /// What contexts `[photos, C]` do to each decoder layer: the root mean square of its
+    /// modulation.
     #[cfg(feature = "train")]
     pub(crate) fn modulations(&self, contexts: &Tensor) -> Result<Vec<f32>> {
         self.decoder.modulations(contexts)

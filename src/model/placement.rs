@@ -1,5 +1,5 @@
-//! Who sees whom, and where each row stands, when the rows of several photos and captions go through the decoder
-//! together.
+//! Who sees whom, and where each row stands, when the rows of several photos and captions go
+//! through the decoder together.
 
 use std::ops::Range;
 
@@ -8,8 +8,9 @@ use crate::nn::Segment;
 
 /// Keeps the books while rows are laid out: who sees whom, and where each row stands.
 ///
-/// A recalled caption stands side by side with the caption to come: its token i + 1 is always one position
-/// ahead of the row that is to repeat it, however long the prefix. A head finds it by position alone.
+/// A recalled caption stands side by side with the caption to come: its token i + 1 is always one
+/// position ahead of the row that is to repeat it, however long the prefix. A head finds it by
+/// position alone.
 pub(super) struct Placement {
     /// Which rows each run of rows attends to.
     pub(super) segments: Vec<Segment>,
@@ -42,7 +43,8 @@ impl Placement {
         self.prefix[photo].push(rows);
     }
 
-    /// New rows of a caption that the memory returned; they see the prefix, not each other's captions.
+    /// New rows of a caption that the memory returned; they see the prefix, not each other's
+    /// captions.
     pub(super) fn append_recalled(&mut self, text: &PlacedText) {
         let rows = self.append(text, self.prefix[text.photo].clone());
         self.recalled[text.photo].push(rows);
@@ -68,7 +70,8 @@ impl Placement {
         self.prefix.get(photo).map_or(0, |prefix| row_count(prefix))
     }
 
-    /// Rows that see `keys` and each other up to themselves, the first one right behind the prefix so far.
+    /// Rows that see `keys` and each other up to themselves, the first one right behind the prefix
+    /// so far.
     fn add(&mut self, photo: usize, rows: Range<usize>, keys: Vec<Range<usize>>) {
         let first = self.first_of_captions(photo);
         for (offset, row) in rows.clone().enumerate() {

@@ -1,8 +1,8 @@
 //! Multi-head attention with shared key/value heads, over many sequences at once.
 //!
-//! All sequences of a batch lie one after the other as rows; an [`AttentionLayout`] lists which query
-//! rows see which key rows, so nothing is ever padded. Rotary positions (Su et al. 2021) are applied
-//! inside the one fused operation. Rows are `[rows, heads * head_dim]`.
+//! All sequences of a batch lie one after the other as rows; an [`AttentionLayout`] lists which
+//! query rows see which key rows, so nothing is ever padded. Rotary positions (Su et al. 2021) are
+//! applied inside the one fused operation. Rows are `[rows, heads * head_dim]`.
 
 #[cfg(feature = "train")]
 mod backward;
@@ -112,7 +112,7 @@ impl Attention {
         })
     }
 
-    /// Queries from `rows`, keys and values from `context`, both normalised.
+    /// Queries from `rows`, keys and values from `context`, both normalized.
     pub fn forward(
         &self,
         rows: &Tensor,
@@ -154,7 +154,8 @@ const KEYS: usize = 16;
 struct AttendOp {
     layout: AttentionLayout,
     heads: Heads,
-    /// What each query weighs the keys it sees with, in the order of the queries: found forward, used again backward.
+    /// What each query weighs the keys it sees with, in the order of the queries: found forward,
+    /// used again backward.
     weights: OnceLock<Vec<f32>>,
 }
 
@@ -205,8 +206,8 @@ fn add_head(out: &mut [f32; DIM], factor: f32, values: &[f32; DIM]) {
     }
 }
 
-/// The keys and values that a segment's queries see in one head, the keys channel by channel: sums over
-/// channels then run along the keys, in vector registers.
+/// The keys and values that a segment's queries see in one head, the keys channel by channel: sums
+/// over channels then run along the keys, in vector registers.
 #[derive(Default)]
 struct Gathered {
     /// Rotated.
@@ -262,8 +263,8 @@ impl AttendOp {
         Self { layout, heads, weights: OnceLock::new() }
     }
 
-    /// Calls `body(segment, key_rows, key_head)` for every segment and key head; the rows are all that
-    /// the segment's last query sees.
+    /// Calls `body(segment, key_rows, key_head)` for every segment and key head; the rows are all
+    /// that the segment's last query sees.
     fn each_key_head(&self, mut body: impl FnMut(&Segment, &[usize], usize)) {
         assert_eq!(self.heads.dim, DIM, "the width of a head is fixed");
         let mut rows = Vec::new();
@@ -279,8 +280,9 @@ impl AttendOp {
         }
     }
 
-    /// Calls `body(head, seen)` for every head of every query of `segment` that shares `key_head`; heads are
-    /// counted through all rows. The query sees the first `seen` of the segment's `all` key rows.
+    /// Calls `body(head, seen)` for every head of every query of `segment` that shares `key_head`;
+    /// heads are counted through all rows. The query sees the first `seen` of the segment's `all`
+    /// key rows.
     fn each_query(
         &self,
         segment: &Segment,

@@ -65,7 +65,8 @@ impl BitLinear {
         }
     }
 
-    /// [`forward`](Self::forward) of rows that were quantised already, `[rows, outputs]` into `out`.
+    /// [`forward`](Self::forward) of rows that were quantized already, `[rows, outputs]` into
+    /// `out`.
     pub(super) fn multiply(&self, rows: &mut QuantizedRows, out: &mut Vec<f32>) -> Result<()> {
         match &self.weight {
             Weight::Packed(packed) => rows.multiply(&packed.matrix, packed.scale, out),
@@ -83,7 +84,8 @@ impl BitLinear {
     }
 }
 
-/// Rows quantised once for all layers that read them. Kept from one token to the next, it allocates nothing.
+/// Rows quantized once for all layers that read them. Kept from one token to the next, it allocates
+/// nothing.
 #[derive(Default)]
 pub(super) struct QuantizedRows {
     values: Vec<i8>,
@@ -159,7 +161,7 @@ pub(crate) struct Int8Rows {
 }
 
 impl Int8Rows {
-    /// Quantises every row of `width` numbers.
+    /// Quantizes every row of `width` numbers.
     pub(crate) fn new(rows: &[f32], width: usize) -> Self {
         let mut values = vec![0i8; rows.len()];
         let pairs = rows.chunks_exact(width).zip(values.chunks_exact_mut(width));
@@ -181,7 +183,7 @@ impl Int8Rows {
     }
 }
 
-/// `[tokens, inputs]` by a matrix `[outputs, inputs]`, quantising each row on the way.
+/// `[tokens, inputs]` by a matrix `[outputs, inputs]`, quantizing each row on the way.
 fn product(matrix: &TernaryMatrix, weight_scale: f32, x: &[f32]) -> Vec<f32> {
     let (mut rows, mut out) = (QuantizedRows::default(), Vec::new());
     rows.quantize(x, matrix.cols());

@@ -24,14 +24,14 @@ pub struct BlockSizes {
 
 /// Per-row scale and shift of a block's first norm: how the memory conditions the decoder.
 pub struct Modulation {
-    /// `[rows, hidden]`, multiplies the normalised rows.
+    /// `[rows, hidden]`, multiplies the normalized rows.
     pub scale: Tensor,
     /// `[rows, hidden]`, added to them.
     pub shift: Tensor,
 }
 
 impl Modulation {
-    /// Applies it to normalised rows.
+    /// Applies it to normalized rows.
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         rows.mul(&self.scale)?.add(&self.shift)
     }
@@ -78,7 +78,7 @@ impl Block {
         self.finish(rows, &self.attn.forward(&normed, &normed, layout)?)
     }
 
-    /// Attention from `rows` to the normalised rows of `context`.
+    /// Attention from `rows` to the normalized rows of `context`.
     pub fn forward_cross(
         &self,
         rows: &Tensor,

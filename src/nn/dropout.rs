@@ -1,6 +1,6 @@
-//! Dropout (Srivastava et al. 2014): while a loss is computed, parts of what the blocks add are left out, so
-//! that few photos are not learned by heart. Outside of [`with_dropout`] nothing is ever left out, and a build
-//! that cannot train has `no_dropout.rs` in this module's place.
+//! Dropout (Srivastava et al. 2014): while a loss is computed, parts of what the blocks add are
+//! left out, so that few photos are not learned by heart. Outside of [`with_dropout`] nothing is
+//! ever left out, and a build that cannot train has `no_dropout.rs` in this module's place.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,8 @@ thread_local! {
     static ACTIVE: RefCell<Option<(f32, Random)>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` with a `share` (0 to 1) of every block's additions left out; which ones follows from `seed`.
+/// Runs `body` with a `share` (0 to 1) of every block's additions left out; which ones follows from
+/// `seed`.
 pub(crate) fn with_dropout<T>(share: f32, seed: u64, body: impl FnOnce() -> T) -> T {
     /// Ends the dropout even if `body` panics.
     struct Ended;

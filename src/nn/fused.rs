@@ -1,9 +1,10 @@
 //! Operations on rows with a hand-written gradient.
 //!
 //! Candle differentiates every elementary operation by itself, which costs a pass over memory for
-//! each. The operations of a BitMar block are few, so each is one pass forward, [`FusedOp`], and one
-//! pass back, [`Backward`], written on slices. The adapter below makes it one of candle's custom
-//! operations. Gradients are compiled with feature `train` only: the browser's module has none.
+//! each. The operations of a BitMar block are few, so each is one pass forward, [`FusedOp`], and
+//! one pass back, [`Backward`], written on slices. The adapter below makes it one of candle's
+//! custom operations. Gradients are compiled with feature `train` only: the browser's module has
+//! none.
 
 #[cfg(feature = "train")]
 #[path = "fused/backward.rs"]

@@ -1,10 +1,11 @@
-//! What one decoder layer remembers of a text: a fixed part that is never evicted (the attention sinks,
-//! the fused prefix, the recalled captions) and a ring of the most recent tokens (StreamingLLM, Xiao et
-//! al. 2024). Constant memory for any length.
+//! What one decoder layer remembers of a text: a fixed part that is never evicted (the attention
+//! sinks, the fused prefix, the recalled captions) and a ring of the most recent tokens
+//! (StreamingLLM, Xiao et al. 2024). Constant memory for any length.
 //!
-//! Positions are cache positions: after evictions the fixed keys stand directly before the ring's. Ring
-//! keys stay rotated at their true position t and the fixed keys are re-rotated by the number of evicted
-//! tokens, which leaves every difference of positions as it would be in a cache counted from 0.
+//! Positions are cache positions: after evictions the fixed keys stand directly before the ring's.
+//! Ring keys stay rotated at their true position t and the fixed keys are re-rotated by the number
+//! of evicted tokens, which leaves every difference of positions as it would be in a cache counted
+//! from 0.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ impl Mlp {
         })
     }
 
-    /// `rows` must be normalised already.
+    /// `rows` must be normalized already.
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         let hidden = apply2(&self.gate.forward(rows)?, &self.up.forward(rows)?, GatedReluOp)?;
         self.down.forward(&self.sub_norm.forward(&hidden)?)

@@ -1,5 +1,6 @@
-//! The building blocks: each `new(weights, sizes)` and `forward`. Rows are `[rows, width]`, sequences
-//! of different lengths lying one after the other; [`AttentionLayout`] says which rows see which.
+//! The building blocks: each `new(weights, sizes)` and `forward`. Rows are `[rows, width]`,
+//! sequences of different lengths lying one after the other; [`AttentionLayout`] says which rows
+//! see which.
 
 mod attention;
 mod bit_linear;

@@ -37,8 +37,9 @@ impl Rotations {
     }
 }
 
-/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position. In double precision, as the sines and cosines:
-/// what systems compute differs in the last place, and rounded to single precision it is the same everywhere.
+/// Channel i turns with channel i + dim/2 by `10000^(-2i/dim)` a position. In double precision, as
+/// the sines and cosines: what systems compute differs in the last place, and rounded to single
+/// precision it is the same everywhere.
 fn frequencies(dim: usize) -> Vec<f64> {
     const BASE: f64 = 10_000.0;
     (0..dim / 2).map(|i| BASE.powf(-2.0 * i as f64 / dim as f64)).collect()

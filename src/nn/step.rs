@@ -1,5 +1,5 @@
-//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the same
-//! order of operations, without a tensor for every step. Rows are `[texts, width]`.
+//! A block for one token of each of a few texts, on plain numbers: what [`Block`] computes, in the
+//! same order of operations, without a tensor for every step. Rows are `[texts, width]`.
 
 use candle_core::Result;
 
@@ -9,15 +9,15 @@ use super::mlp::gate;
 use super::rotary::Rotations;
 use super::{Attention, Block, KvCache, Mlp};
 
-/// Scale and shift of a block's first norm, one of each a channel: a [`Modulation`](super::Modulation)
-/// of texts that belong to one photo.
+/// Scale and shift of a block's first norm, one of each a channel: a
+/// [`Modulation`](super::Modulation) of texts that belong to one photo.
 #[derive(Debug, Clone)]
 pub(crate) struct RowModulation {
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
 }
 
-/// Room for what lies between the layers, kept from one layer to the next.
+/// Scratch space for what lies between the layers, kept from one layer to the next.
 #[derive(Default)]
 pub(crate) struct Workspace {
     /// One a text, of the token that is added.
@@ -35,7 +35,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Room for the next token of the texts of which `caches` are one layer's.
+    /// Scratch space for the next token of the texts of which `caches` are one layer's.
     pub(crate) fn new<'a>(caches: impl Iterator<Item = &'a KvCache>) -> Self {
         Self { rotations: caches.map(KvCache::next_rotation).collect(), ..Self::default() }
     }
@@ -62,56 +62,58 @@ impl Block {
         rows: &mut [f32],
         modulation: &RowModulation,
         caches: impl Iterator<Item = &'a mut KvCache>,
-        room: &mut Workspace,
+        scratch: &mut Workspace,
     ) -> Result<()> {
         assert!(self.ls1.is_none() && self.ls2.is_none(), "text blocks have no layer scale");
-        self.norm1.apply(rows, &mut room.normed)?;
-        modulation.apply(&mut room.normed);
-        self.attn.step(caches, room)?;
-        add(rows, &room.out);
-        self.norm2.apply(rows, &mut room.normed)?;
-        self.mlp.step(room)?;
-        add(rows, &room.out);
+        self.norm1.apply(rows, &mut scratch.normed)?;
+        modulation.apply(&mut scratch.normed);
+        self.attn.step(caches, scratch)?;
+        add(rows, &scratch.out);
+        self.norm2.apply(rows, &mut scratch.normed)?;
+        self.mlp.step(scratch)?;
+        add(rows, &scratch.out);
         Ok(())
     }
 }
 
 impl Attention {
-    /// `room.normed` to `room.out`.
+    /// `scratch.normed` to `scratch.out`.
     fn step<'a>(
         &self,
         caches: impl Iterator<Item = &'a mut KvCache>,
-        room: &mut Workspace,
+        scratch: &mut Workspace,
     ) -> Result<()> {
         let heads = self.heads();
         let (width, key_width) = (heads.queries * heads.dim, heads.keys * heads.dim);
-        room.quantize_normed();
-        self.q_proj.multiply(&mut room.quantized, &mut room.query)?;
-        self.k_proj.multiply(&mut room.quantized, &mut room.key)?;
-        self.v_proj.multiply(&mut room.quantized, &mut room.value)?;
-        room.attended.resize(room.query.len(), 0.0);
-        let queries = room.query.chunks_exact_mut(width).zip(room.attended.chunks_exact_mut(width));
-        let keys = room.key.chunks_exact_mut(key_width).zip(room.value.chunks_exact(key_width));
-        let texts = caches.zip(&room.rotations).zip(queries).zip(keys);
+        scratch.quantize_normed();
+        self.q_proj.multiply(&mut scratch.quantized, &mut scratch.query)?;
+        self.k_proj.multiply(&mut scratch.quantized, &mut scratch.key)?;
+        self.v_proj.multiply(&mut scratch.quantized, &mut scratch.value)?;
+        scratch.attended.resize(scratch.query.len(), 0.0);
+        let queries =
+            scratch.query.chunks_exact_mut(width).zip(scratch.attended.chunks_exact_mut(width));
+        let keys =
+            scratch.key.chunks_exact_mut(key_width).zip(scratch.value.chunks_exact(key_width));
+        let texts = caches.zip(&scratch.rotations).zip(queries).zip(keys);
         for (((cache, rotation), (query, attended)), (key, value)) in texts {
-            cache.attend(rotation, query, key, value, &mut room.weights, attended);
+            cache.attend(rotation, query, key, value, &mut scratch.weights, attended);
         }
-        self.sub_norm.apply(&room.attended, &mut room.normed)?;
-        room.quantize_normed();
-        self.o_proj.multiply(&mut room.quantized, &mut room.out)
+        self.sub_norm.apply(&scratch.attended, &mut scratch.normed)?;
+        scratch.quantize_normed();
+        self.o_proj.multiply(&mut scratch.quantized, &mut scratch.out)
     }
 }
 
 impl Mlp {
-    /// `room.normed` to `room.out`.
-    fn step(&self, room: &mut Workspace) -> Result<()> {
-        room.quantize_normed();
-        self.gate.multiply(&mut room.quantized, &mut room.gate)?;
-        self.up.multiply(&mut room.quantized, &mut room.up)?;
-        gate(&mut room.gate, &room.up);
-        self.sub_norm.apply(&room.gate, &mut room.normed)?;
-        room.quantize_normed();
-        self.down.multiply(&mut room.quantized, &mut room.out)
+    /// `scratch.normed` to `scratch.out`.
+    fn step(&self, scratch: &mut Workspace) -> Result<()> {
+        scratch.quantize_normed();
+        self.gate.multiply(&mut scratch.quantized, &mut scratch.gate)?;
+        self.up.multiply(&mut scratch.quantized, &mut scratch.up)?;
+        gate(&mut scratch.gate, &scratch.up);
+        self.sub_norm.apply(&scratch.gate, &mut scratch.normed)?;
+        scratch.quantize_normed();
+        self.down.multiply(&mut scratch.quantized, &mut scratch.out)
     }
 }
 

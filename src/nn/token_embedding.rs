@@ -1,8 +1,9 @@
 //! The token table, int8 with one scale a token, tied with the output head.
 //!
-//! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et al.
-//! 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both factors
-//! int8 and the sum exact. Training quantises the same way and passes the gradient straight through.
+//! Text in: `[tokens]` ids to `[tokens, hidden_size]`, scaled by `sqrt(hidden_size)` (Vaswani et
+//! al. 2017, section 3.4). Text out: `[rows, hidden_size]` to logits `[rows, vocab_size]`, both
+//! factors int8 and the sum exact. Training quantizes the same way and passes the gradient straight
+//! through.
 
 #[cfg(feature = "train")]
 mod backward;
@@ -34,7 +35,7 @@ struct Int8Table {
     rows: Vec<i8>,
 }
 
-/// One training step's quantised table, shared by look-ups and the head.
+/// One training step's quantized table, shared by look-ups and the head.
 pub struct QuantizedTable(Option<Tensor>);
 
 impl TokenEmbedding {
@@ -56,7 +57,7 @@ impl TokenEmbedding {
         Ok(Self { table, hidden_size })
     }
 
-    /// Quantises the table once for a forward pass.
+    /// Quantizes the table once for a forward pass.
     pub fn quantize(&self) -> Result<QuantizedTable> {
         match &self.table {
             Table::Latent(latent) => Ok(QuantizedTable(Some(apply1(latent, QuantizeRowsOp)?))),
@@ -82,16 +83,16 @@ impl TokenEmbedding {
                 });
                 Tensor::from_vec(rows.collect(), (ids.len(), self.hidden_size), &Device::Cpu)
             }
-            (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
+            (Table::Latent(_), None) => unreachable!("the table was quantized by `quantize`"),
         }
     }
 
-    /// Logits `[rows, vocab_size]` of normalised rows.
+    /// Logits `[rows, vocab_size]` of normalized rows.
     pub fn head(&self, table: &QuantizedTable, rows: &Tensor) -> Result<Tensor> {
         match (&self.table, &table.0) {
             (Table::Latent(_), Some(quantized)) => apply2(rows, quantized, LatentHeadOp),
             (Table::Int8(table), _) => apply1(rows, Int8HeadOp(table.clone())),
-            (Table::Latent(_), None) => unreachable!("the table was quantised by `quantize`"),
+            (Table::Latent(_), None) => unreachable!("the table was quantized by `quantize`"),
         }
     }
 }
@@ -108,7 +109,7 @@ impl FusedOp<1> for QuantizeRowsOp {
     }
 }
 
-/// The head in training: `[rows, hidden_size]` by a quantised table `[vocab_size, hidden_size]`.
+/// The head in training: `[rows, hidden_size]` by a quantized table `[vocab_size, hidden_size]`.
 struct LatentHeadOp;
 
 impl FusedOp<2> for LatentHeadOp {
@@ -120,14 +121,14 @@ impl FusedOp<2> for LatentHeadOp {
         [shape, table_shape]: [&Shape; 2],
     ) -> Result<(Vec<f32>, Shape)> {
         let (vocab_size, width) = table_shape.dims2()?;
-        // A row that was quantised once has the same integers and scale when it is quantised again.
+        // A row that was quantized once has the same integers and scale when it is quantized again.
         let table = Int8Rows::new(table, width);
         let matrix = Int8Matrix::from_weights(vocab_size, width, &table.values);
         Ok((logits(&matrix, &table.scales, x), Shape::from((shape.dims2()?.0, vocab_size))))
     }
 }
 
-/// `[tokens, width]` by an int8 table with one scale a row, quantising each token on the way.
+/// `[tokens, width]` by an int8 table with one scale a row, quantizing each token on the way.
 fn logits(table: &Int8Matrix, table_scales: &[f32], x: &[f32]) -> Vec<f32> {
     let vocab_size = table.rows();
     let Int8Rows { values, scales } = Int8Rows::new(x, table.cols());

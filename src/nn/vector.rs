@@ -10,11 +10,12 @@ pub(crate) fn softmax(scores: &mut [f32], scale: f32) {
     scores.iter_mut().for_each(|score| *score *= factor);
 }
 
-/// e^x to within 2e-7 of its value, in plain arithmetic that compilers turn into vector instructions and
-/// that gives the same bits on every machine; the system's `exp` does neither. Below -87 the result is
-/// that of -87, 1.6e-38: as good as nothing beside a largest term of 1.
+/// e^x to within 2e-7 of its value, in plain arithmetic that compilers turn into vector
+/// instructions and that gives the same bits on every machine; the system's `exp` does neither.
+/// Below -87 the result is that of -87, 1.6e-38: as good as nothing beside a largest term of 1.
 pub(crate) fn exp(x: f32) -> f32 {
-    /// ln 2 in two parts, the first short enough that its multiples are exact (Cody and Waite 1980).
+    /// ln 2 in two parts, the first short enough that its multiples are exact (Cody and Waite
+    /// 1980).
     const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     /// Adding and subtracting it rounds to the nearest whole number.
@@ -36,8 +37,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     value * scale
 }
 
-/// The natural logarithm, rounded from double precision: what systems compute differs in the last place, and so rounded it is
-/// the same everywhere.
+/// The natural logarithm, rounded from double precision: what systems compute differs in the last
+/// place, and so rounded it is the same everywhere.
 pub(crate) fn ln(x: f32) -> f32 {
     #[allow(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
     let rounded = f64::from(x).ln() as f32;

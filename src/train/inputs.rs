@@ -16,27 +16,32 @@ use crate::train::teacher::{stem_cache, Teacher, TeacherError, TeacherSource};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Texts about photos; CommonGen's sentences are about words.
+/// The caption texts that describe photos; CommonGen's sentences were written for given words.
 pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
 
-/// Where a stage finds what it needs, and what it starts from.
+/// Dev photos of Flickr8k that a run measures.
+const FLICKR8K_DEV_PHOTOS: usize = 300;
+
+/// The files that a command reads, and what training starts from.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// Photos, captions, teacher weights.
+    /// Folder with photos, captions and teacher weights.
     pub data: PathBuf,
-    /// Checkpoints and caches.
+    /// Folder for checkpoints and caches.
     pub out: PathBuf,
-    /// tokenizer.json.
+    /// The file tokenizer.json.
     pub tokenizer: PathBuf,
-    /// A shipped model whose ternary weights are a start.
+    /// A model file whose ternary weights are the starting point.
     pub init: Option<PathBuf>,
-    /// Checkpoints of earlier stages whose weights are a start, later ones over earlier ones.
+    /// Checkpoints of earlier stages to start from; where two hold a tensor, the later one counts.
     pub from: Vec<PathBuf>,
-    /// Whom the vision encoder learns from: Lite2 if none is named in its own stage, nobody in others.
+    /// The teachers of the vision encoder. If empty, the vision stage uses Lite2 and the others
+    /// none.
     pub teachers: Vec<TeacherSource>,
-    /// A sentence encoder's files: the vision encoder then also learns what captions mean.
+    /// Folder of a sentence encoder. If given, the vision encoder also learns to predict the
+    /// sentence embeddings of captions.
     pub sentences: Option<PathBuf>,
-    /// The sentences that a model chose for photos with labels.
+    /// File of label captions that a model chose.
     pub label_captions: Option<PathBuf>,
 }
 
@@ -45,7 +50,7 @@ impl Inputs {
         self.out.join(format!("{stage}.safetensors"))
     }
 
-    /// The teachers, Lite2 if none is named.
+    /// Loads the teachers, or Lite2 if none is named.
     pub(crate) fn loaded_teachers(&self, config: &Config) -> Result<Vec<Teacher>, TeacherError> {
         let lite2 = [TeacherSource::Lite2];
         let named = if self.teachers.is_empty() { &lite2[..] } else { &self.teachers };
@@ -72,9 +77,36 @@ impl Inputs {
         samples.retain(|(_, sample)| !sample.captions.is_empty());
         Ok(samples)
     }
+
+    /// The first 300 dev photos of Flickr8k in their original view. Nothing is trained on them.
+    pub(crate) fn flickr8k_dev(
+        &self,
+        stem: &Stem,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
+        let split = (PhotoSet::flickr8k(), Split::Dev);
+        let mut samples = load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?;
+        samples.truncate(FLICKR8K_DEV_PHOTOS);
+        Ok(samples)
+    }
+
+    /// The photos of [`Self::flickr8k_dev`], then those of the dev sets.
+    pub(crate) fn dev_samples(
+        &self,
+        stem: &Stem,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Sample>, AnyError> {
+        let mut samples = self.flickr8k_dev(stem, tokenizer)?;
+        for set in PhotoSet::of_role(Role::Dev) {
+            let split = (set, Split::Dev);
+            samples.extend(load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?);
+        }
+        samples.retain(|(_, sample)| !sample.captions.is_empty());
+        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
+    }
 }
 
-/// Reads the tokenizer and its SHA-256.
+/// Reads the tokenizer; also returns the SHA-256 of the file.
 pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
     let bytes = std::fs::read(file)?;
     Ok((crate::tokenizer::read_tokenizer(&bytes)?, sha256(&bytes)))

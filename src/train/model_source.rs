@@ -18,8 +18,8 @@ use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// The model whose latent weights are the mean of those of some checkpoints (a model soup, Wortsman et al.
-/// 2022), and its variables.
+/// The model whose latent weights are the mean of those of some checkpoints (a model soup, Wortsman
+/// et al. 2022), and its variables.
 pub(crate) fn restored(
     checkpoints: &[PathBuf],
     config: &Config,
@@ -59,7 +59,7 @@ impl EvaluatedModel {
         let config = self.model.config();
         let channels = config.stem.output_channels();
         let features = features(views, channels, self.stem_scale)?;
-        self.model.vision().forward(&self.ablation.seen(features, config.num_patches())?)
+        self.model.vision().forward(&self.ablation.input_features(features, config.num_patches())?)
     }
 }
 

@@ -200,7 +200,8 @@ impl Captioner {
         self.0.borrow_mut().delete_memory(slot).map_err(js_error)
     }
 
-    /// Takes back the latest correction, deletion, clearing or import; returns whether there was one.
+    /// Takes back the latest correction, deletion, clearing or import; returns whether there was
+    /// one.
     #[wasm_bindgen(js_name = undoMemory)]
     pub fn undo_memory(&self) -> bool {
         self.0.borrow_mut().undo_memory()

@@ -92,7 +92,7 @@ test('a kept frame is a photo with its caption, which is what the package says o
   assert.equal(said.length, 2, `a picture that stands still is heard once: ${said.join(' | ')}`);
   const text = await shownCaption();
   await page.getByRole('button', { name: 'Keep this one' }).click();
-  await page.getByText('it is a photo on the page').waitFor();
+  await page.getByText('Kept as a photo on the page').waitFor();
   await page.getByRole('button', { name: 'Stop' }).click();
   assert.ok(await panel().isHidden());
   assert.deepEqual(await captions(page), [text]);
@@ -167,14 +167,14 @@ test('the camera is let go of when it is stopped, when the page is hidden, and w
     document.dispatchEvent(new Event('visibilitychange'));
     Object.defineProperty(document, 'visibilityState', { value: 'visible', configurable: true });
   });
-  await page.getByText('The camera was switched off').waitFor();
+  await page.getByText('The camera was turned off').waitFor();
   assert.ok(await panel().isHidden());
   assert.deepEqual(await trackStates(), ['ended', 'ended']);
 
   await openCamera();
   await seen(1);
   await page.evaluate(() => /** @type {any} */ (window).noted.tracks.at(-1).dispatchEvent(new Event('ended')));
-  await page.getByText('The camera is gone').waitFor();
+  await page.getByText('The camera was disconnected').waitFor();
   assert.deepEqual(await trackStates(), ['ended', 'ended', 'ended']);
   assert.ok(await page.getByRole('button', { name: 'Close', exact: true }).evaluate((button) => button === document.activeElement));
 

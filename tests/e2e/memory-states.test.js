@@ -70,7 +70,7 @@ test('a memory that is not stored says so until it is dismissed', async () => {
   await other.evaluate(() => holdDatabase(1));
   const page = await context.newPage();
   await page.goto(here.url);
-  await page.getByText('Another tab holds an older version').waitFor({ timeout: PATIENCE });
+  await page.getByText('Another tab has an older version').waitFor({ timeout: PATIENCE });
   await shot(page, 'not-stored');
   assert.deepEqual(await accessibilityFaults(page), []);
   await page.getByRole('button', { name: /^Memory/ }).click();

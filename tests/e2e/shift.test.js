@@ -100,7 +100,7 @@ for (const [width, text, dir] of /** @type {const} */ ([[320, 200, 'rtl'], [412,
       await look('ready');
       await page.evaluate(async () => {
         const { strings } = await import(/** @type {any} */ ('/strings.js'));
-        const texts = { '#status-text': strings.adopting(512, 512), '#memory-count': strings.badge(512) };
+        const texts = { '#status-text': strings.migrating(512, 512), '#memory-count': strings.badge(512) };
         for (const [id, text] of Object.entries(texts)) Object.assign(document.querySelector(id) ?? {}, { textContent: text });
       });
       await look('adopting');

@@ -114,7 +114,7 @@ test('a hint given with the keyboard is told to the model and said beside the ca
   await shot(page, 'hint');
   assert.deepEqual(await accessibilityFaults(page), []);
   await page.keyboard.press('Enter');
-  await page.getByText('told “my cat Chelsea”').waitFor({ timeout: PATIENCE });
+  await page.getByText('hint “my cat Chelsea”').waitFor({ timeout: PATIENCE });
   const [after] = await captions(page);
   const direct = await page.evaluate(async (bytes) => {
     const { BitMar } = await import(/** @type {any} */ ('/pkg/index.js'));

@@ -158,8 +158,8 @@ impl Given {
     }
 }
 
-/// An option's value. One that begins with a hyphen must be given as `--option=-value`: otherwise it
-/// is probably another option, and the value was forgotten.
+/// An option's value. One that begins with a hyphen must be given as `--option=-value`: otherwise
+/// it is probably another option, and the value was forgotten.
 fn value(parser: &mut lexopt::Parser, option: &str) -> Result<OsString, Failure> {
     if let Some(value) = parser.optional_value() {
         return Ok(value);

@@ -84,8 +84,8 @@ fn int8_panel(panel: &[i16], tiles: &[i32], sums: &mut [Sums]) {
     }
 }
 
-/// Widens activations to `i16` and orders them `[tiles, padded cols / 2, 4 tokens]`, each `i32` the pair
-/// of a token; missing tokens and columns are zero.
+/// Widens activations to `i16` and orders them `[tiles, padded cols / 2, 4 tokens]`, each `i32` the
+/// pair of a token; missing tokens and columns are zero.
 #[target_feature(enable = "avx2")]
 fn pack_pairs(values: &[i8], cols: usize) -> Vec<i32> {
     let padded = cols.next_multiple_of(COL_GROUP);

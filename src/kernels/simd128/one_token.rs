@@ -1,18 +1,19 @@
 //! WebAssembly SIMD: the ternary product of one token.
 //!
-//! Every weight is used once, so it is read in its two bits: the form for many tokens takes four times the
-//! memory traffic. No code is moved either: an `i16` of two bytes has pairs of codes 12 bits apart at bits
-//! 0 and 12 and at bits 2 and 14, so two masks make two weights of two rows each, `a + 2^12 * b`, and a
-//! second load, a byte further on, finds the other halves of the bytes at the same places. That takes an
-//! order of codes of its own, see `staggered`.
+//! Every weight is used once, so it is read in its two bits: the form for many tokens takes four
+//! times the memory traffic. No code is moved either: an `i16` of two bytes has pairs of codes 12
+//! bits apart at bits 0 and 12 and at bits 2 and 14, so two masks make two weights of two rows
+//! each, `a + 2^12 * b`, and a second load, a byte further on, finds the other halves of the bytes
+//! at the same places. That takes an order of codes of its own, see `staggered`.
 //!
-//! `S_a` has 12 bits, which is enough while the magnitudes of the activations sum up to `2^11 - 1`: a run
-//! of steps. Its length depends on the activations, not on the weights, and is found once for all rows. An
-//! accumulator starts a run with `2^11 - sum(x)` in those bits (`a` is the code, weight + 1, which adds
-//! `sum(x)`) and ends it with `2^11 + S_a`, in `0..2^12`, whatever passed in between. There the bits are
-//! taken out and added up; `S_b` stays above them, exact up to the accumulator's end: 18 bits are left
-//! to the second pair, and 64 runs give at most `64 * 2047 < 2^17`. In the first pair `b` is a code too;
-//! `S_b + sum(x)` is at most twice that and has 20 bits.
+//! `S_a` has 12 bits, which is enough while the magnitudes of the activations sum up to `2^11 - 1`:
+//! a run of steps. Its length depends on the activations, not on the weights, and is found once for
+//! all rows. An accumulator starts a run with `2^11 - sum(x)` in those bits (`a` is the code,
+//! weight + 1, which adds `sum(x)`) and ends it with `2^11 + S_a`, in `0..2^12`, whatever passed in
+//! between. There the bits are taken out and added up; `S_b` stays above them, exact up to the
+//! accumulator's end: 18 bits are left to the second pair, and 64 runs give at most
+//! `64 * 2047 < 2^17`. In the first pair `b` is a code too; `S_b + sum(x)` is at most twice that
+//! and has 20 bits.
 #![allow(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::wasm32::*;
@@ -33,8 +34,8 @@ const PAIR_BYTES: usize = 2 * STEP_BYTES;
 /// Activations that [`Activations::new`] takes at once.
 const LOAD_COLS: usize = 16;
 
-/// The sums of a block: for `k` in 0..2, rows `4 * k..4 * k + 4` in the lower bits of accumulator `k` and
-/// rows `8 + 4 * k..12 + 4 * k` in the upper ones.
+/// The sums of a block: for `k` in 0..2, rows `4 * k..4 * k + 4` in the lower bits of accumulator
+/// `k` and rows `8 + 4 * k..12 + 4 * k` in the upper ones.
 #[derive(Clone, Copy)]
 struct Accumulators {
     both: [v128; 2],
@@ -53,9 +54,9 @@ pub(super) fn ternary_matvec(matrix: &TernaryMatrix, values: &[i8], out: &mut [i
     }
 }
 
-/// The codes in the order of this kernel, made when first asked for: steps of two blocks take turns, the
-/// upper half of every byte comes a byte later, and its upper code is the weight in two's complement, as
-/// the sign of an `i16` demands. A last block without a partner meets itself.
+/// The codes in the order of this kernel, made when first asked for: steps of two blocks take
+/// turns, the upper half of every byte comes a byte later, and its upper code is the weight in
+/// two's complement, as the sign of an `i16` demands. A last block without a partner meets itself.
 fn staggered(matrix: &TernaryMatrix) -> &[u8] {
     matrix.staggered.get_or_init(|| {
         let block = STEP_BYTES / STEP_COLS * matrix.cols();

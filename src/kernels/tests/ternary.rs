@@ -94,8 +94,8 @@ fn ternary_sums_survive_the_extremes() {
     }
 }
 
-/// Activations whose magnitudes add up to what `simd128` lets a run of steps add up, 2047: any more would
-/// not fit, and 64 such runs are all that the upper bits of its accumulators hold.
+/// Activations whose magnitudes add up to what `simd128` lets a run of steps add up, 2047: any more
+/// would not fit, and 64 such runs are all that the upper bits of its accumulators hold.
 #[test]
 fn ternary_sums_survive_the_longest_runs() {
     const STEPS: [[i8; 4]; 5] = [[127; 4], [127; 4], [127; 4], [127; 4], [15, 0, 0, 0]];

@@ -8,13 +8,14 @@ use crate::nn::fused::{with_values, Backward};
 use crate::nn::rotary::Rotations;
 use crate::nn::vector::dot;
 
-/// The second factor of a fast rounded product has a multiple of so many columns.
+/// The number of columns of the second factor must be a multiple of this for the fast rounded
+/// product.
 const PRODUCT_COLUMNS: usize = 32;
 
 impl Backward<3> for AttendOp {
     /// With p = softmax(s): dv = p dy, ds = p (dy.v - sum p dy.v), dq = ds k, dk = ds q, and the
-    /// rotations undone at the end. All queries of a segment that share a key head are one matrix; p is what it was,
-    /// the products that follow are rounded as those of all gradients.
+    /// rotations undone at the end. All queries of a segment that share a key head are one matrix;
+    /// p is what it was, the products that follow are rounded as those of all gradients.
     fn backward(&self, [q, k, v]: [&Tensor; 3], dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let rotated = |rows: &[f32]| self.layout.rotated(rows, DIM);
         let (rotated_q, rotated_k) = (with_values(q, rotated)?, with_values(k, rotated)?);
@@ -85,7 +86,8 @@ fn heads_at(rows: &[f32], heads: &[usize]) -> Vec<f32> {
     heads.iter().map(|&head| rows[head]).collect::<Vec<_>>().into_flattened()
 }
 
-/// Turns the slopes by what a softmax of [`SCALE`]d numbers gave, `weights`, into those by the numbers.
+/// Turns the slopes by what a softmax of [`SCALE`]d numbers gave, `weights`, into those by the
+/// numbers.
 fn through_softmax(slopes: &mut [f32], weights: &[f32]) {
     let mean = dot(weights, slopes);
     for (slope, weight) in slopes.iter_mut().zip(weights) {

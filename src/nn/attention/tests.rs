@@ -22,7 +22,8 @@ fn loss(inputs: [&Tensor; 3], op: AttendOp) -> Tensor {
 #[test]
 fn the_gradient_is_that_of_differences() {
     const ROWS: usize = 44;
-    // A text behind 34 rows that it sees in parts, rows that see some of these, rows that see two others.
+    // A text behind 34 rows that it sees in parts, rows that see some of these, rows that see two
+    // others.
     let segments = || {
         vec![
             Segment { queries: 0..6, keys: vec![8..12, 14..44], causal: true },

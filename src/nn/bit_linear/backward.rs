@@ -31,7 +31,8 @@ impl Int8Rows {
     }
 }
 
-/// The straight-through gradients of `y = x . w^T`, both quantised: `dx = dy . What`, `dw = dy^T . xhat`.
+/// The straight-through gradients of `y = x . w^T`, both quantized: `dx = dy . What`,
+/// `dw = dy^T . xhat`.
 pub(crate) fn straight_through(
     [x, w]: [&Tensor; 2],
     [rows, weights]: [&Int8Rows; 2],

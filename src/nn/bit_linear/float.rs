@@ -6,7 +6,8 @@ use super::shape_with_width;
 use crate::gemm::{rounded_product, rounded_product_transposed, transposed};
 use crate::nn::fused::{with_values, Backward, FusedOp};
 
-/// The float twin's product, in bfloat16 with f32 sums both ways where the machine has it: the usual mixed precision.
+/// The float twin's product, in bfloat16 with f32 sums both ways where the machine has it: the
+/// usual mixed precision.
 pub(super) struct FloatOp;
 
 impl FusedOp<2> for FloatOp {

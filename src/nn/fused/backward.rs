@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 
 /// The gradient of a [`FusedOp`](super::FusedOp).
 pub(crate) trait Backward<const N: usize> {
-    /// The gradient of each input, or `None` where it is not wanted. `gradient` has the result's shape.
+    /// The gradient of each input, or `None` where it is not wanted. `gradient` has the result's
+    /// shape.
     fn backward(&self, inputs: [&Tensor; N], gradient: &Tensor) -> Result<[Option<Tensor>; N]>;
 }
 

@@ -1,8 +1,10 @@
-//! Sentences lent to photos that only have a label, chosen by a trained model: of all that people wrote about others of
-//! their kind ([`label_captions`](crate::train::data::label_captions)) those that are most like the ones that fit the photo, by the cosine that
-//! the alignment loss has taught it. A sentence that fits alone tells things that nobody sees on the photo; what many
-//! have in common is there more often (Devlin et al. 2015). Its own captions would be no better teachers: told the
-//! label, it says little else.
+//! Chooses [label captions](crate::train::data::label_captions) with a trained model.
+//!
+//! Of all sentences that match a photo's label, the model takes those with the highest cosine to
+//! the photo's episode, then keeps the ones that agree most with the others by CIDEr-D. The
+//! best-fitting sentence alone often mentions things that are not on the photo; what many have in
+//! common is more often there (consensus captions, Devlin et al. 2015). Captions that the model
+//! writes itself teach less: with the label as a hint it says little else.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
@@ -21,28 +23,31 @@ use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
 use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
 use crate::train::metrics::{words, CaptionVector, Cider};
-use crate::train::model_source::EvaluatedModel;
-use crate::train::model_source::ModelSource;
+use crate::train::model_source::{EvaluatedModel, ModelSource};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Sentences that fit a photo and choose among themselves: at the most, and as a share of those of its kind.
-const FITTING: usize = 40;
-const FITTING_SHARE: usize = 4;
-/// Texts and photos that the model sees at once.
+/// Maximum number of best-fitting sentences among which the consensus is taken.
+const MAX_CANDIDATES: usize = 40;
+/// At most one sentence in this many is a candidate.
+const CANDIDATE_SHARE: usize = 4;
+/// Texts or photos in a forward pass.
 const BATCH: usize = 64;
 
-/// Chooses sentences for every training photo that has a label and writes them to `inputs.label_captions`.
+/// Chooses sentences for every labelled training photo and writes them to the file
+/// `inputs.label_captions`.
 ///
 /// # Errors
 ///
-/// If there is no such place, or the model, photos or texts cannot be read.
+/// If `inputs.label_captions` is not set, if the model, photos or texts cannot be read, or if the file
+/// cannot be written.
 pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
-    let file: &PathBuf = inputs.label_captions.as_ref().ok_or("lend needs --lent FILE")?;
+    let file: &PathBuf =
+        inputs.label_captions.as_ref().ok_or("label-captions needs --label-captions FILE")?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
     let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
-    let lender = LabelCaptions::new(&texts);
+    let label_captions = LabelCaptions::new(&texts);
     let mut lines = String::new();
     for set in PhotoSet::of_role(Role::LabelCaptions) {
         let of_set = (set, Split::Train);
@@ -53,14 +58,14 @@ pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result
             by_label.entry(template).or_default().push((photo, sample));
         }
         for (template, photos) in by_label {
-            let sentences = lender.sentences(&template, &tokenizer);
+            let sentences = label_captions.sentences(&template, &tokenizer);
             if sentences.is_empty() {
                 continue;
             }
             let chosen = choose(&evaluated, &photos, &sentences)?;
             let different: HashSet<usize> = chosen.iter().flatten().copied().collect();
             eprintln!(
-                "{template}: {} photos, {} sentences, {} of them lent",
+                "{template}: {} photos, {} matching sentences, {} of them chosen",
                 photos.len(),
                 sentences.len(),
                 different.len()
@@ -77,7 +82,7 @@ pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result
     Ok(write_beside(file, lines.as_bytes())?)
 }
 
-/// For each photo the numbers of the sentences that are lent to it.
+/// The numbers of the sentences chosen for each photo.
 fn choose(
     evaluated: &EvaluatedModel,
     photos: &[(Photo, Sample)],
@@ -95,7 +100,7 @@ fn choose(
     let documents: Vec<Vec<Vec<String>>> = sentences.iter().map(|s| vec![words(&s.text)]).collect();
     let cider = Cider::new(&documents);
     let contents: Vec<CaptionVector> = documents.iter().map(|d| cider.vector(&d[0])).collect();
-    let fitting = FITTING.min(sentences.len() / FITTING_SHARE).max(2 * PER_PHOTO);
+    let num_candidates = MAX_CANDIDATES.min(sentences.len() / CANDIDATE_SHARE).max(2 * PER_PHOTO);
     let mut chosen = Vec::new();
     for photos in photos.chunks(BATCH) {
         let views: Vec<_> = photos.iter().map(|(_, sample)| sample.views[0].clone()).collect();
@@ -103,16 +108,16 @@ fn choose(
         let fused = model.fuse_photos(&table, &evaluated.encode(&views)?, &hints)?;
         let cosines = unit_rows(&fused.episodes)?.detach().matmul(&vectors)?.to_vec2::<f32>()?;
         chosen.extend(cosines.iter().map(|cosines| {
-            let fitting = highest(cosines, fitting);
-            let contents: Vec<&CaptionVector> = fitting.iter().map(|&n| &contents[n]).collect();
+            let candidates = highest(cosines, num_candidates);
+            let contents: Vec<&CaptionVector> = candidates.iter().map(|&n| &contents[n]).collect();
             let agreed = highest(&agreements(&contents), PER_PHOTO);
-            agreed.into_iter().map(|place| fitting[place]).collect()
+            agreed.into_iter().map(|place| candidates[place]).collect()
         }));
     }
     Ok(chosen)
 }
 
-/// The inputs of the `count` highest numbers, the highest first.
+/// The indices of the `count` highest numbers, the highest first.
 fn highest<T: PartialOrd>(numbers: &[T], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|&a, &b| numbers[b].partial_cmp(&numbers[a]).unwrap_or(Ordering::Equal));

@@ -1,12 +1,11 @@
-//! What is done with a trained model: its file, and its scores.
+//! Export of a trained model, and its scores.
 
 use std::path::{Path, PathBuf};
 
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
-use crate::train::data::archive::load_index;
-use crate::train::data::archive::PhotoArchive;
+use crate::train::data::archive::{load_index, PhotoArchive};
 use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::Sample;
@@ -21,7 +20,7 @@ use crate::train::objective::ablation::Ablation;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Writes the mean of some checkpoints as a model ships.
+/// Writes the model file of the mean of some checkpoints' weights.
 pub fn export(
     inputs: &Inputs,
     checkpoints: &[PathBuf],
@@ -40,8 +39,9 @@ pub fn export(
     Ok(())
 }
 
-/// Prints the scores of a model on `photos` of a split as JSON, then every caption if `list`. On training
-/// photos only the model's own scores mean something: the baselines find the photo itself.
+/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if
+/// `list`. On training photos only the model's own scores mean anything: the nearest-neighbor
+/// baselines find the photo itself.
 pub fn eval(
     inputs: &Inputs,
     source: ModelSource<'_>,
@@ -83,7 +83,7 @@ pub fn eval(
     Ok(())
 }
 
-/// Prints what the memory of a model file does for its user, on `examples` dev photos at the most.
+/// Prints how well the memory of a model file works, on at most `examples` dev photos.
 pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(), AnyError> {
     const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;

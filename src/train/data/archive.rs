@@ -49,8 +49,8 @@ struct IndexLine {
     fine: Option<String>,
 }
 
-/// Reads the index of `set` in the data folder `dir`, in the order of the file. Photos that the set holds out
-/// are dev's.
+/// Reads the index of `set` in the data folder `dir`, in the order of the file. Photos that the set
+/// holds out are dev's.
 pub fn load_index(dir: &Path, set: &'static PhotoSet) -> Result<Vec<Photo>, DataError> {
     let path = dir.join(set.name).with_extension("jsonl");
     let file = File::open(&path).map_err(at(&path))?;

@@ -13,17 +13,18 @@ use crate::train::data::archive::{load_caption_text, DataError, CAPTION_TEXTS};
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::text::normalize::normalize_caption;
 
-/// Times that a caption of a training photo counts: the tokenizer should suit what the model will say.
+/// Times that a caption of a training photo counts: the tokenizer should suit what the model will
+/// say.
 const PHOTO_CAPTION_WEIGHT: usize = 6;
 
-/// Every so many texts one is given as it was written, so that capitals get tokens too.
+/// One text in this many also keeps its original case, so that capitals get tokens too.
 const CASED_EVERY: usize = 20;
 
 /// Tokens of the shipped model; a multiple of 4, as every output dimension is.
 pub const VOCAB_SIZE: usize = 4096;
 
-/// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of training photos
-/// most often. No dev photo's caption is among them.
+/// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of
+/// training photos most often. No dev photo's caption is among them.
 pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
     let mut captions = Vec::new();
     for set in ["flickr8k", "coco_mini_train"].map(PhotoSet::named) {
@@ -150,7 +151,8 @@ mod tests {
     #[test]
     fn every_character_survives() {
         let tokenizer = trained(300);
-        // One from each block of 97 scalar values: every length in UTF-8, every class of the splitter.
+        // One from each block of 97 scalar values: every length in UTF-8, every class of the
+        // splitter.
         let text: String = (1..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
         assert_eq!(decoded(&tokenizer, &text), format!(" {text}"));
     }

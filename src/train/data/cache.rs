@@ -1,4 +1,4 @@
-//! What is computed once for each photo and then kept in a file.
+//! Values that are computed once for each photo and kept in a file.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use crate::train::parallel;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// `len` bytes for each of `photos`, all of one set: from `file`, or computed on all cores into it.
+/// `len` bytes for each of `photos`, which must be of one set, in order. Reads them from `file`, or
+/// computes them on all cores and writes the file.
 pub(crate) fn cached(
     data: &Path,
     file: &Path,
@@ -38,7 +39,8 @@ pub(crate) fn cached(
     Ok(out)
 }
 
-/// Writes `bytes` beside `file`, then renames them onto it: a file is whole or not there.
+/// Writes `bytes` to a temporary file and renames it to `file`, which is therefore either whole or
+/// absent.
 pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let beside = file.with_extension("part");
     std::fs::write(&beside, bytes)?;

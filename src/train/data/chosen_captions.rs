@@ -1,4 +1,5 @@
-//! The label captions that a trained model chose for each photo, in a file of JSON lines.
+//! Label captions that a trained model chose for each photo, one JSON object a line: `set`,
+//! `image`, `caption`. `bitmar-train label-captions` writes the file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,7 +14,7 @@ use crate::train::data::sample::{tokenized, CaptionTokens};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// One line of a file.
+/// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) set: String,
@@ -21,14 +22,14 @@ pub(crate) struct Line {
     pub(crate) caption: String,
 }
 
-/// What was chosen, by set and photo.
+/// The chosen captions of each photo.
 #[derive(Debug, Default)]
 pub struct ChosenCaptions {
     texts: HashMap<(String, String), Vec<String>>,
 }
 
 impl ChosenCaptions {
-    /// Reads a file of [`choose_label_captions`].
+    /// Reads the file.
     ///
     /// # Errors
     ///
@@ -45,8 +46,9 @@ impl ChosenCaptions {
         Ok(Self { texts })
     }
 
-    /// Puts what was chosen for `photo` behind the first of the captions that its label has, in place of the others.
-    pub fn give(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
+    /// Replaces all captions of `photo` but the first, the template of its label, by the chosen
+    /// ones; a photo without chosen captions keeps its own.
+    pub fn apply(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let key = (photo.set.name.to_owned(), photo.name.clone());
         if let Some(texts) = self.texts.get(&key) {
             captions.truncate(1);
@@ -63,8 +65,9 @@ mod tests {
     use crate::train::data::photo_set::{PhotoSet, Split};
 
     #[test]
-    fn what_was_chosen_takes_the_place_of_all_captions_but_the_label() {
-        let file = std::env::temp_dir().join(format!("bitmar-lent-{}", std::process::id()));
+    fn chosen_captions_replace_all_but_the_template() {
+        let file =
+            std::env::temp_dir().join(format!("bitmar-chosen-captions-{}", std::process::id()));
         let line = |image: &str, caption: &str| {
             format!(r#"{{"set":"caltech101","image":"{image}","caption":"{caption}"}}"#) + "\n"
         };
@@ -74,8 +77,8 @@ mod tests {
             line("piano.webp", "a man at a piano"),
         ];
         std::fs::write(&file, lines.concat()).unwrap();
-        let lent = ChosenCaptions::read(&file).unwrap();
-        let texts = ["a piano", "a piano that was lent"];
+        let chosen = ChosenCaptions::read(&file).unwrap();
+        let texts = ["a piano", "a piano in a sentence"];
         let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
         let given = |name: &str| {
             let photo = Photo {
@@ -88,7 +91,7 @@ mod tests {
                 fine: None,
             };
             let mut captions = texts.map(|text| tokenized(text.into(), &tokenizer)).into();
-            lent.give(&photo, &mut captions, &tokenizer);
+            chosen.apply(&photo, &mut captions, &tokenizer);
             captions.into_iter().map(|caption| caption.text).collect::<Vec<_>>()
         };
         let expected = ["a piano", "a black piano in a room", "a man at a piano"];

@@ -1,10 +1,10 @@
-//! What a photo's captions are worth beside each other: one that says what the others say, too, teaches more
-//! than one that nobody else would have written (Phan et al. 2017, "Consensus-based sequence training").
+//! Weights of a photo's captions: a caption that agrees with the others teaches more than one that
+//! nobody else would have written (Phan et al. 2017, "Consensus-based sequence training").
 
 use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
 
-/// Weight that every caption has, whatever the others say; the rest is in proportion to CIDEr-D.
+/// Part of the weight that every caption gets; the rest is proportional to its CIDEr-D.
 const EVEN: f64 = 0.5;
 
 /// The CIDEr-D of each caption with all others together.
@@ -16,8 +16,8 @@ pub(crate) fn agreements(captions: &[&CaptionVector]) -> Vec<f64> {
     (0..captions.len()).map(agreement).collect()
 }
 
-/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's captions are 1
-/// on average.
+/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's
+/// captions are 1 on average.
 pub fn weigh_by_consensus(samples: &mut [Sample]) {
     let documents: Vec<Vec<Vec<String>>> = samples
         .iter()

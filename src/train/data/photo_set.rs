@@ -1,4 +1,5 @@
-//! The photo sets that the trainer reads: one table that says what each set holds and what it is for.
+//! The photo sets that the trainer reads: one table that says what each set holds and what it is
+//! for.
 //!
 //! A set is a tar of WebP photos and an index of the same name, one JSON object a line ([`Photo`]).
 
@@ -20,7 +21,8 @@ pub enum Text {
 /// What the labels of a set say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Labels {
-    /// One thing or action a photo; a label that occurs in the set but not at a photo is absent there.
+    /// One thing or action a photo; a label that occurs in the set but not at a photo is absent
+    /// there.
     Complete,
     /// Things that are there; others may be there as well.
     Incomplete,
@@ -129,8 +131,8 @@ impl PhotoSet {
         found.unwrap_or_else(|| panic!("no photo set is called {name:?}"))
     }
 
-    /// The set of five human captions a photo that models have always been compared on: the stem is calibrated
-    /// on its training photos, and its dev photos are the first dev set.
+    /// The set of five human captions a photo that models have always been compared on: the stem is
+    /// calibrated on its training photos, and its dev photos are the first dev set.
     pub fn flickr8k() -> &'static Self {
         &PHOTO_SETS[0]
     }

@@ -1,5 +1,5 @@
-//! Photos as the trainer sees them: int8 stem features of a few views each, computed once and kept in a
-//! file, and the captions as tokens.
+//! Loads photos as samples: int8 stem features of some views, `[patches * channels]` each, computed
+//! once and cached in a file, and the captions as tokens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,21 +9,19 @@ use tokenizers::Tokenizer;
 use crate::checkpoint::sha256;
 use crate::preprocess;
 use crate::stem::{Stem, StemTensor};
-use crate::train::data::archive::load_caption_text;
-use crate::train::data::archive::load_index;
+use crate::train::data::archive::{load_caption_text, load_index};
 use crate::train::data::cache::cached;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
-use crate::train::data::sample::tokenized;
-use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::data::sample::{tokenized, CaptionTokens, Sample};
 use crate::train::data::view::View;
-use crate::train::text::ethnicity::without_origin;
-use crate::train::text::label_words::label_phrase;
-use crate::train::text::label_words::label_words;
+use crate::train::text::ethnicity::without_ethnicity;
+use crate::train::text::label_words::{label_phrase, label_words};
 use crate::train::text::normalize::normalize_caption;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Photos of one set and split with the features of `views`, from `cache` or computed into it.
+/// Loads the photos of one set and split with the features of `views`, which are read from the
+/// folder `cache` or computed and written there.
 pub fn load(
     data: &Path,
     cache: &Path,
@@ -49,20 +47,20 @@ pub fn load(
             }
         })
         .collect();
-    // Features belong to one stem: another one's must not be taken for them.
+    // The cache file names the stem, so that features of another stem are not read by mistake.
     let stem_name = &fingerprint(stem)[..12];
     for &view in views {
         let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.name, view.name());
         let features = view_features(data, &cache.join(file), stem, &photos, view)?;
-        let len = features.len() / photos.len();
-        for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len)) {
+        let len = features.len() / photos.len().max(1);
+        for (sample, features) in samples.iter_mut().zip(features.chunks_exact(len.max(1))) {
             sample.views.push(Arc::from(features));
         }
     }
     Ok(photos.into_iter().zip(samples).collect())
 }
 
-/// SHA-256 of a stem's numbers.
+/// SHA-256 of a stem's tensors.
 fn fingerprint(stem: &Stem) -> String {
     let mut bytes = Vec::new();
     for (name, _, tensor) in stem.tensors() {
@@ -75,7 +73,7 @@ fn fingerprint(stem: &Stem) -> String {
     sha256(&bytes)
 }
 
-/// Texts without photos from `files`, ready for training.
+/// Loads the caption texts of `files` in the folder `data`, normalized and tokenized.
 pub fn load_texts(
     data: &Path,
     files: &[&str],
@@ -84,10 +82,17 @@ pub fn load_texts(
     let mut texts = Vec::new();
     for file in files {
         let lines = load_caption_text(data, file)?;
-        let lines = lines.iter().map(|line| without_origin(&normalize_caption(line)));
+        let lines = lines.iter().map(|line| without_ethnicity(&normalize_caption(line)));
         texts.extend(lines.filter(|line| !line.is_empty()).map(|text| tokenized(text, tokenizer)));
     }
     Ok(texts)
+}
+
+/// The first caption of each dev photo of Flickr8k.
+pub fn load_dev_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+    let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
+    let photos = photos.filter(|photo| photo.split == Split::Dev);
+    Ok(photos.filter_map(|photo| captions(&photo, tokenizer).into_iter().next()).collect())
 }
 
 fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
@@ -97,7 +102,7 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
         texts.push(label_phrase(label));
     }
     if photo.split == Split::Train {
-        texts.iter_mut().for_each(|text| *text = without_origin(text));
+        texts.iter_mut().for_each(|text| *text = without_ethnicity(text));
     }
     let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty());
     let weighted = texts.map(|(number, text)| CaptionTokens {

@@ -1,18 +1,18 @@
-//! The views of a photo that the trainer learns from: as it is, mirrored, cropped at random.
+//! The augmented views of a photo: original, mirrored, cropped at random.
 
 use image::{imageops, RgbImage};
 
 use crate::random::Random;
 
-/// How a photo is shown.
+/// An augmentation of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// As it is.
+    /// The unchanged photo.
     Original,
-    /// Left and right exchanged.
+    /// The photo with left and right exchanged.
     Mirrored,
-    /// A random crop with changed brightness and contrast; mirrored if the number is odd. The sides of numbers
-    /// 1 and 2 are 85 to 100 % of the photo's, those of the others 70 to 100 %.
+    /// A random crop with changed brightness and contrast; mirrored if the number is odd. The sides
+    /// of numbers 1 and 2 are 85 to 100 % of the photo's, those of the others 70 to 100 %.
     Jittered(u8),
 }
 
@@ -41,7 +41,7 @@ impl View {
         matches!(self, Self::Mirrored) || matches!(self, Self::Jittered(n) if n % 2 == 1)
     }
 
-    /// `photo` as it is shown; `name` is what chance depends on.
+    /// Applies the augmentation; the photo's `name` seeds the random ones.
     pub(crate) fn apply(self, photo: &RgbImage, name: &str) -> RgbImage {
         let mirrored = |photo: &RgbImage| imageops::flip_horizontal(photo);
         match self {

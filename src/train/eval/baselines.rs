@@ -1,8 +1,8 @@
-//! Captions without a model, to be scored beside the model's: the most frequent one, and captions borrowed
-//! from training photos that look alike.
+//! Captions without a model, to be scored beside the model's: the most frequent one, and captions
+//! borrowed from training photos that look alike.
 //!
-//! Photos are feature vectors of one length, compared by cosine. Each function returns one caption a dev
-//! photo, in order, for [`score`](crate::train::metrics::score).
+//! Photos are feature vectors of one length, compared by cosine. Each function returns one caption
+//! a dev photo, in order, for [`score`](crate::train::metrics::score).
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -78,8 +78,8 @@ pub fn consensus_caption(
         .collect()
 }
 
-/// The number of the caption with the highest total similarity to the others, of equals the first: that of the
-/// nearer photo.
+/// The number of the caption with the highest total similarity to the others, of equals the first:
+/// that of the nearer photo.
 fn most_agreed(pool: &[&CaptionVector]) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
     for (index, agreement) in agreements(pool).into_iter().enumerate() {

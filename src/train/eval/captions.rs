@@ -1,4 +1,5 @@
-//! Scores of a model file on held-back photos, as it would run: packed weights, beam search, empty memory.
+//! Scores of a model on photos it has not learned from, run as shipped: packed weights, beam
+//! search, empty memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::generate::{BeamSearch, Length, Told};
+use crate::generate::{BeamSearch, HintBonus, Length};
 use crate::random::Random;
 use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
@@ -24,10 +25,10 @@ use crate::train::text::label_words::share_named;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Neighbours that vote in the consensus baseline.
+/// Nearest neighbors whose captions form the consensus baseline.
 const NEIGHBORS: usize = 40;
 
-/// One caption of the model.
+/// A caption by the model.
 #[derive(Debug, Clone, Serialize)]
 pub struct Captioned {
     /// Its text.
@@ -39,42 +40,43 @@ pub struct Captioned {
 /// The table of an evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {
-    /// Photos scored.
+    /// Number of photos scored.
     pub photos: usize,
-    /// Our model.
+    /// Scores of the model.
     pub model: Scores,
-    /// One sentence for every photo: the commonest training caption.
+    /// Baseline: the most frequent training caption for every photo.
     pub most_frequent: Scores,
-    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher if one was named.
+    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher
+    /// if one was named.
     pub nearest: Scores,
-    /// The caption its nearest training photos agree on.
+    /// Baseline: the consensus caption of the nearest training photos.
     pub consensus: Scores,
-    /// Share of photos whose own caption has a lower loss than it has with another photo.
+    /// Share of photos whose caption has a lower loss with its own photo than with another one.
     pub own_photo_wins: f32,
-    /// Mean loss of a caption with its photo, nats a token.
+    /// Mean loss of a caption with its own photo, nats per token.
     pub own_loss: f32,
-    /// Mean loss of the same caption with another photo.
+    /// Mean loss of the same caption with another photo, nats per token.
     pub other_loss: f32,
-    /// Perplexity of a token of these captions without any photo.
+    /// Perplexity per token of these captions without any photo.
     pub text_perplexity: f32,
-    /// What the confidence is worth: fifths of the photos by rising confidence.
+    /// Calibration of the confidence: fifths of the photos in order of confidence.
     pub calibration: Vec<Calibration>,
-    /// Of photos with labels that were held back, the share whose caption has every word that names the label's thing
-    /// or action: the mean over all labels of each set.
+    /// Share of held-out labelled photos whose caption has every word of the label, by set; the
+    /// mean over the labels of the set.
     pub named: BTreeMap<&'static str, f32>,
-    /// The same if the model is told the label beforehand.
+    /// The same with the label as a hint.
     pub named_if_told: BTreeMap<&'static str, f32>,
-    /// Of dev photos that are told a word or a phrase of a human caption that theirs lacks, or a name, the share whose caption
-    /// then has them.
+    /// Share of hints that the caption takes up. The hint is a word or phrase of a human caption,
+    /// or a name, that the caption without a hint lacks.
     pub hints_taken_up: f32,
     /// Captions a second on all cores.
     pub captions_per_second: f32,
 }
 
-/// Photos of like confidence.
+/// Photos of similar confidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibration {
-    /// How many they are.
+    /// Number of photos.
     pub photos: usize,
     /// Their mean confidence.
     pub confidence: f32,
@@ -82,7 +84,7 @@ pub struct Calibration {
     pub cider: f64,
 }
 
-/// Captions every photo, which is told the words beside it.
+/// Captions every photo, with the text next to it as a hint (empty for none).
 fn caption_samples(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
@@ -103,20 +105,20 @@ fn caption_one(
     beams: usize,
 ) -> Result<Captioned, AnyError> {
     let model = &evaluated.model;
-    let told = Told::from_hint(tokenizer, hint)?;
+    let bonus = HintBonus::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
     let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
     let state = model.prefill_without_memory(&fused)?;
     let start = Length::default().start_token();
-    let mut search = BeamSearch::new(state, start, beams).telling(told);
+    let mut search = BeamSearch::new(state, start, beams).with_hint(bonus);
     while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
     let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in `embeddings`: a vector for each
-/// photo of `train`, and of `dev`.
+/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in
+/// `embeddings`: a vector for each photo of `train`, and of `dev`.
 pub fn evaluate(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
@@ -127,8 +129,8 @@ pub fn evaluate(
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
     let started = Instant::now();
-    let untold: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
-    let captioned = caption_samples(evaluated, tokenizer, &untold, beams)?;
+    let prompts: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
+    let captioned = caption_samples(evaluated, tokenizer, &prompts, beams)?;
     let captions_per_second = dev.len() as f32 / started.elapsed().as_secs_f32();
     let texts = |samples: &[Sample]| -> Vec<Vec<String>> {
         samples.iter().map(|s| s.captions.iter().map(|c| c.text.clone()).collect()).collect()
@@ -157,23 +159,23 @@ pub fn evaluate(
     Ok((evaluation, captioned))
 }
 
-/// Of each set of photos with labels the share whose captions have all words that name the label, its mean over labels;
-/// the label may be told beforehand.
+/// The share of photos of each set whose caption has every word of the label, as a mean over
+/// labels; `with_hint` gives the label as a hint.
 fn named_share(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     sets: &[(&'static str, Vec<Sample>)],
-    is_told: bool,
+    with_hint: bool,
     beams: usize,
 ) -> Result<BTreeMap<&'static str, f32>, AnyError> {
     let mut shares = BTreeMap::new();
     for (set, samples) in sets {
         let label =
-            |sample: &Sample| if is_told { sample.label_words.join(" ") } else { String::new() };
+            |sample: &Sample| if with_hint { sample.label_words.join(" ") } else { String::new() };
         let hints: Vec<String> = samples.iter().map(label).collect();
-        let told: Vec<(&Sample, &str)> =
+        let prompts: Vec<(&Sample, &str)> =
             samples.iter().zip(&hints).map(|(sample, hint)| (sample, hint.as_str())).collect();
-        let captioned = caption_samples(evaluated, tokenizer, &told, beams)?;
+        let captioned = caption_samples(evaluated, tokenizer, &prompts, beams)?;
         let mut by_label: BTreeMap<&[String], Vec<f32>> = BTreeMap::new();
         for (sample, caption) in samples.iter().zip(&captioned) {
             let is_named = share_named(&sample.label_words, &words(&caption.text)) >= 1.0;
@@ -186,31 +188,32 @@ fn named_share(
     Ok(shares)
 }
 
-/// The share of hints taken up, of photos whose captions `untold` lack the hint's words.
+/// The share of hints that captions take up, among photos whose captions without a hint
+/// (`unprompted`) lack the hint's words.
 fn taken_up_share(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     dev: &[Sample],
-    untold: &[String],
+    unprompted: &[String],
     beams: usize,
 ) -> Result<f32, AnyError> {
     let mut random = Random::new(1);
     let (mut photos, mut hints) = (Vec::new(), Vec::new());
-    for (sample, caption) in dev.iter().zip(untold) {
+    for (sample, caption) in dev.iter().zip(unprompted) {
         let hint = Hint::draw(&sample.captions[0].text, &mut random);
         if let Some(hint) = hint.filter(|hint| !hint.is_taken_up(caption)) {
             photos.push(sample);
             hints.push(hint);
         }
     }
-    let told: Vec<(&Sample, &str)> =
+    let prompts: Vec<(&Sample, &str)> =
         photos.into_iter().zip(hints.iter().map(|hint| hint.text.as_str())).collect();
-    let captioned = caption_samples(evaluated, tokenizer, &told, beams)?;
+    let captioned = caption_samples(evaluated, tokenizer, &prompts, beams)?;
     let taken_up = hints.iter().zip(&captioned).filter(|(hint, c)| hint.is_taken_up(&c.text));
     Ok(taken_up.count() as f32 / hints.len().max(1) as f32)
 }
 
-/// Fifths of the captions by rising confidence, with what CIDEr-D says of each.
+/// Fifths of the captions in order of confidence, with the mean CIDEr-D of each.
 fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
     let mut pairs: Vec<(f32, f64)> =
         captioned.iter().map(|c| c.confidence).zip(ciders.iter().copied()).collect();
@@ -224,7 +227,8 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
     pairs.chunks(pairs.len().div_ceil(5).max(1)).map(of_fifth).collect()
 }
 
-/// How often, and by how much, a caption is likelier with its own photo than with the next one.
+/// The share of captions with a lower loss for their own photo than for the next one, and both mean
+/// losses.
 fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
     let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
     for (i, sample) in dev.iter().enumerate() {
@@ -238,7 +242,7 @@ fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32
     Ok((wins / count, own_sum / count, other_sum / count))
 }
 
-/// Mean loss of the sample's first caption given the photo of `view`, nats a token.
+/// Mean loss of the sample's first caption given the photo of `view`, nats per token.
 fn caption_loss_of(
     evaluated: &EvaluatedModel,
     sample: &Sample,
@@ -254,7 +258,7 @@ fn caption_loss_of(
     Ok(caption_loss(&logits, targets.tokens, targets.weights, 0.0)?.to_scalar()?)
 }
 
-/// `exp` of the mean loss of the samples' first captions without photos, nats a token.
+/// Perplexity per token of the samples' first captions without photos.
 fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32, AnyError> {
     let model = &evaluated.model;
     let table = model.table()?;
@@ -270,7 +274,7 @@ fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32, An
     Ok((sum / tokens as f32).exp())
 }
 
-/// The first caption of a sample, to be predicted.
+/// The first caption of a sample as the target.
 fn first_caption(sample: &Sample) -> Targets {
     let mut targets = Targets::default();
     targets.push(0, sample.captions[0].start, &sample.captions[0].tokens, 1.0);

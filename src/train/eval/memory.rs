@@ -1,5 +1,5 @@
-//! Does the memory do what it is for? Photos are corrected, then copies of them and other photos are
-//! captioned by the captioner as it ships.
+//! Evaluates the memory: corrects the captions of some photos, then captions altered copies of them
+//! and other photos with the captioner as shipped.
 
 use std::io::Cursor;
 
@@ -17,11 +17,11 @@ use crate::train::parallel;
 use crate::train::text::names::personalize;
 use crate::train::text::normalize::normalize_caption;
 
-/// ROUGE-L to the correction from which on it counts as returned.
+/// Minimum ROUGE-L to the correction for it to count as returned.
 const RETURNED: f64 = 0.9;
 /// Every fourth correction has a made-up name in it.
 const NAMED_EVERY: usize = 4;
-/// Photos whose copies are captioned where only the number of episodes matters.
+/// Copies captioned where only the number of episodes matters.
 const PROBES: usize = 60;
 
 /// A photo file and what a person wrote about it.
@@ -33,13 +33,13 @@ pub struct CaptionedPhoto {
     pub caption: String,
 }
 
-/// How a photo comes back.
+/// An alteration of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Perturbation {
     /// The same file.
     Same,
-    /// 90 % of its area.
+    /// A crop of 90 % of its area.
     Cropped,
     /// Left and right exchanged.
     Mirrored,
@@ -108,12 +108,12 @@ pub struct Returns {
     pub name_kept: f64,
 }
 
-/// What became of other photos.
+/// Scores on photos that were not corrected.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Others {
     /// Photos captioned.
     pub photos: usize,
-    /// Share that was reminded of a correction.
+    /// Share whose caption recalled a correction.
     pub false_recalls: f64,
     /// Share whose caption is the one they have without a memory.
     pub unchanged: f64,
@@ -128,15 +128,16 @@ pub struct MemoryEvaluation {
     pub by_copy: Vec<(Perturbation, Returns)>,
     /// All copies but the same file.
     pub perturbed: Returns,
-    /// Mirrored photos when the search repeats nothing: what the decoder has learned to copy.
+    /// Mirrored photos with the search's copying turned off: what the decoder has learned to copy.
     pub by_decoder: Returns,
     /// Other photos.
     pub others: Others,
     /// As `perturbed`, mirrored photos only, after the memory was saved and loaded.
     pub reloaded: Returns,
-    /// As `perturbed`, after the memory was another model's and was taken over with its keys.
+    /// As `perturbed`, after migration from another model that makes the same keys.
     pub taken_over_keys: Returns,
-    /// The same if that model made other keys: nothing but thumbnails is left of the photos.
+    /// As `perturbed`, after migration from a model with other keys, where only thumbnails are left
+    /// of the photos.
     pub taken_over_thumbnails: Returns,
     /// As `reloaded`, without a memory.
     pub empty: Returns,
@@ -224,8 +225,8 @@ fn by_copy_of(
     each.map(|copy| Ok((copy, returns(captioner, &copies(&photos, copy), texts)?))).collect()
 }
 
-/// As [`by_copy_of`], after the memory of another model with keys of this origin was taken over: nothing but thumbnails,
-/// captions and keys is left of its photos.
+/// As [`by_copy_of`], after migration from another model with keys of this origin. Only thumbnails,
+/// captions and keys are left of its photos.
 fn taken_over(
     captioner: &mut Captioner,
     photos: &[CaptionedPhoto],

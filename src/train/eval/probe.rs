@@ -1,9 +1,10 @@
-//! Linear probes: how much of what people say about a photo can be read off a representation of it by a linear
-//! map. One table for the student and its teachers.
+//! Linear probes: how much of what people say about a photo can be read off a representation of it
+//! by a linear map. One table for the student and its teachers.
 //!
-//! Each representation is one vector a photo. Ridge regression ([`ridge`]) maps it to the words of the
-//! captions and to a tf-idf vector of them ([`targets`]); scored on the dev split are the mean average
-//! precision of the words and the recall of the photo's own captions among all dev captions ([`metrics`]).
+//! Each representation is one vector a photo. Ridge regression ([`ridge`]) maps it to the words of
+//! the captions and to a tf-idf vector of them ([`tfidf`](crate::train::metrics::tfidf)). The dev
+//! scores are the mean average precision of the words and the recall of the photo's own captions
+//! among all dev captions ([`metrics`]).
 
 pub mod metrics;
 pub mod ridge;
@@ -83,8 +84,8 @@ struct CaptionedSplit {
     captions: Vec<Vec<Vec<String>>>,
 }
 
-/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of `inputs` and all of
-/// them side by side, on Flickr8k as JSON.
+/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of
+/// `inputs` and all of them side by side, on Flickr8k as JSON.
 pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError> {
     std::fs::create_dir_all(&inputs.out)?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
@@ -169,8 +170,8 @@ fn pooled_stem(features: &[i8], stem: &Stem) -> Vec<f32> {
     mean_row(&floats, stem.config().output_channels())
 }
 
-/// The CLS row of each photo beside the mean of its patch rows, both as the encoder's last norm leaves them,
-/// `[2 * vision.hidden_size]`.
+/// The CLS row of each photo beside the mean of its patch rows, both as the encoder's last norm
+/// leaves them, `[2 * vision.hidden_size]`.
 fn encoded(samples: &[Sample], evaluated: &EvaluatedModel) -> candle_core::Result<Vectors> {
     let (vision, config) = (evaluated.model.vision(), evaluated.model.config());
     let width = config.vision.hidden_size;
@@ -198,7 +199,8 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What all photos of a split look like to the first teacher of `inputs`, or to the stem if there is none.
+/// What all photos of a split look like to the first teacher of `inputs`, or to the stem if there
+/// is none.
 pub(crate) fn embeddings(
     inputs: &Inputs,
     stem: &Stem,

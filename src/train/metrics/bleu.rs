@@ -1,15 +1,18 @@
-//! BLEU (Papineni et al. 2002) over a whole set, with the reference length closest to each candidate's.
+//! BLEU (Papineni et al. 2002) over a whole set, with the reference length closest to each
+//! candidate's.
 
 use std::collections::HashMap;
 
 /// The longest n-grams counted.
 const MAX_N: usize = 4;
 
-/// pycocoevalcap's guards against division by zero: a precision is `(correct + TINY) / (guessed + SMALL)`.
+/// pycocoevalcap's guards against division by zero: a precision is
+/// `(correct + TINY) / (guessed + SMALL)`.
 const TINY: f64 = 1e-15;
 const SMALL: f64 = 1e-9;
 
-/// BLEU-1 to BLEU-4. `references[i]` are the descriptions of what `candidates[i]` describes, as words.
+/// BLEU-1 to BLEU-4. `references[i]` are the descriptions of what `candidates[i]` describes, as
+/// words.
 pub(super) fn bleu(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) -> [f64; MAX_N] {
     let mut correct = [0_usize; MAX_N];
     let mut guessed = [0_usize; MAX_N];
@@ -39,7 +42,8 @@ fn closest_length(length: usize, references: &[Vec<String>]) -> usize {
     lengths.min_by_key(|&reference| (reference.abs_diff(length), reference)).unwrap_or(0)
 }
 
-/// The candidate's n-grams, each counted at most as often as in the reference that has it most often.
+/// The candidate's n-grams, each counted at most as often as in the reference that has it most
+/// often.
 fn clipped_matches(candidate: &[String], references: &[Vec<String>], n: usize) -> usize {
     let mut allowed: HashMap<&[String], usize> = HashMap::new();
     for reference in references {

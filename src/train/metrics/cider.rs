@@ -1,7 +1,7 @@
 //! CIDEr-D (Vedantam et al. 2015): a candidate's tf-idf n-gram vectors against its references'.
 //!
-//! An n-gram that few photos' references hold says more about a photo; the weights are of the set the
-//! [`Cider`] was made from.
+//! An n-gram that few photos' references hold says more about a photo; the weights are of the set
+//! the [`Cider`] was made from.
 
 use std::collections::{HashMap, HashSet};
 

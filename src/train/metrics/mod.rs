@@ -1,7 +1,8 @@
-//! Scores of captions against human ones: BLEU, ROUGE-L and CIDEr-D as pycocoevalcap 1.2 computes them, and
-//! how varied the captions are.
+//! Scores of captions against human ones: BLEU, ROUGE-L and CIDEr-D as pycocoevalcap 1.2 computes
+//! them, and how varied the captions are.
 //!
-//! `tests/reference/metrics` holds pycocoevalcap's own scores for the tests, and the scripts that made them.
+//! `tests/reference/metrics` holds pycocoevalcap's own scores for the tests, and the scripts that
+//! made them.
 
 mod bleu;
 mod cider;
@@ -57,7 +58,8 @@ pub fn score(candidates: &[String], references: &[Vec<String>]) -> Scores {
     }
 }
 
-/// CIDEr-D of each of `candidates` for its photo, 0 to 10, with the document frequencies of these references.
+/// CIDEr-D of each of `candidates` for its photo, 0 to 10, with the document frequencies of these
+/// references.
 pub fn cider_of_each(candidates: &[String], references: &[Vec<String>]) -> Vec<f64> {
     let references: Vec<Vec<Vec<String>>> = references.iter().map(|r| all_words(r)).collect();
     ciders(&all_words(candidates), &references)

@@ -1,4 +1,5 @@
-//! What a probe is to tell of a photo: the words that people use for it, and their captions as tf-idf vectors.
+//! What a probe is to tell of a photo: the words that people use for it, and their captions as
+//! tf-idf vectors.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 const WORDS: usize = 300;
 /// Photos that must have a term in their captions for it to count.
 const MIN_PHOTOS: usize = 5;
-/// Words that say how others belong together and not what is seen: articles, pronouns, prepositions,
-/// conjunctions, auxiliaries, quantifiers.
+/// Words that say how others belong together and not what is seen: articles, pronouns,
+/// prepositions, conjunctions, auxiliaries, quantifiers.
 const FUNCTION_WORDS: [&str; 135] = [
     "a",
     "about",
@@ -215,7 +216,8 @@ impl CaptionVectors {
         self.terms.len()
     }
 
-    /// A caption's counts of terms times their weights, at length 1; 0 if it has no term of any weight.
+    /// A caption's counts of terms times their weights, at length 1; 0 if it has no term of any
+    /// weight.
     pub fn vector(&self, caption: &[String]) -> Vec<f64> {
         let mut vector = vec![0.0; self.terms.len()];
         for (number, weight) in caption.iter().filter_map(|word| self.terms.get(word)) {

@@ -1,8 +1,10 @@
-//! A caption's words as the caption metrics count them: lower case, contractions cut, punctuation left out.
+//! A caption's words as the caption metrics count them: lower case, contractions cut, punctuation
+//! left out.
 //!
-//! Does to captions what pycocoevalcap's `PTBTokenizer` does (Stanford CoreNLP 3.4.1 with `-lowerCase`,
-//! then a list of punctuation removed). It is not that whole lexer: of the 406,290 captions of the training
-//! data the two cut 57 differently, such as "A&M", "slip 'n' slide" and "4:06pm".
+//! Does to captions what pycocoevalcap's `PTBTokenizer` does (Stanford CoreNLP 3.4.1 with
+//! `-lowerCase`, then a list of punctuation removed). It is not that whole lexer: of the 406,290
+//! captions of the training data the two cut 57 differently, such as "A&M", "slip 'n' slide" and
+//! "4:06pm".
 
 /// Abbreviations that keep their full stop, written without it.
 const ABBREVIATIONS: [&str; 22] = [
@@ -36,7 +38,8 @@ fn token_len(text: &str) -> usize {
     if let Some(len) = contraction_len(text) {
         return len;
     }
-    // The lexer takes a run of these as one token, and only single ones are on the list of punctuation.
+    // The lexer takes a run of these as one token, and only single ones are on the list of
+    // punctuation.
     let marks = text.len() - text.trim_start_matches(['!', '?']).len();
     if marks > 0 {
         return marks;
@@ -71,7 +74,8 @@ fn word_len(text: &str) -> usize {
     len
 }
 
-/// The mark `c` between `before` and `after` is part of the word: "t-shirt", "3.5", "u.s.", "o'clock".
+/// The mark `c` between `before` and `after` is part of the word: "t-shirt", "3.5", "u.s.",
+/// "o'clock".
 fn joins(before: &str, c: char, after: &str) -> bool {
     if !before.ends_with(char::is_alphanumeric) || !after.starts_with(char::is_alphanumeric) {
         return false;

@@ -1,4 +1,4 @@
-//! Parts of the method that a run can do without, to see what they are worth.
+//! Ablations: parts of the method that a run can leave out, to measure what they contribute.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -14,26 +14,27 @@ use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::batch::BatchOptions;
 use crate::weights::{ModelError, Weights};
 
-/// What a run does without.
+/// The part of the method that a run leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ablation {
     /// Nothing.
     #[default]
     Nothing,
-    /// Ternary weights and int8 activations: the float twin. Its token table is int8 as in the model.
+    /// Ternary weights and int8 activations, which gives the float model; its token table stays
+    /// int8.
     Ternary,
-    /// Patches: every patch is the mean of the photo's patches.
+    /// The spatial detail: every patch is the mean of the photo's patches.
     Patches,
-    /// Length tokens: every caption starts as a medium one.
+    /// The length tokens: every caption starts with the token for medium length.
     Lengths,
     /// The alignment loss.
     Alignment,
     /// The memory's consistency loss.
     Consistency,
-    /// Episodes: the memory is empty in training.
+    /// The episodes: the memory is empty in training.
     Memory,
-    /// The decoder's modulation by what the memory returns.
+    /// The modulation of the decoder by the memory's context vector.
     Conditioning,
     /// The modality-balance controller.
     Balance,
@@ -49,7 +50,7 @@ impl FromStr for Ablation {
 }
 
 impl Ablation {
-    /// Fresh variables of the model.
+    /// An empty set of fresh variables for the ablated model, initialized from `seed`.
     pub fn weights(self, seed: u64) -> Weights {
         match self {
             Self::Ternary => Weights::fresh_float(seed),
@@ -57,8 +58,8 @@ impl Ablation {
         }
     }
 
-    /// The model of these variables as it is shipped, if it is like that that it writes captions: the float
-    /// twin's weights are no codes.
+    /// The model of these variables with packed ternary weights, as it is shipped. `None` for the
+    /// float model, whose weights are not ternary.
     pub(crate) fn packed(
         self,
         variables: &BTreeMap<String, Var>,
@@ -70,7 +71,7 @@ impl Ablation {
         }
     }
 
-    /// How workers are put together.
+    /// How batches are drawn.
     pub fn batch_options(self) -> BatchOptions {
         let options = BatchOptions::default();
         match self {
@@ -79,8 +80,8 @@ impl Ablation {
         }
     }
 
-    /// What the model sees of stem features, `[photos * patches, channels]`.
-    pub fn seen(self, features: Tensor, patches: usize) -> Result<Tensor> {
+    /// The vision encoder's input for stem features `[photos * patches, channels]`, in that shape.
+    pub fn input_features(self, features: Tensor, patches: usize) -> Result<Tensor> {
         if self != Self::Patches {
             return Ok(features);
         }
@@ -97,20 +98,21 @@ impl Ablation {
         }
     }
 
-    /// The factors of the losses of alignment and of the memory's consistency.
+    /// The factors of the alignment loss and of the consistency loss: 0 for one that is left out,
+    /// else 1.
     pub fn loss_factors(self) -> (f64, f64) {
         (f64::from(self != Self::Alignment), f64::from(self != Self::Consistency))
     }
 
-    /// Sets what is never to be used to 0.
-    pub fn silence(self, variables: &BTreeMap<String, Var>) -> Result<()> {
-        let mut silent = variables.iter().filter(|(name, _)| self.freezes(name));
-        silent.try_for_each(|(_, variable)| variable.set(&variable.zeros_like()?))
+    /// Sets the variables that [`Self::freezes`] names to 0.
+    pub fn zero_frozen(self, variables: &BTreeMap<String, Var>) -> Result<()> {
+        let mut frozen = variables.iter().filter(|(name, _)| self.freezes(name));
+        frozen.try_for_each(|(_, variable)| variable.set(&variable.zeros_like()?))
     }
 
-    /// Whether a variable stays as it is.
+    /// Whether training leaves the variable with this name at 0.
     pub fn freezes(self, name: &str) -> bool {
-        // A closed gate is a modulation that changes nothing.
+        // A gate of 0 leaves the decoder unmodulated.
         self == Self::Conditioning && name.starts_with("decoder.") && name.ends_with(".gate")
     }
 }
@@ -125,24 +127,24 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn names_are_those_of_the_command_line() {
+    fn parses_the_names_of_the_command_line() {
         assert_eq!("patches".parse(), Ok(Ablation::Patches));
         assert!("patch".parse::<Ablation>().is_err());
     }
 
     #[test]
-    fn without_patches_every_patch_is_the_photos_mean() {
+    fn without_patches_every_patch_is_the_mean_of_its_photo() {
         let rows =
             Tensor::new(&[[1f32, 0.0], [3.0, 2.0], [5.0, 5.0], [5.0, 7.0]], &Device::Cpu).unwrap();
-        let seen = Ablation::Patches.seen(rows.clone(), 2).unwrap();
+        let features = Ablation::Patches.input_features(rows.clone(), 2).unwrap();
         let means = [[2.0, 1.0], [2.0, 1.0], [5.0, 6.0], [5.0, 6.0]];
-        assert_eq!(seen.to_vec2::<f32>().unwrap(), means);
-        let all = Ablation::Nothing.seen(rows.clone(), 2).unwrap();
+        assert_eq!(features.to_vec2::<f32>().unwrap(), means);
+        let all = Ablation::Nothing.input_features(rows.clone(), 2).unwrap();
         assert_eq!(all.to_vec2::<f32>().unwrap(), rows.to_vec2::<f32>().unwrap());
     }
 
     #[test]
-    fn without_conditioning_the_gates_are_closed_and_stay_so() {
+    fn without_conditioning_the_gates_are_zero_and_frozen() {
         let weights = Ablation::Conditioning.weights(1);
         BitMar::new(&weights, &Config::tiny()).unwrap();
         let variables = weights.variables();
@@ -152,13 +154,14 @@ mod tests {
         assert!(variables.keys().all(|name| !Ablation::Nothing.freezes(name)));
         let gate = &variables[gates[0]];
         gate.set(&gate.ones_like().unwrap()).unwrap();
-        Ablation::Conditioning.silence(&variables).unwrap();
+        Ablation::Conditioning.zero_frozen(&variables).unwrap();
         assert_eq!(gate.to_vec1::<f32>().unwrap(), [0.0]);
     }
 
-    /// Both ways through the float twin agree, and neither is that of the ternary model of the same latents.
+    /// The cached decoding step and the training pass of the float model agree, and differ from the
+    /// ternary model with the same latent weights.
     #[test]
-    fn the_float_twin_decodes_as_it_is_trained() {
+    fn the_float_model_decodes_as_it_is_trained() {
         let config = Config::tiny();
         let mut random = Random::new(5);
         let features: Vec<f32> = (0..config.num_patches() * config.stem.output_channels())

@@ -1,5 +1,5 @@
-//! What one core works on in a step: some photos, the episodes the memory holds for them, and the captions
-//! to predict.
+//! The batch of the captioning objective: photos, the episodes that the memory holds, and the
+//! captions to predict.
 
 use std::sync::Arc;
 
@@ -16,56 +16,58 @@ use crate::train::text::hints::Hint;
 use crate::train::text::names::personalize;
 use crate::train::text::normalize::{length_class, word_count};
 
-/// One core's share of a step.
+/// What one worker processes in a step.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Features of the photos to caption.
+    /// Stem features of the photos to caption, `[patches * channels]` int8 each.
     pub photos: Vec<Arc<[i8]>>,
-    /// Hint tokens of each, marker first, mostly empty.
+    /// Hint tokens of each photo, starting with the hint marker; empty for a photo without a hint.
     pub hints: Vec<Vec<u32>>,
-    /// A caption of each photo for the alignment.
+    /// One caption of each photo, for the alignment loss.
     pub aligned: Vec<Vec<u32>>,
-    /// What the memory holds.
+    /// Episodes in the memory.
     pub support: Vec<Support>,
     /// Captions to predict.
     pub captions: Targets,
-    /// Texts without photos to predict.
+    /// Texts to predict that have no photo.
     pub texts: TextBatch,
 }
 
 /// An episode in the memory.
 #[derive(Debug, Clone)]
 pub struct Support {
-    /// The photo it is of.
+    /// Index in the batch of the photo it shows.
     pub photo: usize,
-    /// Another view of that photo.
+    /// Stem features of another view of that photo.
     pub view: Arc<[i8]>,
-    /// What is remembered of it.
+    /// Tokens of the stored caption.
     pub caption: Vec<u32>,
-    /// Whether the user wrote that: then it is to be repeated.
+    /// Whether the user wrote that caption; the model is then to repeat it.
     pub is_corrected: bool,
 }
 
-/// How workers are put together.
+/// How batches are drawn.
 #[derive(Debug, Clone)]
 pub struct BatchOptions {
-    /// Share of workers whose memory is empty.
+    /// Share of batches with an empty memory.
     pub empty_memory: f32,
-    /// Share of remembered photos whose caption counts as corrected by the user and is to be repeated.
+    /// Share of the stored photos whose caption counts as corrected by the user and is to be
+    /// repeated.
     pub corrected: f32,
-    /// Weight of a caption that is to be repeated: it has one photo's caption against five.
+    /// Loss weight of a caption to be repeated: it is the only target of its photo, where other
+    /// photos have five.
     pub corrected_weight: f32,
-    /// Share of photos with a hint, which are captioned as those people did it who used its words.
+    /// Share of photos with a hint; their targets are the captions that use the hint's words.
     pub hinted: f32,
-    /// Share of a caption's tokens that the decoder is given wrong.
+    /// Share of the decoder's input tokens that are replaced by random ones.
     pub corrupted: f32,
-    /// Longest caption, in tokens.
+    /// Most tokens of a caption.
     pub max_tokens: usize,
-    /// Texts without photos.
+    /// Number of texts without a photo.
     pub texts: usize,
-    /// Share of them that is to be repeated.
+    /// Share of those texts that are to be repeated from the memory.
     pub copied_texts: f32,
-    /// Share of the others that has a hint.
+    /// Share of the other texts that have a hint.
     pub hinted_texts: f32,
 }
 
@@ -85,8 +87,24 @@ impl Default for BatchOptions {
     }
 }
 
+/// What a batch is drawn from.
+struct Source<'a> {
+    texts: &'a [CaptionTokens],
+    tokenizer: &'a Tokenizer,
+    options: &'a BatchOptions,
+}
+
+/// A photo of the batch in the view that was drawn.
+struct DrawnView<'a> {
+    /// Index in the batch.
+    photo: usize,
+    sample: &'a Sample,
+    /// Index of the view in the sample.
+    view: usize,
+}
+
 impl Batch {
-    /// Draws views, supports, corrections and hints for `samples`, and some of `texts`.
+    /// Draws the views, stored episodes, corrections and hints of `samples`, and some of `texts`.
     pub fn draw(
         samples: &[&Sample],
         texts: &[CaptionTokens],
@@ -94,22 +112,22 @@ impl Batch {
         options: &BatchOptions,
         random: &mut Random,
     ) -> Self {
+        let source = Source { texts, tokenizer, options };
         let mut batch = Self::default();
         let uses_memory = random.uniform() >= options.empty_memory;
         for (photo, sample) in samples.iter().enumerate() {
             let view = random.below(sample.views.len());
-            // Half of the photos have an episode of their own; the others find strangers' only.
+            let drawn = DrawnView { photo, sample, view };
+            // Half of the photos have a stored episode; the others find those of other photos only.
             let is_remembered = uses_memory && photo % 2 == 0 && sample.captions.len() > 1;
             batch.photos.push(sample.views[view].clone());
             let remembered = random.below(sample.captions.len());
             batch.aligned.push(sample.captions[remembered].tokens.clone());
             if is_remembered && random.uniform() < options.corrected {
-                batch.add_corrected(photo, sample, view, texts, tokenizer, options, random);
+                batch.add_corrected(&drawn, &source, random);
             } else {
                 let remembered = is_remembered.then_some(remembered);
-                batch.add_captions(
-                    photo, sample, view, remembered, texts, tokenizer, options, random,
-                );
+                batch.add_captions(&drawn, remembered, &source, random);
             }
         }
         let chosen: Vec<&CaptionTokens> = (0..options.texts.min(texts.len()))
@@ -120,79 +138,67 @@ impl Batch {
         batch
     }
 
-    /// A photo that the user corrected: any text at all, half of them about the photo, most with a name.
-    #[allow(clippy::too_many_arguments, reason = "one call site, the pieces of one draw")]
-    fn add_corrected(
-        &mut self,
-        photo: usize,
-        sample: &Sample,
-        view: usize,
-        texts: &[CaptionTokens],
-        tokenizer: &Tokenizer,
-        options: &BatchOptions,
-        random: &mut Random,
-    ) {
+    /// Adds a photo whose caption the user corrected. Half of the corrections are captions of the
+    /// photo and half are unrelated texts; most have a name put into them.
+    fn add_corrected(&mut self, drawn: &DrawnView, source: &Source, random: &mut Random) {
+        let (texts, sample) = (source.texts, drawn.sample);
         let pool =
             if texts.is_empty() || random.uniform() < 0.5 { &sample.captions } else { texts };
         let mut text = pool[random.below(pool.len())].text.clone();
         if random.uniform() < 0.7 {
-            // The captioner sees a user's words in lower case, too.
+            // The captioner lower-cases a user's words as well.
             text = personalize(&text, random).to_lowercase();
         }
-        let mut caption = encode(tokenizer, &text);
+        let mut caption = encode(source.tokenizer, &text);
         caption.truncate(MAX_CAPTION_TOKENS);
         let start = length_class(word_count(&text)).start_token();
-        // What the user wrote is repeated whatever length was asked for.
+        // A correction is repeated whatever length is asked for.
         let start = if random.uniform() < 0.5 { start } else { Length::Medium.start_token() };
-        self.captions.push(photo, start, &caption, sample.weight * options.corrected_weight);
+        let weight = sample.weight * source.options.corrected_weight;
+        self.captions.push(drawn.photo, start, &caption, weight);
         self.hints.push(Vec::new());
-        self.remember(photo, sample, view, caption, true, random);
+        self.remember(drawn, caption, true, random);
     }
 
-    /// A photo with its captions, but for the one that is remembered.
-    #[allow(clippy::too_many_arguments, reason = "one call site, the pieces of one draw")]
+    /// Adds a photo with all of its captions except the one that the memory holds.
     fn add_captions(
         &mut self,
-        photo: usize,
-        sample: &Sample,
-        view: usize,
+        drawn_view: &DrawnView,
         remembered: Option<usize>,
-        texts: &[CaptionTokens],
-        tokenizer: &Tokenizer,
-        options: &BatchOptions,
+        source: &Source,
         random: &mut Random,
     ) {
+        let DrawnView { photo, sample, view } = *drawn_view;
+        let Source { texts, tokenizer, options } = *source;
         let is_mirrored = sample.mirrored[view];
         let others = sample.captions.iter().enumerate().filter(|&(i, _)| remembered != Some(i));
         let targets: Vec<&CaptionTokens> =
-            others.map(|(_, c)| c).filter(|c| !(is_mirrored && names_a_side(&c.text))).collect();
+            others.map(|(_, c)| c).filter(|c| !(is_mirrored && mentions_side(&c.text))).collect();
         let has_hint = !targets.is_empty() && random.uniform() < options.hinted;
-        let drawn = if has_hint { random.below(targets.len()) } else { 0 };
-        let hint = has_hint.then(|| Hint::draw(&targets[drawn].text, random)).flatten();
+        let hinted = if has_hint { random.below(targets.len()) } else { 0 };
+        let hint = has_hint.then(|| Hint::draw(&targets[hinted].text, random)).flatten();
         self.hints.push(hint.as_ref().map_or_else(Vec::new, |hint| hint.prompt(tokenizer)));
-        for (number, caption) in targets.iter().enumerate() {
-            // Captions without its words would teach that a hint may be left aside.
-            let told = match &hint {
-                Some(hint) if number == drawn => encode(tokenizer, &hint.caption),
+        for (index, caption) in targets.iter().enumerate() {
+            // A target without the hint's words would teach the model to ignore hints.
+            let tokens = match &hint {
+                Some(hint) if index == hinted => encode(tokenizer, &hint.caption),
                 Some(hint) if !hint.is_taken_up(&caption.text) => continue,
                 _ => caption.tokens.clone(),
             };
-            let body = &told[..told.len().min(options.max_tokens)];
-            self.captions.push(photo, caption.start, body, sample.weight * caption.weight);
+            let tokens = &tokens[..tokens.len().min(options.max_tokens)];
+            self.captions.push(photo, caption.start, tokens, sample.weight * caption.weight);
             self.captions.corrupt(options.corrupted, texts, random);
         }
         if let Some(remembered) = remembered {
             let caption = sample.captions[remembered].tokens.clone();
-            self.remember(photo, sample, view, caption, false, random);
+            self.remember(drawn_view, caption, false, random);
         }
     }
 
-    /// Puts another view of the photo into the memory.
+    /// Stores another view of the photo in the memory with `caption`.
     fn remember(
         &mut self,
-        photo: usize,
-        sample: &Sample,
-        view: usize,
+        &DrawnView { photo, sample, view }: &DrawnView,
         caption: Vec<u32>,
         is_corrected: bool,
         random: &mut Random,
@@ -204,6 +210,7 @@ impl Batch {
     }
 }
 
-fn names_a_side(text: &str) -> bool {
+/// Whether `text` has the word "left" or "right", which a mirrored view makes wrong.
+fn mentions_side(text: &str) -> bool {
     text.split_whitespace().any(|word| matches!(word.trim_end_matches(','), "left" | "right"))
 }

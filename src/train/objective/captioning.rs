@@ -1,5 +1,5 @@
-//! Training of the whole model on captions: `L = L_lm + lambda_cm L_cm + 0.1 L_mem`, with texts that have
-//! no photo beside, for the decoder's language.
+//! Training of the whole model on captions: `L = L_lm + lambda_cm L_cm + 0.1 L_mem` (BitMar,
+//! arXiv 2510.10560), plus a language-modeling loss on texts that have no photo.
 
 use std::sync::Arc;
 
@@ -15,20 +15,21 @@ use crate::tokenizer::{CORRECTED, RECALLED};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::{Batch, BatchOptions};
-use crate::train::objective::dev::{dev_loss, DevScore, DEV_SEED};
+use crate::train::objective::dev::{mean_loss, DevScore};
 use crate::train::objective::features::features;
 use crate::train::objective::losses::{alignment_loss, consistency_loss};
+use crate::train::objective::targets::Targets;
 use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
 use crate::weights::{Init, ModelError, Weights};
 
 /// Weight of the memory's consistency loss.
 const CONSISTENCY: f64 = 0.1;
-/// Share of a photo's patches that are hidden where there is dropout.
+/// Share of a photo's patches that are masked where dropout is active.
 const HIDDEN_PATCHES: f32 = 0.15;
-/// Weight of the texts without a photo beside the captions.
+/// Weight of the loss on texts without a photo.
 const TEXTS: f64 = 0.3;
 
-/// The model and the parameters only training needs.
+/// The model and the parameters that only training needs.
 pub struct TrainedModel {
     /// The model.
     pub model: BitMar,
@@ -36,7 +37,8 @@ pub struct TrainedModel {
 }
 
 impl TrainedModel {
-    /// Fresh variables under `weights`; the names of those only training needs start with `train.`.
+    /// Makes fresh variables in `weights`; the names of those that only training needs start with
+    /// `train.`.
     pub fn new(weights: &Weights, config: &Config) -> std::result::Result<Self, ModelError> {
         let log_scale = Init::Constant((1.0f32 / 0.07).ln());
         Ok(Self {
@@ -46,23 +48,23 @@ impl TrainedModel {
     }
 }
 
-/// Photos with captions, and texts.
+/// The captioning objective: photos with captions, and texts without photos.
 pub struct Captioning {
     /// The model.
     pub trained: TrainedModel,
-    /// Photos by pool, and the share of draws from each.
+    /// The samples of each pool and its share of the draws.
     pub pools: Vec<(Vec<Sample>, f32)>,
+    /// Dev photos with human captions, which are only measured: 300 of Flickr8k first.
+    pub dev: Vec<Sample>,
     /// Texts without photos.
     pub texts: Vec<CaptionTokens>,
-    /// What a stem feature is worth.
+    /// Scale of the int8 stem features.
     pub stem_scale: f32,
-    /// For the words that are put into captions.
+    /// Encodes the hints and names that are drawn.
     pub tokenizer: Tokenizer,
-    /// Photos that nothing is trained on, to choose the best checkpoint by.
-    pub dev: Vec<Sample>,
-    /// How batches are put together.
+    /// How batches are drawn.
     pub options: BatchOptions,
-    /// What it does without.
+    /// The part of the method that the run leaves out.
     pub ablation: Ablation,
 }
 
@@ -81,7 +83,7 @@ impl Objective for Captioning {
 
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Batch {
         let samples: Vec<&Sample> =
-            examples.iter().map(|&(pool, number)| &self.pools[pool].0[number]).collect();
+            examples.iter().map(|&(pool, index)| &self.pools[pool].0[index]).collect();
         Batch::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
     }
 
@@ -103,9 +105,10 @@ impl Objective for Captioning {
             &memory.context,
         )?;
         let caption = batch.captions.loss(&logits)?;
-        let (aligns, is_consistent) = self.ablation.loss_factors();
-        let weight =
-            aligns * alignment_weight(context.progress) * f64::from(context.alignment_factor);
+        let (alignment_factor, consistency_factor) = self.ablation.loss_factors();
+        let weight = alignment_factor
+            * alignment_weight(context.progress)
+            * f64::from(context.alignment_factor);
         let mut loss = (&caption + (&alignment.loss * weight)?)?;
         let mut measures = Measures::from([
             ("caption", caption.to_scalar()?),
@@ -113,68 +116,73 @@ impl Objective for Captioning {
             (SIGNAL, alignment.signal),
         ]);
         if let Some((consistency, own_slot)) = &memory.consistency {
-            loss = (loss + (consistency * (is_consistent * CONSISTENCY))?)?;
+            loss = (loss + (consistency * (consistency_factor * CONSISTENCY))?)?;
             measures.insert("memory", consistency.to_scalar()?);
             measures.insert("own_slot", *own_slot);
         }
-        if let Some((text, of_texts)) = batch.texts.loss(model, &table)? {
-            measures.extend(of_texts);
+        if let Some((text, text_measures)) = batch.texts.loss(model, &table)? {
+            measures.extend(text_measures);
             loss = (loss + (text * TEXTS)?)?;
         }
         Ok((loss, measures))
     }
 
-    /// Every caption of the dev photos, predicted with an empty memory and without a hint.
+    /// Nats a token of the human captions of dev photos: the original view, no hint, an empty
+    /// memory.
     fn dev(&self) -> Result<Option<DevScore>> {
-        let options = BatchOptions {
-            empty_memory: 1.0,
-            corrected: 0.0,
-            hinted: 0.0,
-            corrupted: 0.0,
-            texts: 0,
-            ..self.options.clone()
-        };
-        let context = StepContext { progress: 1.0, alignment_factor: 1.0 };
-        dev_loss(&self.dev, "caption", |samples| {
-            let samples: Vec<&Sample> = samples.iter().collect();
-            let mut random = Random::new(DEV_SEED);
-            let batch = Batch::draw(&samples, &[], &self.tokenizer, &options, &mut random);
-            self.loss(&batch, context).map(|(_, measures)| measures)
+        const BATCH: usize = 12;
+        let model = &self.trained.model;
+        mean_loss(&self.dev, BATCH, |samples| {
+            let views: Vec<_> = samples.iter().map(|sample| sample.views[0].clone()).collect();
+            let mut targets = Targets::default();
+            for (photo, sample) in samples.iter().enumerate() {
+                for caption in &sample.captions {
+                    targets.push(photo, caption.start, &caption.tokens, 1.0);
+                }
+            }
+            let table = model.table()?;
+            let photos = model.vision().forward(&self.features(&views)?)?;
+            let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); samples.len()])?;
+            let context = model.null_context(samples.len())?;
+            let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
+            Ok((targets.plain_loss(&logits)?, targets.tokens.len()))
         })
     }
 }
 
-/// 0.3 in the first fifth, cosine down to 0.06 at three fifths: five times as much cost captions (docs/training.md).
+/// Weight `lambda_cm` of the alignment loss: 0.3 in the first fifth of the run, then a cosine decay
+/// to 0.06 at three fifths. Five times that weight made captions worse (docs/experiments).
 fn alignment_weight(progress: f32) -> f64 {
-    let along = f64::from(((progress - 0.2) / 0.4).clamp(0.0, 1.0));
-    0.06 + 0.12 * (1.0 + (std::f64::consts::PI * along).cos())
+    let decayed = f64::from(((progress - 0.2) / 0.4).clamp(0.0, 1.0));
+    0.06 + 0.12 * (1.0 + (std::f64::consts::PI * decayed).cos())
 }
 
+/// What the photos of a batch read from the memory.
 struct MemoryRead {
+    /// `[photos, C]`
     context: Tensor,
     recalled: Vec<PlacedText>,
-    /// The loss, and the mean weight that remembered photos give to their own slot.
+    /// The consistency loss, and the mean attention weight of a stored photo on its own slot.
     consistency: Option<(Tensor, f32)>,
 }
 
 impl Captioning {
-    /// What the model sees of photos, `[photos * patches, channels]`.
+    /// The vision encoder's input for `photos`, `[photos * patches, channels]`.
     pub(crate) fn features(&self, photos: &[Arc<[i8]>]) -> Result<Tensor> {
         let config = self.trained.model.config();
         let features = features(photos, config.stem.output_channels(), self.stem_scale)?;
-        self.ablation.seen(features, config.num_patches())
+        self.ablation.input_features(features, config.num_patches())
     }
 
-    /// Vectors of the aligned captions, then of the remembered ones.
+    /// Vectors of the aligned captions, then of the stored ones, `[captions, C]`.
     fn caption_vectors(&self, batch: &Batch, table: &QuantizedTable) -> Result<Tensor> {
-        let remembered = batch.support.iter().map(|support| &support.caption);
-        let texts: Vec<&[u32]> =
-            batch.aligned.iter().chain(remembered).map(Vec::as_slice).collect();
+        let stored = batch.support.iter().map(|support| &support.caption);
+        let texts: Vec<&[u32]> = batch.aligned.iter().chain(stored).map(Vec::as_slice).collect();
         let model = &self.trained.model;
         model.caption_vectors(&model.encode_texts(table, &texts)?)
     }
 
-    /// Writes the supports and reads with every photo.
+    /// Stores the episodes of `batch.support` and reads the memory with every photo.
     fn read_memory(
         &self,
         batch: &Batch,
@@ -202,7 +210,7 @@ impl Captioning {
         let owners: Vec<u32> = batch
             .support
             .iter()
-            .map(|support| u32::try_from(support.photo).expect("a batch is small"))
+            .map(|support| u32::try_from(support.photo).expect("a photo index fits u32"))
             .collect();
         let owners = Tensor::from_vec(owners, slots, &Device::Cpu)?;
         let again = model.episode_values(&episodes.index_select(&owners, 0)?, &captions)?;
@@ -211,17 +219,18 @@ impl Captioning {
         let weights = weights.to_vec2::<f32>()?;
         let own = batch.support.iter().zip(1..).map(|(s, slot)| weights[s.photo][slot]);
         let own_slot = own.sum::<f32>() / slots as f32;
-        let recalled = strongly_read(batch, &weights);
+        let recalled = recalled_captions(batch, &weights);
         Ok(MemoryRead { context, recalled, consistency: Some((consistency, own_slot)) })
     }
 }
 
-/// The captions of at most two slots a photo reads above the threshold, as at run time.
-fn strongly_read(batch: &Batch, weights: &[Vec<f32>]) -> Vec<PlacedText> {
+/// The captions of at most two slots that each photo reads with a weight above the threshold, as at
+/// run time.
+fn recalled_captions(batch: &Batch, weights: &[Vec<f32>]) -> Vec<PlacedText> {
     let mut recalled = Vec::new();
     for (photo, row) in weights.iter().enumerate() {
-        let strong = batch.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
-        for (support, _) in strong.take(2) {
+        let read = batch.support.iter().zip(&row[1..]).filter(|(_, &w)| w > RECALL_THRESHOLD);
+        for (support, _) in read.take(2) {
             let marker = if support.is_corrected { CORRECTED } else { RECALLED };
             let tokens = std::iter::once(marker).chain(support.caption.iter().copied());
             let tokens = tokens.take(1 + MAX_CAPTION_TOKENS).collect();

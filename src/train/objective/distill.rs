@@ -1,5 +1,5 @@
-//! Distillation of the vision encoder: its CLS row and its patch rows learn to tell what float teachers
-//! see, alone or beside another objective.
+//! Distillation of the vision encoder: its CLS row and its patch rows learn to predict the outputs
+//! of float teachers, alone or together with another objective.
 
 pub(crate) mod caption_loss;
 mod heads;
@@ -12,29 +12,37 @@ use crate::config::Config;
 use crate::model::BitMar;
 use crate::random::Random;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::objective::{DevScore, Measures, Objective, StepContext};
+use crate::train::objective::dev::{mean_loss, DevScore};
+use crate::train::objective::{Measures, Objective, StepContext};
 use crate::weights::{ModelError, Weights};
 
 pub use sample::{targets, CaptionVectorsOfPhoto, DistillSample, Target, CAPTION_VECTORS};
 pub use teacher_loss::{DistillBatch, DistillDataset};
 
-/// Weight of lessons beside another objective.
-const TAUGHT_WEIGHT: f64 = 0.5;
+/// Weight of the distillation loss when it is added to another objective.
+const DISTILLATION_WEIGHT: f64 = 0.5;
 
-/// The vision encoder alone with its teachers.
+/// Distillation of the vision encoder alone.
 pub struct Distillation {
     trained: TrainedModel,
-    lessons: DistillDataset,
+    dataset: DistillDataset,
+    dev: Vec<DistillSample>,
 }
 
 impl Distillation {
-    /// The objective of `lessons` for a model under `weights`.
+    /// Makes a model in `weights` to be distilled on `dataset`.
     pub fn new(
         weights: &Weights,
         config: &Config,
-        lessons: DistillDataset,
+        dataset: DistillDataset,
     ) -> std::result::Result<Self, ModelError> {
-        Ok(Self { trained: TrainedModel::new(weights, config)?, lessons })
+        Ok(Self { trained: TrainedModel::new(weights, config)?, dataset, dev: Vec::new() })
+    }
+
+    /// The same with views of dev photos, which are only measured.
+    #[must_use]
+    pub fn with_dev(self, dev: Vec<DistillSample>) -> Self {
+        Self { dev, ..self }
     }
 }
 
@@ -42,29 +50,34 @@ impl Objective for Distillation {
     type Batch = DistillBatch;
 
     fn pools(&self) -> Vec<(usize, f32)> {
-        vec![(self.lessons.count(), 1.0)]
+        vec![(self.dataset.count(), 1.0)]
     }
 
     fn batch(&self, examples: &[(usize, usize)], _: &mut Random) -> DistillBatch {
-        self.lessons.lesson(examples.iter().map(|&(_, number)| number))
+        self.dataset.batch(examples.iter().map(|&(_, index)| index))
     }
 
-    fn loss(&self, lesson: &DistillBatch, _: StepContext) -> Result<(Tensor, Measures)> {
-        self.lessons.loss(&self.trained.model, lesson)
+    fn loss(&self, batch: &DistillBatch, _: StepContext) -> Result<(Tensor, Measures)> {
+        self.dataset.loss(&self.trained.model, batch)
     }
 
     fn dev(&self) -> Result<Option<DevScore>> {
-        self.lessons.dev_loss(&self.trained.model)
+        const BATCH: usize = 32;
+        mean_loss(&self.dev, BATCH, |photos| {
+            let batch = DistillBatch::new(photos.to_vec());
+            let (loss, _) = self.dataset.loss(&self.trained.model, &batch)?;
+            Ok((loss.to_scalar()?, photos.len()))
+        })
     }
 }
 
-/// Another objective with lessons beside: what the encoder has learned on many photos is not given up for the few
-/// that people have described.
+/// Another objective with the distillation loss added, so that the encoder keeps what it has
+/// learned on many photos while it trains on the few that have captions.
 pub struct WithDistillation<O> {
-    /// What is learned beside.
+    /// The other objective.
     pub objective: O,
-    /// The lessons.
-    pub lessons: DistillDataset,
+    /// The samples to distill on.
+    pub dataset: DistillDataset,
 }
 
 impl<O: Objective + AsRef<BitMar>> Objective for WithDistillation<O> {
@@ -76,25 +89,23 @@ impl<O: Objective + AsRef<BitMar>> Objective for WithDistillation<O> {
 
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Batch {
         let batch = self.objective.batch(examples, random);
-        let count = self.lessons.count();
-        let numbers: Vec<usize> = examples.iter().map(|_| random.below(count)).collect();
-        (batch, self.lessons.lesson(numbers.into_iter()))
+        let count = self.dataset.count();
+        let indices: Vec<usize> = examples.iter().map(|_| random.below(count)).collect();
+        (batch, self.dataset.batch(indices.into_iter()))
     }
 
     fn loss(
         &self,
-        (batch, lesson): &Self::Batch,
+        (batch, distill_batch): &Self::Batch,
         context: StepContext,
     ) -> Result<(Tensor, Measures)> {
         let (loss, mut measures) = self.objective.loss(batch, context)?;
-        let (taught, of_lesson) = self.lessons.loss(self.objective.as_ref(), lesson)?;
-        measures.extend(of_lesson);
-        Ok(((loss + (taught * TAUGHT_WEIGHT)?)?, measures))
+        let (distillation, distillation_measures) =
+            self.dataset.loss(self.objective.as_ref(), distill_batch)?;
+        measures.extend(distillation_measures);
+        Ok(((loss + (distillation * DISTILLATION_WEIGHT)?)?, measures))
     }
 
-    const STEPS_PER_DEV: usize = O::STEPS_PER_DEV;
-
-    /// The other objective's: it is what the model is for.
     fn dev(&self) -> Result<Option<DevScore>> {
         self.objective.dev()
     }
@@ -109,7 +120,7 @@ mod tests {
     use crate::train::trainer::{Run, RunOptions};
 
     #[test]
-    fn the_encoder_learns_what_it_is_told() {
+    fn the_encoder_learns_the_outputs_of_its_teachers() {
         let config = Config::tiny();
         let cells = config.num_patches();
         let lite2 = TargetSizes { pooled: 1280, classes: 1000, cells, channels: 32 };
@@ -119,15 +130,17 @@ mod tests {
             (&[dinov2], 0, &["grid", "pooled"]),
             (&[lite2, dinov2], 50, &["classes", "grid", "pooled", "sentences", "words"]),
         ] {
-            learns(&config, sizes, terms, measures);
+            assert_learns(&config, sizes, terms, measures);
         }
     }
 
-    fn learns(config: &Config, sizes: &[TargetSizes], terms: usize, measures: &[&str]) {
+    /// Distills on noise with these teachers and `terms` words, and expects a lower loss that
+    /// reports `measures`.
+    fn assert_learns(config: &Config, sizes: &[TargetSizes], terms: usize, measures: &[&str]) {
         let weights = Weights::fresh(1);
         let photos = examples(config, sizes, terms, 4);
-        let lessons = DistillDataset::new(&weights, config, photos, 0.02).expect("valid sizes");
-        let objective = Distillation::new(&weights, config, lessons).expect("a model");
+        let dataset = DistillDataset::new(&weights, config, photos, 0.02).expect("valid sizes");
+        let objective = Distillation::new(&weights, config, dataset).expect("a model");
         let options = RunOptions {
             dropout: 0.0,
             steps: 60,
@@ -146,7 +159,7 @@ mod tests {
         };
         let (before, _) = measured(&objective);
         let file = std::env::temp_dir().join(format!(
-            "bitmar-distil-{}-{}-{terms}",
+            "bitmar-distill-{}-{}-{terms}",
             std::process::id(),
             sizes[0].pooled
         ));
@@ -155,11 +168,10 @@ mod tests {
             .train(&objective, &file)
             .expect("a run");
         std::fs::remove_file(&file).expect("the run was saved");
-        std::fs::remove_file(file.with_extension("jsonl")).expect("the run was logged");
         let (after, measured) = measured(&objective);
         assert!(after < 0.7 * before, "{before} to {after}");
-        for written in ["words", "sentences"] {
-            assert!(measured.get(written).is_none_or(|&distance| distance < 0.7), "{measured:?}");
+        for kind in ["words", "sentences"] {
+            assert!(measured.get(kind).is_none_or(|&distance| distance < 0.7), "{measured:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Stem features as the model's input.
+//! Stem features as the input of the vision encoder.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
 
-/// `[photos * patches, channels]` floats of int8 stem features.
+/// Dequantizes int8 stem features to floats, `[photos * patches, channels]`.
 pub(crate) fn features(photos: &[Arc<[i8]>], channels: usize, scale: f32) -> Result<Tensor> {
     let values: Vec<f32> =
         photos.iter().flat_map(|photo| photo.iter().map(|&v| f32::from(v) * scale)).collect();

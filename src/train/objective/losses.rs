@@ -1,4 +1,5 @@
-//! The terms of the training loss, `L = L_lm + lambda_cm L_cm + 0.1 L_mem` (architecture.md, "Training").
+//! The terms of the training loss, `L = L_lm + lambda_cm L_cm + 0.1 L_mem` (docs/architecture.md,
+//! "Training"), and those of distillation and self-critical training.
 
 use candle_core::{Device, Result, Shape, Tensor};
 
@@ -6,38 +7,48 @@ use crate::model::unit_rows;
 use crate::nn::fused::{apply1, apply2, with_values, Backward, FusedOp};
 use crate::nn::vector::{exp, softmax};
 
-/// Next-token cross entropy with label smoothing, averaged over the rows by their weights.
+/// Next-token cross entropy with label smoothing: the mean over the rows, weighted by `weights`.
 /// `logits` `[rows, vocab_size]`; returns a scalar in nats.
+///
+/// # Panics
+///
+/// If `targets` or `weights` do not have one entry for each row.
 pub fn caption_loss(
     logits: &Tensor,
     targets: Vec<u32>,
     weights: Vec<f32>,
     smoothing: f32,
 ) -> Result<Tensor> {
-    assert_eq!(logits.dim(0)?, targets.len(), "one target a row");
-    assert_eq!(weights.len(), targets.len(), "one weight a row");
+    assert_eq!(logits.dim(0)?, targets.len(), "one target for each row");
+    assert_eq!(weights.len(), targets.len(), "one weight for each row");
     let total = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE);
     apply1(logits, CrossEntropyOp { targets, weights, total, smoothing })
 }
 
-/// Policy gradient: `- mean(advantage * log p(target))` over the rows, each with the advantage of the
-/// caption it belongs to (Rennie et al. 2017). `logits` `[rows, vocab_size]`; returns a scalar.
+/// Policy-gradient loss `-mean(advantage * log p(target))` over the rows, each with the advantage
+/// of the caption it belongs to (Rennie et al. 2017). `logits` `[rows, vocab_size]`; returns a
+/// scalar.
+///
+/// # Panics
+///
+/// If `targets` or `advantages` do not have one entry for each row.
 pub fn policy_loss(logits: &Tensor, targets: Vec<u32>, advantages: Vec<f32>) -> Result<Tensor> {
-    assert_eq!(logits.dim(0)?, targets.len(), "one target a row");
-    assert_eq!(advantages.len(), targets.len(), "one advantage a row");
+    assert_eq!(logits.dim(0)?, targets.len(), "one target for each row");
+    assert_eq!(advantages.len(), targets.len(), "one advantage for each row");
     let total = targets.len().max(1) as f32;
     apply1(logits, CrossEntropyOp { targets, weights: advantages, total, smoothing: 0.0 })
 }
 
-/// Mean cross entropy of `softmax(logits)` to `softmax(wanted)`, `[rows, classes]` both, in nats (Hinton et al. 2015).
-pub fn soft_cross_entropy(logits: &Tensor, wanted: &Tensor) -> Result<Tensor> {
-    apply2(logits, wanted, SoftCrossEntropyOp)
+/// Mean cross entropy of `softmax(logits)` to `softmax(teacher)`, both `[rows, classes]`, in nats
+/// (Hinton et al. 2015). No gradient flows to `teacher`.
+pub fn soft_cross_entropy(logits: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    apply2(logits, teacher, SoftCrossEntropyOp)
 }
 
 struct CrossEntropyOp {
     targets: Vec<u32>,
     weights: Vec<f32>,
-    /// What the sum over the rows is divided by.
+    /// Divisor of the sum over the rows.
     total: f32,
     smoothing: f32,
 }
@@ -60,7 +71,7 @@ impl FusedOp<1> for CrossEntropyOp {
 }
 
 impl Backward<1> for CrossEntropyOp {
-    /// softmax(logits) minus the smoothed target, by row weight.
+    /// `(softmax(logits) - smoothed target) * weight / total` for each row.
     fn backward(&self, [logits]: [&Tensor; 1], gradient: &Tensor) -> Result<[Option<Tensor>; 1]> {
         let factor = gradient.to_scalar::<f32>()? / self.total;
         let vocab = logits.dim(1)?;
@@ -80,9 +91,10 @@ impl Backward<1> for CrossEntropyOp {
     }
 }
 
+/// `ln(sum(exp(x)))` over a row, computed without overflow.
 pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Eight partial sums, for vector registers.
+    // Eight partial sums fill a vector register.
     let mut lanes = [0.0f32; 8];
     for values in row.chunks(8) {
         for (lane, x) in lanes.iter_mut().zip(values) {
@@ -91,21 +103,24 @@ pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
     }
     largest + lanes.iter().sum::<f32>().ln()
 }
-/// Symmetric InfoNCE between photos and captions, and what the balance controller watches.
+
+/// The alignment loss, and the signal that the modality-balance controller reads.
 pub struct Alignment {
-    /// Scalar loss.
+    /// Symmetric InfoNCE, a scalar in nats.
     pub loss: Tensor,
-    /// Mean cosine of the pairs minus that of all other combinations in the batch.
+    /// Mean cosine of matching pairs minus that of all other pairs in the batch.
     pub signal: f32,
 }
 
-/// Row i of `photos` belongs to row i of `captions`, `[pairs, C]` both; `log_scale` is the logarithm of
-/// the inverse temperature, at most ln 100 (CLIP, Radford et al. 2021).
+/// Symmetric InfoNCE between photos and captions (CLIP, Radford et al. 2021). Row i of `photos`
+/// matches row i of `captions`, both `[pairs, C]`; `log_scale` is the logarithm of the inverse
+/// temperature, clamped to 0 to ln 100.
 pub fn alignment_loss(photos: &Tensor, captions: &Tensor, log_scale: &Tensor) -> Result<Alignment> {
     let (photos, captions) = (unit_rows(photos)?, unit_rows(captions)?);
     let scale = log_scale.clamp(0.0, 100f32.ln())?.exp()?;
     let pairs = photos.dim(0)?;
-    let targets: Vec<u32> = (0..pairs).map(|i| u32::try_from(i).expect("a small batch")).collect();
+    let targets: Vec<u32> =
+        (0..pairs).map(|i| u32::try_from(i).expect("a row index fits u32")).collect();
     let one_way = |queries: &Tensor, keys: &Tensor| -> Result<Tensor> {
         let logits = queries.matmul(&keys.t()?)?.broadcast_mul(&scale)?;
         caption_loss(&logits, targets.clone(), vec![1.0; pairs], 0.0)
@@ -123,13 +138,14 @@ fn signal(cosines: &[Vec<f32>]) -> f32 {
     positive / pairs as f32 - (all - positive) / negatives
 }
 
-/// `mean(1 - cos(read, stored)) + mean(1 - cos(again, stored))`: a second view of a stored episode reads its
-/// value back, and storing it again would not move the slot. All `[episodes, C]`; `stored` is a constant.
+/// `mean(1 - cos(read, stored)) + mean(1 - cos(again, stored))`: another view of a stored photo is
+/// to read the stored value, and its own value `again` is to equal it. All `[episodes, C]`; no
+/// gradient flows to `stored`.
 pub fn consistency_loss(read: &Tensor, again: &Tensor, stored: &Tensor) -> Result<Tensor> {
     let stored = stored.detach();
-    let cosine = (unit_rows(read)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
-    let kept = (unit_rows(again)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
-    (cosine + kept)?.affine(-1.0, 2.0)
+    let reads = (unit_rows(read)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
+    let repeats = (unit_rows(again)? * unit_rows(&stored)?)?.sum(1)?.mean_all()?;
+    (reads + repeats)?.affine(-1.0, 2.0)
 }
 
 struct SoftCrossEntropyOp;
@@ -139,16 +155,16 @@ impl FusedOp<2> for SoftCrossEntropyOp {
 
     fn forward(
         &self,
-        [logits, wanted]: [&[f32]; 2],
+        [logits, teacher]: [&[f32]; 2],
         [shape, _]: [&Shape; 2],
     ) -> Result<(Vec<f32>, Shape)> {
         let (rows, classes) = shape.dims2()?;
-        let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+        let pairs = logits.chunks_exact(classes).zip(teacher.chunks_exact(classes));
         let sum: f32 = pairs
-            .map(|(logits, wanted)| {
+            .map(|(logits, teacher)| {
                 let log_sum = log_sum_exp(logits);
-                let wanted = probabilities(wanted);
-                logits.iter().zip(wanted).map(|(x, p)| p * (log_sum - x)).sum::<f32>()
+                let targets = probabilities(teacher);
+                logits.iter().zip(targets).map(|(x, p)| p * (log_sum - x)).sum::<f32>()
             })
             .sum();
         Ok((vec![sum / rows as f32], Shape::from(())))
@@ -156,21 +172,21 @@ impl FusedOp<2> for SoftCrossEntropyOp {
 }
 
 impl Backward<2> for SoftCrossEntropyOp {
-    /// softmax(logits) - softmax(wanted), over the rows.
+    /// `(softmax(logits) - softmax(teacher)) / rows`.
     fn backward(
         &self,
-        [logits, wanted]: [&Tensor; 2],
+        [logits, teacher]: [&Tensor; 2],
         gradient: &Tensor,
     ) -> Result<[Option<Tensor>; 2]> {
         let (rows, classes) = logits.dims2()?;
         let factor = gradient.to_scalar::<f32>()? / rows as f32;
         let values = with_values(logits, |logits| {
-            with_values(wanted, |wanted| {
-                let pairs = logits.chunks_exact(classes).zip(wanted.chunks_exact(classes));
+            with_values(teacher, |teacher| {
+                let pairs = logits.chunks_exact(classes).zip(teacher.chunks_exact(classes));
                 pairs
-                    .flat_map(|(logits, wanted)| {
+                    .flat_map(|(logits, teacher)| {
                         let differences =
-                            probabilities(logits).into_iter().zip(probabilities(wanted));
+                            probabilities(logits).into_iter().zip(probabilities(teacher));
                         differences.map(|(p, q)| (p - q) * factor).collect::<Vec<f32>>()
                     })
                     .collect::<Vec<f32>>()
@@ -191,20 +207,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gradient_of_the_classes_is_that_of_differences() {
+    fn the_soft_cross_entropy_has_the_gradient_of_finite_differences() {
         let logits = [0.3f32, -1.0, 0.8, 0.1, 0.0, -0.4];
-        let wanted = [1.0f32, 0.0, -1.0, 0.2, 0.9, 0.1];
-        let wanted = Tensor::from_slice(&wanted, (2, 3), &Device::Cpu).expect("six numbers");
+        let teacher = [1.0f32, 0.0, -1.0, 0.2, 0.9, 0.1];
+        let teacher = Tensor::from_slice(&teacher, (2, 3), &Device::Cpu).expect("six numbers");
         let loss = |logits: &[f32]| {
             let logits = Tensor::from_slice(logits, (2, 3), &Device::Cpu).expect("six numbers");
-            let loss = soft_cross_entropy(&logits, &wanted).expect("a loss");
+            let loss = soft_cross_entropy(&logits, &teacher).expect("a loss");
             loss.to_scalar::<f32>().expect("a number")
         };
         let var = candle_core::Var::from_slice(&logits, (2, 3), &Device::Cpu).expect("six numbers");
-        let store = soft_cross_entropy(var.as_tensor(), &wanted)
+        let store = soft_cross_entropy(var.as_tensor(), &teacher)
             .and_then(|loss| loss.backward())
             .expect("a gradient");
-        let gradient = store.get(&var).expect("of the logits").flatten_all().expect("a row");
+        let gradient =
+            store.get(&var).expect("the gradient of the logits").flatten_all().expect("a row");
         for (i, found) in gradient.to_vec1::<f32>().expect("floats").into_iter().enumerate() {
             let (mut above, mut below) = (logits, logits);
             above[i] += 1e-2;

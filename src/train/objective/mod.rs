@@ -1,15 +1,16 @@
-//! What a run minimizes: the batches and losses of each stage.
+//! Training objectives: the batches and losses of each stage.
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
 use crate::random::Random;
+use crate::train::objective::dev::DevScore;
 
 pub mod ablation;
 pub mod batch;
 pub mod captioning;
-pub(crate) mod dev;
+pub mod dev;
 pub mod distill;
 pub(crate) mod features;
 pub mod losses;
@@ -18,49 +19,44 @@ pub mod targets;
 pub mod text_batch;
 pub mod text_only;
 
-pub use dev::DevScore;
-
-/// What a run learns, from which examples.
+/// A training objective: the examples a run draws and the loss it minimizes.
 pub trait Objective: Sync {
-    /// One core's share of a step.
+    /// What one worker processes in a step.
     type Batch: Send + Sync;
 
-    /// Groups of examples that are drawn by themselves: how many there are and the share of draws.
+    /// The pools that examples are drawn from: the size of each and its share of the draws.
     fn pools(&self) -> Vec<(usize, f32)>;
 
-    /// Puts the drawn examples together; each is its pool and its number in it.
+    /// Assembles the batch of the drawn `examples`, each given as (pool, index in the pool).
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Self::Batch;
 
-    /// The loss of a batch, to be differentiated, and what there is to report of it.
+    /// The scalar loss of a batch, to be differentiated, and the measures to log.
     fn loss(
         &self,
         batch: &Self::Batch,
         context: StepContext,
     ) -> candle_core::Result<(Tensor, Measures)>;
 
-    /// Steps between two looks at dev, which take less than 3 % of the time.
-    const STEPS_PER_DEV: usize = 200;
-
-    /// How good the model is on dev, without dropout; `None` if there is no dev data. It draws from
-    /// random numbers of its own: a run takes the same steps whether dev is looked at or not.
-    ///
-    /// # Errors
-    ///
-    /// If the model cannot be evaluated.
-    fn dev(&self) -> candle_core::Result<Option<DevScore>>;
+    /// Scores the model on the dev set as it is now; `None` if the objective has no dev set. It
+    /// draws nothing at random and changes nothing, so that a run takes the same steps with it and
+    /// without.
+    fn dev(&self) -> candle_core::Result<Option<DevScore>> {
+        Ok(None)
+    }
 }
 
-/// Where in its run a step stands.
+/// The state of the run that a step's loss depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct StepContext {
-    /// Share of the run that is behind, 0 to 1.
+    /// Share of the run's steps already taken, 0 to 1.
     pub progress: f32,
-    /// What the modality balance wants the alignment loss multiplied by.
+    /// The factor of the alignment loss that the modality-balance controller asks for.
     pub alignment_factor: f32,
 }
 
-/// Numbers to report, by name. The modality balance watches the one called [`SIGNAL`].
+/// Values to log, by name. The modality-balance controller reads the one named [`SIGNAL`].
 pub type Measures = BTreeMap<&'static str, f32>;
 
-/// Mean cosine of pairs minus that of other combinations.
+/// Name of the alignment signal: the mean cosine of matching photo-caption pairs minus that of
+/// all other pairs in the batch.
 pub const SIGNAL: &str = "signal";

@@ -1,4 +1,4 @@
-//! Texts without photos: what a worker predicts of them in a step.
+//! The batch of texts without a photo.
 
 use candle_core::{Result, Tensor};
 use tokenizers::Tokenizer;
@@ -14,17 +14,17 @@ use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::names::personalize;
 
-/// Longest text, in tokens.
+/// Most tokens of a text.
 const MAX_TOKENS: usize = 30;
 
 /// Texts to predict.
 #[derive(Debug, Clone, Default)]
 pub struct TextBatch {
-    /// Texts by themselves.
-    free: Targets,
-    /// Texts that take up a hint.
+    /// Texts without a hint or a recalled caption.
+    plain: Targets,
+    /// Texts that use the words of a hint.
     hinted: Targets,
-    /// What the first inputs are told beforehand; the place 0 nothing.
+    /// Hint tokens by text index; none at index 0, which all plain texts share.
     hints: Vec<Vec<u32>>,
     /// Texts that repeat a recalled caption.
     repeated: Targets,
@@ -33,8 +33,8 @@ pub struct TextBatch {
 }
 
 impl TextBatch {
-    /// Takes `chosen` texts; a `copied` share of them is to be repeated from a recalled caption, a `hinted` share of the
-    /// others has a hint.
+    /// Makes targets of `chosen`: a `copied` share of the texts is to be repeated from a recalled
+    /// caption, a `hinted` share of the others has a hint.
     pub fn new<'a>(
         chosen: impl Iterator<Item = &'a CaptionTokens>,
         copied: f32,
@@ -43,43 +43,45 @@ impl TextBatch {
         random: &mut Random,
     ) -> Self {
         let mut batch = Self { hints: vec![Vec::new()], ..Self::default() };
-        // Texts by themselves share the place 0.
-        let mut place = 0;
+        // Plain texts share index 0.
+        let mut index = 0;
         for CaptionTokens { text, tokens, start, .. } in chosen {
             if random.uniform() >= copied {
                 let has_hint = random.uniform() < hinted;
                 if let Some(hint) = has_hint.then(|| Hint::draw(text, random)).flatten() {
-                    place += 1;
+                    index += 1;
                     let mut caption = encode(tokenizer, &hint.caption);
                     caption.truncate(MAX_TOKENS);
-                    batch.hinted.push(place, *start, &caption, 1.0);
-                    batch.hints.resize(place, Vec::new());
+                    batch.hinted.push(index, *start, &caption, 1.0);
+                    batch.hints.resize(index, Vec::new());
                     batch.hints.push(hint.prompt(tokenizer));
                 } else {
-                    batch.free.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                    batch.plain.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
                 }
                 continue;
             }
-            place += 1;
-            let mut caption = match random.uniform() < 0.5 {
-                true => encode(tokenizer, &personalize(text, random).to_lowercase()),
-                false => tokens.clone(),
+            index += 1;
+            let mut caption = if random.uniform() < 0.5 {
+                encode(tokenizer, &personalize(text, random).to_lowercase())
+            } else {
+                tokens.clone()
             };
             caption.truncate(MAX_CAPTION_TOKENS);
-            batch.repeated.push(place, *start, &caption, 1.0);
+            batch.repeated.push(index, *start, &caption, 1.0);
             let tokens = std::iter::once(CORRECTED).chain(caption).collect();
-            batch.recalled.push(PlacedText { photo: place, tokens });
+            batch.recalled.push(PlacedText { photo: index, tokens });
         }
         batch
     }
 
-    /// Smoothed cross entropy, `None` without texts; and that of both kinds of texts by itself.
+    /// The mean cross entropy of all texts with label smoothing, in nats, and that of each kind of
+    /// text as measures. `None` if the batch is empty.
     pub fn loss(
         &self,
         model: &BitMar,
         table: &QuantizedTable,
     ) -> Result<Option<(Tensor, Measures)>> {
-        let kinds = [("text", &self.free), ("hinted", &self.hinted), ("repeat", &self.repeated)];
+        let kinds = [("text", &self.plain), ("hinted", &self.hinted), ("repeat", &self.repeated)];
         let inputs = kinds.map(|(_, targets)| targets.inputs.as_slice()).concat();
         if inputs.is_empty() {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Training on text alone, without a photo: the decoder learns the language of captions, and to repeat
-//! what the text encoder hands it of a corrected caption, and to take up the words of a hint.
+//! Training on texts without photos: the decoder learns the language of captions, to repeat a
+//! corrected caption that the text encoder has encoded, and to use the words of a hint.
 
 use candle_core::{Result, Tensor};
 use tokenizers::Tokenizer;
@@ -7,21 +7,22 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::captioning::TrainedModel;
-use crate::train::objective::dev::{dev_loss, DevScore, DEV_SEED};
+use crate::train::objective::dev::{mean_loss, DevScore};
+use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::objective::{Measures, Objective, StepContext};
 
-/// Texts as examples of their own.
+/// Language modeling on texts without photos.
 pub struct Language {
     /// The model.
     pub trained: TrainedModel,
     /// The texts.
     pub texts: Vec<CaptionTokens>,
-    /// Texts that nothing is trained on, to choose the best checkpoint by.
+    /// Captions of dev photos, which are only measured.
     pub dev: Vec<CaptionTokens>,
-    /// For the words that are put into captions.
+    /// Encodes the hints and names that are drawn.
     pub tokenizer: Tokenizer,
-    /// Share of texts that are to be repeated.
+    /// Share of texts to be repeated from a recalled caption.
     pub copied: f32,
     /// Share of the other texts that have a hint.
     pub hinted: f32,
@@ -35,22 +36,26 @@ impl Objective for Language {
     }
 
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> TextBatch {
-        let chosen = examples.iter().map(|&(_, number)| &self.texts[number]);
+        let chosen = examples.iter().map(|&(_, index)| &self.texts[index]);
         TextBatch::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
     }
 
     fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let model = &self.trained.model;
-        Ok(batch.loss(model, &model.table()?)?.expect("a batch has texts"))
+        Ok(batch.loss(model, &model.table()?)?.expect("a batch has at least one text"))
     }
 
-    /// The dev texts, without hints or captions to repeat.
+    /// Nats a token of captions on their own: no hint, nothing to repeat.
     fn dev(&self) -> Result<Option<DevScore>> {
-        let context = StepContext { progress: 1.0, alignment_factor: 1.0 };
-        dev_loss(&self.dev, "text", |texts| {
-            let mut random = Random::new(DEV_SEED);
-            let batch = TextBatch::new(texts.iter(), 0.0, 0.0, &self.tokenizer, &mut random);
-            self.loss(&batch, context).map(|(_, measures)| measures)
+        const BATCH: usize = 32;
+        let model = &self.trained.model;
+        mean_loss(&self.dev, BATCH, |captions| {
+            let mut targets = Targets::default();
+            captions
+                .iter()
+                .for_each(|caption| targets.push(0, caption.start, &caption.tokens, 1.0));
+            let logits = model.decode_texts(&model.table()?, &[], &[], &targets.inputs)?;
+            Ok((targets.plain_loss(&logits)?, targets.tokens.len()))
         })
     }
 }

@@ -1,4 +1,5 @@
-//! How the ternary codes move while latent weights are trained (the paper's figure 3).
+//! How often ternary codes change while the latent weights are trained (BitMar, arXiv 2510.10560,
+//! figure 3).
 
 use std::collections::BTreeMap;
 
@@ -7,27 +8,30 @@ use candle_core::{Result, Var};
 use crate::kernels::ternarize;
 use crate::nn::fused::with_values;
 
-/// Suffix of the variables that become ternary.
+/// Suffix of the names of latent weights, which become ternary.
 pub(crate) const TERNARY: &str = "_proj.weight";
 
-/// The codes of all ternary matrices when they were last looked at.
+/// Compares the codes of all ternary matrices with those of the previous observation.
 #[derive(Default)]
-pub(crate) struct CodeWatch {
+pub(crate) struct CodeTracker {
     codes: BTreeMap<String, Vec<i8>>,
 }
 
-/// What became of the codes since the look before.
+/// The codes' statistics since the previous observation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CodeChange {
     /// Share of codes that are 0.
     pub(crate) zeros: f32,
-    /// Share of codes that are not what they were; none at the first look.
+    /// Share of codes that have changed; `None` at the first observation.
     pub(crate) flips: Option<f32>,
 }
 
-impl CodeWatch {
-    /// Looks at the ternary matrices among `variables`; none if there are none.
-    pub(crate) fn look(&mut self, variables: &BTreeMap<String, Var>) -> Result<Option<CodeChange>> {
+impl CodeTracker {
+    /// Observes the ternary matrices among `variables`; `None` if there are none.
+    pub(crate) fn observe(
+        &mut self,
+        variables: &BTreeMap<String, Var>,
+    ) -> Result<Option<CodeChange>> {
         let (mut total, mut zeros, mut flips, mut known) = (0usize, 0usize, 0usize, true);
         for (name, var) in variables.iter().filter(|(name, _)| name.ends_with(TERNARY)) {
             let mut codes = vec![0; var.elem_count()];
@@ -54,20 +58,20 @@ mod tests {
 
     #[test]
     fn zeros_and_changed_codes_are_counted() -> Result<()> {
-        // The mean of the absolute values is 1: numbers below a half become 0.
+        // The mean of the absolute values is 1, so values below a half become 0.
         let variable = |values: [f32; 4]| Var::from_tensor(&Tensor::new(&[values], &Device::Cpu)?);
         let matrix = variable([1.8, -1.8, 0.2, 0.2])?;
-        let other = variable([9.0, 9.0, 9.0, 9.0])?;
+        let norm = variable([9.0, 9.0, 9.0, 9.0])?;
         let variables = BTreeMap::from([
             ("q_proj.weight".to_owned(), matrix.clone()),
-            ("norm".to_owned(), other),
+            ("norm".to_owned(), norm),
         ]);
-        let mut watch = CodeWatch::default();
-        assert_eq!(watch.look(&variables)?, Some(CodeChange { zeros: 0.5, flips: None }));
+        let mut tracker = CodeTracker::default();
+        assert_eq!(tracker.observe(&variables)?, Some(CodeChange { zeros: 0.5, flips: None }));
         matrix.set(&Tensor::new(&[[1.8f32, 1.8, 0.2, 0.2]], &Device::Cpu)?)?;
-        let change = watch.look(&variables)?;
+        let change = tracker.observe(&variables)?;
         assert_eq!(change, Some(CodeChange { zeros: 0.5, flips: Some(0.25) }));
-        assert_eq!(CodeWatch::default().look(&BTreeMap::new())?, None);
+        assert_eq!(CodeTracker::default().observe(&BTreeMap::new())?, None);
         Ok(())
     }
 }

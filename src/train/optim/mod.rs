@@ -1,4 +1,4 @@
-//! The optimizer, and how often it flips ternary codes.
+//! The optimizer, and a measure of how often ternary codes flip.
 
 pub(crate) mod code_flips;
 pub mod muon;

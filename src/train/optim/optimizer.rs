@@ -1,5 +1,5 @@
-//! One update of all variables: Muon for the matrices of BitLinear layers, AdamW (Loshchilov and Hutter 2019)
-//! for everything else.
+//! The optimizer: Muon for the matrices of BitLinear layers, AdamW (Loshchilov and Hutter 2019) for
+//! all other variables.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use crate::train::parallel;
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.95;
 const EPSILON: f32 = 1e-8;
-/// Gradients are scaled down to this global norm.
+/// Gradients with a larger global norm are scaled down to this one.
 const CLIP: f32 = 1.0;
-/// Rates of Muon's matrices and of the token table over that of the other variables. A token's row has a
-/// gradient worth following only when the token occurs.
+/// Learning rates of Muon's matrices and of the token table, relative to that of the other
+/// variables. A row of the table gets a useful gradient only in steps in which its token occurs.
 const MATRIX_RATE: f32 = 3.0;
 const TABLE_RATE: f32 = 4.0;
 
-/// First and second moments of a variable; Muon has no second.
+/// First and second moments of a variable; the second is empty for Muon.
 pub type Moments = (Vec<f32>, Vec<f32>);
 
-/// Moments of every variable, and the steps they have seen.
+/// The state of the optimizer.
 #[derive(Debug, Default)]
 pub struct Optimizer {
     /// Moments by variable name.
     pub moments: BTreeMap<String, Moments>,
-    /// Updates so far.
+    /// Number of updates so far.
     pub step: i32,
 }
 
-/// What the update of one variable needs.
+/// The update of one variable.
 struct Update<'a> {
     name: &'a str,
     variable: &'a Var,
@@ -39,7 +39,7 @@ struct Update<'a> {
     moments: Moments,
 }
 
-/// The numbers of one step that all variables share.
+/// The hyperparameters of one step, which all variables share.
 #[derive(Clone, Copy)]
 struct Rates {
     learning_rate: f32,
@@ -49,8 +49,9 @@ struct Rates {
 }
 
 impl Optimizer {
-    /// Updates every variable that has a gradient and whose name `is_frozen` denies, on all cores. Weight
-    /// decay is decoupled and touches matrices only. Returns the gradients' norm before clipping.
+    /// Updates every variable that has a gradient and that `is_frozen` does not exempt by its name,
+    /// on all cores. Weight decay is decoupled and applies to matrices only. Returns the global
+    /// norm of the gradients before clipping.
     pub fn update(
         &mut self,
         variables: &BTreeMap<String, Var>,
@@ -72,7 +73,7 @@ impl Optimizer {
                 Some(Update { name, variable, gradient, moments })
             })
             .collect();
-        // From the largest on, so that the cores finish together.
+        // The largest come first, so that the cores finish at about the same time.
         updates.sort_by_key(|update| std::cmp::Reverse(update.gradient.len()));
         let done: Result<Vec<Update<'_>>> =
             parallel::map(updates, |mut update| update.apply(rates).map(|()| update));
@@ -127,7 +128,7 @@ fn adamw_step(
     }
 }
 
-/// Euclidean norm of all gradients together.
+/// Euclidean norm of the concatenation of all gradients.
 pub fn global_norm<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>) -> f32 {
     let squares = gradients.map(|g| g.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>());
     let norm = squares.sum::<f64>().sqrt();
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_variable_stays() {
+    fn a_frozen_variable_keeps_its_value() {
         let var = Var::from_vec(vec![1.0f32], 1, &Device::Cpu).expect("one number");
         let variables = BTreeMap::from([("vision.x".to_owned(), var)]);
         let gradients = BTreeMap::from([("vision.x".to_owned(), vec![1.0f32])]);

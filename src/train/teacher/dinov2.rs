@@ -1,12 +1,14 @@
-//! DINOv2 (Oquab et al. 2023) in float, from the weights of `facebook/dinov2-small`: a teacher of the vision
-//! encoder.
+//! DINOv2 (Oquab et al. 2023) in float, with the weights of `facebook/dinov2-small`: a teacher of
+//! the vision encoder.
 //!
-//! `[size, size, 3]` RGB8 -> patches of 14 x 14 pixels, `[(size/14)^2, hidden]`, plus positions -> pre-norm
-//! blocks over `[1 + patches, hidden]` -> norm -> the CLS vector `[hidden]` and the patch tokens.
+//! `[size, size, 3]` RGB8 -> patches of 14 x 14 pixels, `[(size/14)^2, hidden]`, plus positions ->
+//! pre-norm blocks over `[1 + patches, hidden]` -> norm -> the CLS vector `[hidden]` and the patch
+//! tokens `[patches, hidden]`.
 //!
-//! CaptionVectorsOfPhoto on candle-core alone. The `dinov2` module of candle-transformers 0.11 is another network: it
-//! approximates GELU by tanh, norms with eps 1e-5 instead of 1e-6, resizes the positions to the nearest
-//! neighbour, and asks for a classifier that this file does not have.
+//! It is written on candle-core, because the `dinov2` module of candle-transformers 0.11 computes
+//! another function: it approximates GELU by tanh, normalizes with epsilon 1e-5 instead of 1e-6,
+//! resizes the positions by nearest neighbor, and requires a classifier that this file does not
+//! have.
 
 mod source;
 #[cfg(test)]
@@ -22,11 +24,11 @@ const PATCH: usize = 14;
 const HEAD_DIM: usize = 64;
 /// Epsilon of every LayerNorm.
 const NORM_EPSILON: f64 = 1e-6;
-/// ImageNet's mean and deviation of each colour, for values of 0 to 1.
+/// ImageNet's mean and standard deviation of each color, for values from 0 to 1.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Why weights are not those of a DINOv2.
+/// Why a file was refused as weights of a DINOv2.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Dinov2Error {
@@ -49,13 +51,13 @@ pub enum Dinov2Error {
         /// The shape it has.
         found: Vec<usize>,
     },
-    /// A tensor holds values that are no floats, or not finite.
+    /// A tensor holds values that are not f16, bf16 or f32, or not finite.
     #[error("tensor {name} does not hold finite f16, bf16 or f32 values")]
     BadValues {
         /// Its name.
         name: String,
     },
-    /// A tensor that this network has no place for: the file is of another one.
+    /// The file holds a tensor that this network does not have.
     #[error("unknown tensor {name}")]
     UnknownTensor {
         /// Its name.
@@ -76,12 +78,12 @@ pub struct Dinov2 {
     norm: LayerNorm,
 }
 
-/// What the network says about a photo, after the last norm.
+/// The output tokens for a photo, after the last norm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
     /// `[hidden]`
     pub cls: Vec<f32>,
-    /// `[patches, hidden]`, row by row of the photo.
+    /// `[patches, hidden]` in row-major order.
     pub patches: Vec<f32>,
 }
 
@@ -113,19 +115,23 @@ struct Block {
 }
 
 impl Dinov2 {
-    /// Loads the weights of a safetensors file with the names of `facebook/dinov2-small`, for photos of
-    /// `size` pixels a side. Position embeddings of another grid than the photo's (the file's is 37 x 37,
-    /// for 518 pixels) are resized as the original does: by [`resize_positions`].
+    /// Loads a safetensors file with the tensor names of `facebook/dinov2-small`, for photos of
+    /// `size * size` pixels. If the file's position embeddings are for another grid than the
+    /// photo's (they are for 37 x 37 patches of 518 pixels), [`resize_positions`] adapts them as
+    /// the original implementation does.
     ///
     /// # Errors
     ///
-    /// If the file is of another network, or damaged.
+    /// If the file is damaged or holds another network.
     ///
     /// # Panics
     ///
-    /// If `size` is no multiple of 14.
+    /// If `size` is not a multiple of 14.
     pub fn load(bytes: &[u8], size: usize) -> std::result::Result<Self, Dinov2Error> {
-        assert!(size > 0 && size.is_multiple_of(PATCH), "{size} pixels are no whole patches");
+        assert!(
+            size > 0 && size.is_multiple_of(PATCH),
+            "{size} pixels are not a multiple of {PATCH}"
+        );
         let mut source = Source::new(SafeTensors::deserialize(bytes)?);
         let hidden = source.hidden_size()?;
         let (cls, positions) = source.embeddings(hidden, size / PATCH)?;
@@ -154,8 +160,17 @@ impl Dinov2 {
     }
 
     /// Runs the network on `pixels`, `[size, size, 3]` RGB8.
+    ///
+    /// # Panics
+    ///
+    /// If `pixels` has another length.
     pub fn forward(&self, pixels: &[u8]) -> Tokens {
-        assert_eq!(pixels.len(), 3 * self.size * self.size, "not a photo of {} pixels", self.size);
+        assert_eq!(
+            pixels.len(),
+            3 * self.size * self.size,
+            "expected {0} x {0} RGB pixels",
+            self.size
+        );
         self.tokens(pixels).expect("every shape was checked when the weights were loaded")
     }
 
@@ -170,17 +185,18 @@ impl Dinov2 {
         Ok(Tokens { cls, patches })
     }
 
-    /// Standardised pixels of each patch, `[patches, 3 * 14 * 14]`, colour by colour as the filters have them.
+    /// The standardized pixels of each patch, `[patches, 3 * 14 * 14]`, with the color as the
+    /// slowest axis, as in the weights.
     fn patches(&self, pixels: &[u8]) -> Result<Tensor> {
         let grid = self.grid();
         let mut values = Vec::with_capacity(pixels.len());
         for patch in 0..grid * grid {
             let (top, left) = (patch / grid * PATCH, patch % grid * PATCH);
-            for colour in 0..3 {
+            for color in 0..3 {
                 for pixel in 0..PATCH * PATCH {
                     let (y, x) = (top + pixel / PATCH, left + pixel % PATCH);
-                    let value = f32::from(pixels[3 * (y * self.size + x) + colour]) / 255.0;
-                    values.push((value - MEAN[colour]) / DEVIATION[colour]);
+                    let value = f32::from(pixels[3 * (y * self.size + x) + color]) / 255.0;
+                    values.push((value - MEAN[color]) / DEVIATION[color]);
                 }
             }
         }
@@ -204,9 +220,9 @@ impl Block {
         };
         let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
         let scores = (q.matmul(&k.t()?)? * (HEAD_DIM as f64).sqrt().recip())?;
-        let shares = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        let shares = shares.broadcast_div(&shares.sum_keepdim(D::Minus1)?)?;
-        self.proj.forward(&shares.matmul(&v)?.transpose(0, 1)?.reshape((rows, hidden))?)
+        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+        let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+        self.proj.forward(&weights.matmul(&v)?.transpose(0, 1)?.reshape((rows, hidden))?)
     }
 }
 
@@ -224,9 +240,10 @@ impl LayerNorm {
     }
 }
 
-/// Position embeddings `[old * old, hidden]` of a grid of `old` patches a side, for one of `new`: PyTorch's
-/// bicubic interpolation without antialiasing, between the points `(i + 0.5) * old / (new + 0.1) - 0.5`. The
-/// 0.1 is the original's (`interpolate_pos_encoding`); transformers has left it out since.
+/// Resizes position embeddings `[old * old, hidden]` to `[new * new, hidden]` by PyTorch's bicubic
+/// interpolation without antialiasing, at the points `(i + 0.5) * old / (new + 0.1) - 0.5`. The 0.1
+/// is that of the original implementation (`interpolate_pos_encoding`); transformers has since
+/// dropped it.
 pub fn resize_positions(positions: &[f32], old: usize, new: usize) -> Vec<f32> {
     if old == new {
         return positions.to_vec();
@@ -246,12 +263,12 @@ pub fn resize_positions(positions: &[f32], old: usize, new: usize) -> Vec<f32> {
     out
 }
 
-/// The four old points that new point `to` lies between, those beyond the ends replaced by the last one, and
-/// the weight of each: the cubic convolution of Keys (1981) with a = -0.75.
+/// The four old points around the new point `to`, clamped to the grid, and the weight of each by
+/// the cubic convolution of Keys (1981) with a = -0.75.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "points of a grid, the negative ones clamped"
+    reason = "points clamped to the grid"
 )]
 fn bicubic_taps(to: usize, old: usize, new: usize) -> [(usize, f32); 4] {
     const A: f64 = -0.75;

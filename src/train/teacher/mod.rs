@@ -1,7 +1,7 @@
-//! The float networks that the vision encoder learns from: EfficientNet-Lite2, the stem's own Lite0, and Lite3 or
-//! DINOv2 where their weights can be had.
+//! The float networks that the vision encoder is distilled from: EfficientNet-Lite2, Lite0 (the
+//! origin of the stem), and Lite3 or DINOv2 if their weights are given.
 //!
-//! All turn `[size, size, 3]` RGB8 into a pooled vector and a map of `size / 32` cells a side.
+//! Each turns `[size, size, 3]` RGB8 into a pooled vector and a map of `(size / 32)^2` cells.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,17 +16,17 @@ pub mod sentence_encoder;
 pub mod stem_cache;
 pub mod stem_quantization;
 
-/// Pixels a side of a cell: the stride of Lite2's last map, and of the encoder's patches.
+/// Side of a cell in pixels: the stride of Lite2's last map and of the encoder's patches.
 const CELL: usize = 32;
 
-/// Why there is no teacher.
+/// Why a teacher could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TeacherError {
     /// No teacher has this name.
     #[error("expected lite0, lite2, lite3:FILE or dinov2:FILE as a teacher, found {found}")]
     Unknown {
-        /// What was asked for.
+        /// The name given.
         found: String,
     },
     /// The weights could not be read.
@@ -34,7 +34,7 @@ pub enum TeacherError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The weights are not those of an EfficientNet-Lite.
@@ -55,7 +55,7 @@ pub enum TeacherError {
     },
 }
 
-/// Which teacher, as the command line says it: `lite0`, `lite2`, `lite3:FILE` or `dinov2:FILE`.
+/// A teacher as it is named on the command line: `lite0`, `lite2`, `lite3:FILE` or `dinov2:FILE`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum TeacherSource {
     /// `efficientnet_lite0.safetensors` in the data folder.
@@ -63,7 +63,7 @@ pub enum TeacherSource {
     /// `efficientnet_lite2.safetensors` in the data folder.
     #[default]
     Lite2,
-    /// What `docs/convert_lite3.py` wrote.
+    /// A file written by `docs/convert_lite3.py`.
     Lite3(PathBuf),
     /// The safetensors file of `facebook/dinov2-small`, or of another size of it.
     Dinov2(PathBuf),
@@ -83,12 +83,12 @@ impl FromStr for TeacherSource {
     }
 }
 
-/// How many numbers a teacher says of a photo.
+/// The sizes of a teacher's output for a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetSizes {
     /// Width of the pooled vector.
     pub pooled: usize,
-    /// ImageNet classes; none if the teacher was not taught any.
+    /// ImageNet classes; 0 if the teacher has no classifier.
     pub classes: usize,
     /// Cells of the map.
     pub cells: usize,
@@ -97,7 +97,7 @@ pub struct TargetSizes {
 }
 
 impl TargetSizes {
-    /// All of them together.
+    /// The number of values in total.
     pub fn total(self) -> usize {
         self.pooled + self.classes + self.cells * self.channels
     }
@@ -118,15 +118,15 @@ enum Network {
 }
 
 impl Teacher {
-    /// Loads the weights for photos of `size` pixels a side.
+    /// Loads the teacher for photos of `size * size` pixels; `data` is the data folder.
     ///
     /// # Errors
     ///
-    /// If the file is missing, or of another network.
+    /// If the file cannot be read or holds another network.
     ///
     /// # Panics
     ///
-    /// If DINOv2's patches of 14 pixels do not fill `size`.
+    /// If the teacher is DINOv2 and `size` is not a multiple of 14.
     pub fn load(source: &TeacherSource, data: &Path, size: usize) -> Result<Self, TeacherError> {
         let (path, lite) = match source {
             TeacherSource::Lite0 => (data.join("efficientnet_lite0.safetensors"), Some("lite0")),
@@ -151,17 +151,17 @@ impl Teacher {
         Ok(Self { network, name, size })
     }
 
-    /// What its caches are called: files of different weights have different names.
+    /// The name of its caches, which differs between DINOv2 files with different weights.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Pixels a side of its photos.
+    /// Side of its photos in pixels.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// How much [`Teacher::forward`] says.
+    /// The sizes of the output of [`Teacher::forward`].
     pub fn sizes(&self) -> TargetSizes {
         let cells = self.size.div_ceil(CELL) * self.size.div_ceil(CELL);
         let (pooled, classes, channels) = match &self.network {
@@ -171,8 +171,8 @@ impl Teacher {
         TargetSizes { pooled, classes, cells, channels }
     }
 
-    /// What the teacher says about `pixels`, `[size, size, 3]` RGB8. Of DINOv2 that is the CLS vector and the
-    /// patch tokens averaged over each cell.
+    /// Runs the teacher on `pixels`, `[size, size, 3]` RGB8. For DINOv2 the features are the CLS
+    /// vector and the patch tokens averaged over each cell, without logits.
     pub fn forward(&self, pixels: &[u8]) -> Features {
         match &self.network {
             Network::Lite(net) => net.forward(pixels, self.size),
@@ -185,11 +185,11 @@ impl Teacher {
     }
 }
 
-/// A map of `from` cells a side, `[from * from, channels]`, averaged to `to` cells a side: each counts by the
-/// area that it shares with the new cell.
+/// Resizes a map `[from * from, channels]` to `[to * to, channels]` by area averaging: each old
+/// cell is weighted by the area that it shares with the new one.
 fn average(map: &[f32], from: usize, to: usize) -> Vec<f32> {
     let channels = map.len() / (from * from);
-    // In units of 1 / (from * to) of the side both grids have whole borders.
+    // In units of 1 / (from * to) of the side the borders of both grids are integers.
     let shared = |old: usize, new: usize| {
         let (low, high) = ((old * to).max(new * from), ((old + 1) * to).min((new + 1) * from));
         high.saturating_sub(low) as f32 / from as f32
@@ -214,7 +214,7 @@ mod tests {
     use crate::train::teacher::dinov2::tests::{file, shapes};
 
     #[test]
-    fn teachers_are_named_on_the_command_line() {
+    fn parses_the_names_of_the_command_line() {
         assert_eq!("lite0".parse::<TeacherSource>().expect("a teacher"), TeacherSource::Lite0);
         assert_eq!("lite2".parse::<TeacherSource>().expect("a teacher"), TeacherSource::Lite2);
         let [lite3, dinov2] = ["lite3", "dinov2"].map(|name| {
@@ -224,14 +224,14 @@ mod tests {
         assert_eq!(lite3, TeacherSource::Lite3(path.clone()));
         assert_eq!(dinov2, TeacherSource::Dinov2(path));
         for other in ["", "lite1", "lite3", "lite3:", "dinov2", "dinov2:", "clip:x"] {
-            let error = other.parse::<TeacherSource>().expect_err("no teacher");
+            let error = other.parse::<TeacherSource>().expect_err("not a teacher");
             assert!(matches!(error, TeacherError::Unknown { found } if found == other));
         }
     }
 
     #[test]
     fn cells_are_averaged_by_the_area_they_share() {
-        // 3 to 2 cells a side: one and a half of the old ones in each direction.
+        // From 3 to 2 cells a side, a new cell covers one and a half old ones in each direction.
         let map: Vec<f32> = (0..9u8).flat_map(|i| [f32::from(i), 1.0]).collect();
         let found = average(&map, 3, 2);
         let corner = (0.0 + 1.0 * 0.5 + 3.0 * 0.5 + 4.0 * 0.25) / 2.25;
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn dinov2_says_as_much_as_it_promises_and_is_named_by_its_weights() {
+    fn dinov2_has_the_declared_sizes_and_is_named_by_its_weights() {
         let folder = std::env::temp_dir().join(format!("bitmar-teacher-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let load = |bytes: Option<Vec<u8>>| {
@@ -262,8 +262,8 @@ mod tests {
         let sizes = teacher.sizes();
         assert_eq!(sizes, TargetSizes { pooled: 64, classes: 0, cells: 49, channels: 64 });
         let features = teacher.forward(&[90; 3 * 224 * 224]);
-        let said = [features.pooled.len(), features.logits.len(), features.grid.len()];
-        assert_eq!(said, [sizes.pooled, sizes.classes, sizes.cells * sizes.channels]);
+        let lengths = [features.pooled.len(), features.logits.len(), features.grid.len()];
+        assert_eq!(lengths, [sizes.pooled, sizes.classes, sizes.cells * sizes.channels]);
         let foreign = load(Some(b"another file".to_vec())).expect_err("a foreign file");
         assert!(matches!(foreign, TeacherError::Dinov2 { .. }), "{foreign}");
         let missing = load(None).expect_err("a missing file");

@@ -1,7 +1,7 @@
-//! What captions mean: sentence embeddings by a network of the kind of `all-MiniLM-L6-v2` (Reimers and Gurevych
-//! 2019), a target of the vision encoder.
+//! Sentence embeddings of captions by a network like `all-MiniLM-L6-v2` (Reimers and Gurevych
+//! 2019), a distillation target of the vision encoder.
 //!
-//! BERT (candle-transformers) -> the mean of all tokens' vectors -> unit length.
+//! BERT (candle-transformers) -> mean of all token vectors -> unit length.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::checkpoint::sha256;
 use crate::model::unit_rows;
 use crate::train::parallel;
 
-/// Sentences that go through the network together.
+/// Most sentences that pass through the network together.
 const BATCH: usize = 64;
 
-/// Why there is no sentence encoder.
+/// Why a sentence encoder could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SentencesError {
@@ -27,10 +27,10 @@ pub enum SentencesError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not what its name says.
+    /// A file does not hold what its name implies.
     #[error("{}: {reason}", path.display())]
     Foreign {
         /// The file.
@@ -40,7 +40,7 @@ pub enum SentencesError {
     },
 }
 
-/// A network that turns a sentence into a vector.
+/// A network that embeds a sentence in a vector.
 pub struct SentenceEncoder {
     model: BertModel,
     tokenizer: Tokenizer,
@@ -53,7 +53,7 @@ impl SentenceEncoder {
     ///
     /// # Errors
     ///
-    /// If one of them is missing, or of another network.
+    /// If one of them cannot be read or belongs to another network.
     pub fn load(folder: &Path) -> std::result::Result<Self, SentencesError> {
         let read = |name: &str| {
             let path = folder.join(name);
@@ -70,7 +70,7 @@ impl SentenceEncoder {
         let config: Config = serde_json::from_slice(&bytes).map_err(|e| foreign(&path, &e))?;
         let (path, bytes) = read("tokenizer.json")?;
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| foreign(&path, &e))?;
-        // Sentences of one length go together: nothing is filled up.
+        // Only sentences of equal length are batched, so none is padded.
         tokenizer.with_padding(None);
         let (path, bytes) = read("model.safetensors")?;
         let sha256 = sha256(&bytes);
@@ -80,7 +80,7 @@ impl SentenceEncoder {
         Ok(Self { model, tokenizer, dim: config.hidden_size, sha256 })
     }
 
-    /// Length of a vector.
+    /// Length of an embedding.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -90,7 +90,7 @@ impl SentenceEncoder {
         &self.sha256
     }
 
-    /// The vector of each of `sentences`, `[dim]` of length 1; equal ones go through the network once.
+    /// The embedding of each of `sentences`, `[dim]` with norm 1. Equal sentences are encoded once.
     pub fn encode<'a>(&self, sentences: &[&'a str]) -> Result<HashMap<&'a str, Vec<f32>>> {
         let mut tokens: HashMap<&str, Vec<u32>> = HashMap::new();
         for &sentence in sentences {
@@ -112,7 +112,7 @@ impl SentenceEncoder {
         Ok(sentences.zip(vectors?.into_iter().flatten()).collect())
     }
 
-    /// The vectors of sentences of one length, `[sentences, dim]`.
+    /// The embeddings of sentences with the same number of tokens, `[sentences, dim]`.
     fn vectors(&self, batch: &[(&str, Vec<u32>)]) -> Result<Tensor> {
         let shape = (batch.len(), batch[0].1.len());
         let ids: Vec<u32> = batch.iter().flat_map(|(_, tokens)| tokens).copied().collect();
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    /// A folder with a network of noise for the words a, b and c.
+    /// Writes a folder with a network with random weights for the words a, b and c.
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("bitmar-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_has_one_vector_whatever_it_is_encoded_with() {
+    fn an_embedding_does_not_depend_on_the_other_sentences() {
         let folder = folder("sentences");
         let encoder = SentenceEncoder::load(&folder).expect("an encoder");
         let together = encoder.encode(&["a b", "c", "b a", "a b", "a b c a"]).expect("vectors");
@@ -202,7 +202,7 @@ mod tests {
                 alone.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(difference < 1e-5, "{sentence}: {difference}");
         }
-        // Positions count.
+        // The order of the words matters.
         assert_ne!(together["a b"], together["b a"]);
         std::fs::remove_dir_all(&folder).expect("the folder");
     }

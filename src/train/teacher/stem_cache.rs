@@ -1,4 +1,4 @@
-//! The frozen int8 stem of a run: quantised once from Lite0's float weights, then kept in a file.
+//! The frozen int8 stem of a run: quantized once from Lite0's float weights, then cached in a file.
 
 use std::path::Path;
 
@@ -16,10 +16,15 @@ use crate::train::teacher::stem_quantization::build_stem;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Every 30th training photo, about 200, calibrates the stem's activations.
+/// Every 30th training photo calibrates the stem's activation scales; these are about 200 photos.
 const CALIBRATION_STRIDE: usize = 30;
 
-/// The stem of `config` from the folder `cache`, or built from the weights and photos in `data`.
+/// The stem of `config`, read from the folder `cache` or built from the weights and photos in
+/// `data` and written there.
+///
+/// # Errors
+///
+/// If a file cannot be read or written, or does not hold such a stem.
 pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyError> {
     let file = cache.join(format!("stem-{}-{}.safetensors", config.num_blocks, config.input_size));
     if let Ok(bytes) = std::fs::read(&file) {
@@ -45,10 +50,8 @@ fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
         .into_iter()
         .map(|(name, shape, tensor)| {
             let (dtype, bytes): (_, Vec<u8>) = match tensor {
-                StemTensor::I8(v) => (Dtype::I8, v.iter().map(|v| v.to_le_bytes()[0]).collect()),
-                StemTensor::F32(v) => {
-                    (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect())
-                }
+                StemTensor::I8(v) => (Dtype::I8, bytemuck::cast_slice(&v).to_vec()),
+                StemTensor::F32(v) => (Dtype::F32, bytemuck::cast_slice(&v).to_vec()),
             };
             (name, dtype, shape, bytes)
         })
@@ -65,15 +68,8 @@ fn read(bytes: &[u8], config: &StemConfig) -> Result<Stem, AnyError> {
     let mut get = |name: &str, _: &[usize]| -> Result<StemTensor, CacheError> {
         let view = tensors.tensor(name)?;
         Ok(match view.dtype() {
-            Dtype::I8 => {
-                StemTensor::I8(view.data().iter().map(|&b| i8::from_le_bytes([b])).collect())
-            }
-            _ => StemTensor::F32(
-                view.data()
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes(b.try_into().expect("chunks of four bytes")))
-                    .collect(),
-            ),
+            Dtype::I8 => StemTensor::I8(bytemuck::cast_slice(view.data()).to_vec()),
+            _ => StemTensor::F32(bytemuck::pod_collect_to_vec(view.data())),
         })
     };
     Ok(Stem::from_tensors(config, &mut get)?)

@@ -1,8 +1,8 @@
-//! Makes the int8 stem from float Lite0: weights rounded per output channel, activation scales measured
-//! on calibration photos.
+//! Quantizes the first layers of float Lite0 to the int8 stem, with one weight scale per output
+//! channel and activation scales measured on calibration photos.
 //!
-//! A layer with input scale `s_in`, output scale `s_out` and weights `w ~ s_w[c] * int8` has the multiplier
-//! `s_w[c] * s_in / s_out` and the bias `b[c] / s_out`.
+//! A layer with input scale `s_in`, output scale `s_out` and weights `w ~ s_w[c] * int8` has the
+//! multiplier `s_w[c] * s_in / s_out` and the bias `b[c] / s_out`.
 
 mod range;
 
@@ -13,15 +13,16 @@ use range::Range;
 use crate::stem::{Stem, StemBlock, StemConfig, StemLayer, StemLayers};
 use crate::train::teacher::efficientnet::{Depthwise, EfficientNet, Layer, Pointwise};
 
-/// The scale of the int8 input, `clamp(pixel - 127)`, to Lite0's `(pixel - 127) / 128`.
+/// Scale of the int8 input `clamp(pixel - 127)`, which stands for Lite0's `(pixel - 127) / 128`.
 const INPUT_SCALE: f32 = 1.0 / 128.0;
 
-/// Builds the stem `config` asks for from the first layers of `lite0`, with activation scales that suit
-/// the photos of `calibration`, each `[input_size, input_size, 3]` RGB8. Two hundred photos are plenty.
+/// Builds the stem of `config` from the first layers of `lite0`, with activation scales measured on
+/// the photos of `calibration`, each `[input_size, input_size, 3]` RGB8. Two hundred photos are
+/// enough.
 ///
 /// # Panics
 ///
-/// If `config` is not valid, `lite0` is not Lite0, or there are no photos.
+/// If `config` is invalid, `lite0` is not Lite0, or `calibration` is empty.
 pub fn build_stem(
     lite0: &EfficientNet,
     config: &StemConfig,
@@ -51,7 +52,7 @@ pub fn build_stem(
     Stem::from_layers(config, layers).expect("the layers are those of Lite0")
 }
 
-/// The scale of every layer's int8 activations.
+/// The activation scale of every layer.
 fn activation_scales(
     lite0: &EfficientNet,
     config: &StemConfig,
@@ -63,7 +64,7 @@ fn activation_scales(
             ranges.entry(layer).or_default().add(values);
         });
     }
-    assert!(!ranges.is_empty(), "calibration needs photos");
+    assert!(!ranges.is_empty(), "calibration needs at least one photo");
     ranges.into_iter().map(|(layer, range)| (layer, range.best_limit() / 127.0)).collect()
 }
 
@@ -104,7 +105,7 @@ fn stem_layer(
 /// The scale that maps the largest weight of a channel to 127.
 fn weight_scale<'a>(weights: impl Iterator<Item = &'a f32>) -> f32 {
     let largest = weights.fold(0f32, |largest, weight| largest.max(weight.abs()));
-    // A channel of zeros keeps any scale.
+    // Any scale fits a channel of zeros; this one is not 0.
     largest.max(f32::MIN_POSITIVE * 128.0) / 127.0
 }
 
@@ -119,7 +120,7 @@ mod tests {
     use crate::train::teacher::efficientnet::tests::made_up_lite0;
 
     #[test]
-    fn weights_lose_at_most_half_a_step() {
+    fn weights_are_rounded_by_at_most_half_a_step() {
         let weight = [0.5f32, -1.0, 0.01, 0.0, 2.0, -0.3];
         let scale = weight_scale(weight.iter());
         for weight in weight {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_depthwise_filter_is_rounded_per_channel() {
+    fn a_depthwise_filter_is_quantized_per_channel() {
         let weight = vec![1.0, 0.01, -0.51, 0.03, 0.25, -0.04];
         let layer = Depthwise { weight, bias: vec![0.0, 0.0], size: 3, stride: 1 };
         let layer = depthwise(&layer, 1.0, 1.0);
@@ -170,7 +171,7 @@ mod tests {
         let found = output.iter().map(|&value| f32::from(value) * stem.output_scale());
         let error: f32 = found.zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
         let energy: f32 = expected.iter().map(|value| value.powi(2)).sum();
-        // Rounding eight bits in 45 layers; a wrong scale or order anywhere gives about 1.
+        // 45 layers are rounded to eight bits; one wrong scale or order gives about 1.
         assert!(error < 0.02 * energy, "{}", error / energy);
     }
 }

@@ -1,10 +1,10 @@
-//! Takes out of training captions where somebody guessed people to come from: a photo does not show it, and what
-//! is not learned is not said.
+//! Removes guesses about people's ethnicity from training captions: a photo does not show it, and
+//! the model does not say what it has not learned.
 
 use crate::train::text::people::PEOPLE;
 
-/// Words that say where people come from, or what they look like for it.
-const ORIGINS: [&str; 25] = [
+/// Words for ethnicity or skin color.
+const ETHNICITIES: [&str; 25] = [
     "african",
     "african-american",
     "american",
@@ -31,7 +31,7 @@ const ORIGINS: [&str; 25] = [
     "skinned",
     "thai",
 ];
-/// Whom they are said of, beside those of [`PEOPLE`].
+/// Words for people besides those of [`PEOPLE`].
 const OTHERS: [&str; 27] = [
     "adult",
     "adults",
@@ -61,38 +61,38 @@ const OTHERS: [&str; 27] = [
     "workers",
     "youth",
 ];
-/// How far behind the words of origin they may stand: "asian man", "asian elderly woman".
+/// Maximum distance in words to the person: "asian man", "asian elderly woman".
 const REACH: usize = 2;
 
-/// `text`, a normalised caption, without words of origin in front of people.
-pub(crate) fn without_origin(text: &str) -> String {
+/// The normalized caption `text` without words for ethnicity in front of people.
+pub(crate) fn without_ethnicity(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let mut kept: Vec<String> = Vec::with_capacity(words.len());
-    let mut is_behind_origin = false;
+    let mut follows_ethnicity = false;
     for (place, &word) in words.iter().enumerate() {
-        if is_origin(&words[place..]) {
-            is_behind_origin = true;
+        if is_ethnicity(&words[place..]) {
+            follows_ethnicity = true;
             continue;
         }
-        if is_behind_origin {
+        if follows_ethnicity {
             if let Some(article) = kept.last_mut().filter(|w| matches!(w.as_str(), "a" | "an")) {
                 *article = article_of(word).into();
             }
         }
-        is_behind_origin = false;
+        follows_ethnicity = false;
         kept.push(word.to_owned());
     }
     kept.join(" ")
 }
 
-/// Whether `words` start with one that says where the people behind it come from.
-fn is_origin(words: &[&str]) -> bool {
-    let is_colour_of_skin = matches!(words, ["dark" | "light" | "black" | "white", "skinned", ..]);
-    if !is_colour_of_skin && !ORIGINS.contains(&words[0]) {
+/// Whether the first of `words` is a word for the ethnicity of a person who follows it.
+fn is_ethnicity(words: &[&str]) -> bool {
+    let is_skin_color = matches!(words, ["dark" | "light" | "black" | "white", "skinned", ..]);
+    if !is_skin_color && !ETHNICITIES.contains(&words[0]) {
         return false;
     }
-    let behind = words[1..].iter().filter(|word| !ORIGINS.contains(word)).take(REACH);
-    behind.map(|word| word.trim_end_matches(',')).any(is_person)
+    let following = words[1..].iter().filter(|word| !ETHNICITIES.contains(word)).take(REACH);
+    following.map(|word| word.trim_end_matches(',')).any(is_person)
 }
 
 fn is_person(word: &str) -> bool {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_people_come_from_is_left_out() {
+    fn ethnicity_of_people_is_removed() {
         for (text, expected) in [
             ("an asian man and two asian women", "a man and two women"),
             ("a young african american little girl", "a young little girl"),
@@ -121,12 +121,12 @@ mod tests {
             ("a dark skinned boy, running", "a boy, running"),
             ("the hispanic people", "the people"),
         ] {
-            assert_eq!(without_origin(text), expected);
+            assert_eq!(without_ethnicity(text), expected);
         }
     }
 
     #[test]
-    fn things_come_from_where_they_come_from() {
+    fn words_for_things_stay() {
         for text in [
             "a plate of asian food",
             "an american football player",
@@ -134,7 +134,7 @@ mod tests {
             "an american flag behind a tall tree and a man",
             "a dark dog",
         ] {
-            assert_eq!(without_origin(text), text);
+            assert_eq!(without_ethnicity(text), text);
         }
     }
 }

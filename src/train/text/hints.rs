@@ -32,8 +32,8 @@ pub struct Hint {
 }
 
 impl Hint {
-    /// Draws one that `caption` takes up: a word or a phrase of it, or a name put into it. None if it has no word that
-    /// says anything.
+    /// Draws one that `caption` takes up: a word or a phrase of it, or a name put into it. None if
+    /// it has no word that says anything.
     pub fn draw(caption: &str, random: &mut Random) -> Option<Self> {
         if random.uniform() < NAMES {
             if let Some(introduced) = introduce(caption, random) {

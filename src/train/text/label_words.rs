@@ -1,10 +1,11 @@
-//! What a label is about: its plain name with an article, and the words that a caption must have to name it.
+//! What a label is about: its plain name with an article, and the words that a caption must have to
+//! name it.
 
 use crate::train::metrics::words;
 
-/// What people call the things that Caltech-101 calls otherwise. Its cougars and wild cats are the only cats with a label:
-/// a model that learns "cougar" calls every cat one, and what people wrote about cats would be lent to no photo. Nobody
-/// writes of a face, and who "watches" has no watch.
+/// Everyday names of things that Caltech-101 names otherwise. Its cougars and wild cats are its
+/// only cats: a model that learns "cougar" calls every cat one, and no photo would get sentences
+/// about cats. People do not write about "a face", and "watches" is mostly a verb.
 const EVERYDAY: [(&str, &str); 7] = [
     ("face", "person looking at the camera"),
     ("watch", "wrist watch"),
@@ -15,7 +16,8 @@ const EVERYDAY: [(&str, &str); 7] = [
     ("water lilly", "water lily"),
 ];
 
-/// What a labelled thing is called, with its article if it is one; parts of Caltech-101's things are the things.
+/// The label as a phrase: with its article if it is singular. A part in Caltech-101 ("cougar face")
+/// stands for the whole.
 pub(crate) fn label_phrase(label: &str) -> String {
     let label = label.replace('_', " ");
     let mut name = label.as_str();
@@ -41,11 +43,11 @@ fn is_plural(name: &str) -> bool {
     name.ends_with('s') && !["ss", "us", "is"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Words that say nothing of what a label is about.
+/// Words of a template that do not name its thing or action.
 const SMALL: [&str; 12] =
     ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
 
-/// The words of a label's `template` that say something, without the endings of plurals.
+/// The words of a label's `template` that name its thing or action, in the singular.
 pub fn label_words(template: &str) -> Vec<String> {
     let words = words(template).into_iter().filter(|word| is_label_word(word));
     words.map(|word| singular(&word).to_owned()).collect()
@@ -55,18 +57,18 @@ pub(crate) fn is_label_word(word: &str) -> bool {
     !SMALL.contains(&word)
 }
 
-/// The share of the words of a [`subject`] that are among the `words` of a caption.
+/// The share of the words of a label ([`label_words`]) that are among the `words` of a caption.
 pub fn share_named(subject: &[String], words: &[String]) -> f32 {
     let is_said = |&wanted: &&String| words.iter().any(|word| singular(word) == wanted);
     subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
 }
 
-/// Whether a label's `template` says what a person does.
+/// Whether a label's `template` names an action.
 pub(crate) fn is_of_person(template: &str) -> bool {
     words(template).iter().any(|word| word == "person")
 }
 
-/// A word without the ending of its plural.
+/// A word without its plural ending.
 pub(crate) fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
         Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caption_names_what_a_label_is_about() {
+    fn share_named_counts_the_label_words_in_a_caption() {
         let named = |template, caption| share_named(&label_words(template), &words(caption));
         assert_eq!(named("an electric guitar", "two electric guitars on a wall"), 1.0);
         assert_eq!(named("an electric guitar", "a man with a guitar"), 0.5);

@@ -1,4 +1,5 @@
-//! Puts made-up names into captions, so that the decoder learns to copy words it never saw with a photo.
+//! Puts made-up names into captions, so that the decoder learns to copy words it never saw with a
+//! photo.
 
 use crate::random::Random;
 
@@ -63,7 +64,8 @@ pub struct Introduced<'a> {
     pub noun: &'a str,
 }
 
-/// `caption` with its first "a .. dog" (or man, girl, ..) replaced by a name; without one, unchanged.
+/// `caption` with its first "a .. dog" (or man, girl, ..) replaced by a name; without one,
+/// unchanged.
 pub fn personalize(caption: &str, random: &mut Random) -> String {
     introduce(caption, random).map_or_else(|| caption.to_owned(), |introduced| introduced.caption)
 }

@@ -2,9 +2,9 @@
 
 use crate::generate::Length;
 
-/// A caption as a training target: lower case, single spaces, no double quotes, punctuation on the word
-/// before it ("a man , a dog" becomes "a man, a dog", "man 's" becomes "man's"), and nothing but a
-/// word, `!` or `?` at the end. Normalising twice changes nothing.
+/// A caption as a training target: lower case, single spaces, no double quotes, punctuation on the
+/// word before it ("a man , a dog" becomes "a man, a dog", "man 's" becomes "man's"), and nothing
+/// but a word, `!` or `?` at the end. Normalising twice changes nothing.
 pub fn normalize_caption(caption: &str) -> String {
     let mut text = normalize_once(caption);
     // Dropping one stray mark can expose another; a pass never lengthens the text, so this ends.
@@ -72,8 +72,9 @@ fn unquote(word: &str) -> &str {
     }
 }
 
-/// Most words of a short caption; with [`MAX_MEDIUM_WORDS`] the most even three classes that whole words allow: of the 30,450 normalised
-/// train captions of Flickr8k 29.6 % are short, 32.5 % medium and 37.9 % long.
+/// Most words of a short caption; with [`MAX_MEDIUM_WORDS`] the most even three classes that whole
+/// words allow: of the 30,450 normalised train captions of Flickr8k 29.6 % are short, 32.5 % medium
+/// and 37.9 % long.
 pub const MAX_SHORT_WORDS: usize = 8;
 
 /// Most words of a caption of medium length.

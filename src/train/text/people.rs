@@ -1,6 +1,6 @@
-//! The words for people, and what a person is called of whom nothing is known.
+//! Words for people, and the neutral word for each.
 
-/// Whom a sentence about people is about, and who that is if it is not known whether a man or a woman.
+/// Words for people, each with the word to use when the gender is unknown.
 pub(crate) const PEOPLE: [(&str, &str); 20] = [
     ("man", "person"),
     ("woman", "person"),
@@ -24,7 +24,7 @@ pub(crate) const PEOPLE: [(&str, &str); 20] = [
     ("her", "their"),
 ];
 
-/// `text` about people of whom nothing is known.
+/// `text` with neutral words for people.
 pub(crate) fn neutral(text: &str) -> String {
     let known = |word: &str| PEOPLE.iter().find(|(name, _)| *name == word).map(|(_, plain)| *plain);
     let words = text.split(' ').map(|word| {

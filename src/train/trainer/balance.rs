@@ -1,8 +1,9 @@
-//! Keeps vision and text learning at the same pace: watches how well the two align and steps in when that falls.
+//! Keeps vision and text learning at the same pace: watches how well the two align and steps in
+//! when that falls.
 //!
-//! Section 8 of the design. The signal is the mean cosine of matching pairs minus that of the other pairs in
-//! the batch. The cosine of matching pairs alone would rise when all embeddings collapse into one; the
-//! difference falls to zero.
+//! The signal (docs/architecture.md, "Training") is the mean cosine of matching pairs minus that of
+//! the other pairs in the batch. The cosine of matching pairs alone would rise when all embeddings
+//! collapse into one; the difference falls to zero.
 
 use std::collections::VecDeque;
 
@@ -81,8 +82,8 @@ pub struct ModalityBalance {
     signal: MovingAverage,
     vision_gradient_norm: MovingAverage,
     text_gradient_norm: MovingAverage,
-    /// Candidates for the best of the last steps, (step, average): averages fall from front to back, and
-    /// each is above every later one.
+    /// Candidates for the best of the last steps, (step, average): averages fall from front to
+    /// back, and each is above every later one.
     best: VecDeque<(u64, f32)>,
     log: Vec<LoggedIntervention>,
 }
@@ -174,7 +175,8 @@ pub fn alignment_signal(matching: &[f32], others: &[f32]) -> Option<f32> {
     (!matching.is_empty() && !others.is_empty()).then(|| mean(matching) - mean(others))
 }
 
-/// An exponential average that is right from the first value on: the weights given so far sum to `weight`.
+/// An exponential average that is right from the first value on: the weights given so far sum to
+/// `weight`.
 ///
 /// Single precision, because JSON gives it back bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

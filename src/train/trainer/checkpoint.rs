@@ -77,7 +77,8 @@ pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, Any
     Ok(latents)
 }
 
-/// Sets the variables that `latents` has under the same name and with as many numbers; returns how many.
+/// Sets the variables that `latents` has under the same name and with as many numbers; returns how
+/// many.
 pub fn warm_start(
     variables: &BTreeMap<String, Var>,
     latents: &BTreeMap<String, Vec<f32>>,

@@ -4,9 +4,8 @@
 use crate::train::objective::ablation::Ablation;
 use crate::train::trainer::RunOptions;
 
-/// Graphs of a step, each on a thread of its own. A step learns from `workers *
-/// batch_size_per_worker` examples, so that this number is part of the recipe: it does not follow
-/// the machine.
+/// Graphs of a step, each on a thread of its own. A step learns from `shards * examples_per_shard`
+/// examples, so that this number is part of the recipe: it does not follow the machine.
 const WORKERS: usize = 2;
 
 /// Seed of everything random.

@@ -1,4 +1,5 @@
-//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume exactly.
+//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume
+//! exactly.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,16 +12,16 @@ use super::log::Log;
 use crate::nn::dropout::with_dropout;
 use crate::random::Random;
 use crate::train::objective::ablation::Ablation;
-use crate::train::objective::{DevScore, Measures, Objective, StepContext, SIGNAL};
-use crate::train::optim::code_flips::CodeWatch;
+use crate::train::objective::{Measures, Objective, StepContext, SIGNAL};
+use crate::train::optim::code_flips::CodeTracker;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Share of a run after which the modality balance watches. At the full rate a start, fresh or warm, first
-/// loses what is then won back; that is no encoder running ahead.
+/// Share of a run after which the modality balance watches. At the full rate a start, fresh or
+/// warm, first loses what is then won back; that is no encoder running ahead.
 const SETTLED: f32 = 0.1;
 
 /// Gradients by variable name.
@@ -65,18 +66,9 @@ pub(super) struct State {
     pools: Vec<Pool>,
     balance: ModalityBalance,
     intervention: Intervention,
-    /// The best look at dev; checkpoints from before there were any have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    best: Option<Best>,
-}
-
-/// The best look at dev of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Best {
-    /// Updates before it.
-    step: usize,
-    /// What it was chosen by, higher is better.
-    quality: f32,
+    /// The best score on the dev set so far; checkpoints of earlier versions have none.
+    #[serde(default)]
+    best_dev: Option<f32>,
 }
 
 /// A random order of examples, and how far it is used up.
@@ -93,7 +85,7 @@ impl Run {
     ///
     /// If a variable cannot be set.
     pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
-        options.ablation.silence(&variables)?;
+        options.ablation.zero_frozen(&variables)?;
         let state = State {
             step: 0,
             updates: 0,
@@ -101,7 +93,7 @@ impl Run {
             pools: Vec::new(),
             balance: ModalityBalance::new(),
             intervention: Intervention::NONE,
-            best: None,
+            best_dev: None,
             options,
         };
         Ok(Self { variables, optimizer: Optimizer::default(), state })
@@ -117,33 +109,36 @@ impl Run {
         &self.state.balance
     }
 
-    /// Trains to the last step. Saves `file`, NAME.safetensors, every four minutes, and
-    /// NAME-best.safetensors when dev was never predicted better; logs to standard error and
-    /// appends to NAME.jsonl.
-    pub fn train<O: Objective>(&mut self, objective: &O, file: &Path) -> Result<(), AnyError> {
+    /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
+    /// Where the objective has a dev set, it is scored every 250 steps and after the last, and
+    /// `NAME-best.safetensors` next to `NAME.safetensors` keeps the checkpoint with the best score.
+    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
+        const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
-        let mut log = Log::append(&file.with_extension("jsonl"))?;
-        let mut codes = CodeWatch::default();
+        let mut log = Log::new();
+        let mut codes = CodeTracker::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
             let (measures, norm) = self.update(objective)?;
             log.add(&measures, norm);
             let step = self.state.step;
-            let is_last = step == self.state.options.steps;
-            let looks_at_dev = step.is_multiple_of(O::STEPS_PER_DEV) || is_last;
-            if step.is_multiple_of(STEPS_PER_LINE) || looks_at_dev {
-                let mut line = log.line(&self.state.options, step, rate);
-                if step.is_multiple_of(STEPS_PER_LOOK) {
-                    let change = codes.look(&self.variables)?;
-                    line.zeros = change.as_ref().map(|change| change.zeros);
-                    line.flips = change.and_then(|change| change.flips);
+            if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
+                log.print(&self.state.options, step, rate);
+            }
+            if step.is_multiple_of(STEPS_PER_LOOK) {
+                if let Some(change) = codes.observe(&self.variables)? {
+                    let flips =
+                        change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
+                    eprintln!(
+                        "step {step}/{} zeros {:.4}{flips}",
+                        self.state.options.steps, change.zeros
+                    );
                 }
-                if looks_at_dev {
-                    (line.dev, line.is_best) = self.look_at_dev(objective, file)?;
-                }
-                log.write(&line)?;
+            }
+            if step.is_multiple_of(STEPS_PER_DEV) || step == self.state.options.steps {
+                self.score_dev(objective, file)?;
             }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
@@ -153,23 +148,16 @@ impl Run {
         self.save(file)
     }
 
-    /// Measures dev, and saves beside `file` if it was never better: the measures, and whether it
-    /// was not.
-    fn look_at_dev(
-        &mut self,
-        objective: &impl Objective,
-        file: &Path,
-    ) -> Result<(Measures, bool), AnyError> {
-        let Some(DevScore { measures, quality }) = objective.dev()? else {
-            return Ok((Measures::new(), false));
-        };
-        let is_best =
-            quality.is_finite() && self.state.best.is_none_or(|best| quality > best.quality);
-        if is_best {
-            self.state.best = Some(Best { step: self.state.step, quality });
-            self.save(&best_file(file))?;
+    /// Scores the model on the dev set, and keeps the checkpoint if that is the best score so far.
+    fn score_dev(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+        let Some(dev) = objective.dev()? else { return Ok(()) };
+        let State { step, options, .. } = &self.state;
+        eprintln!("step {step}/{} {} {:.4}", options.steps, dev.name(), dev.value());
+        if dev.beats(self.state.best_dev) {
+            self.state.best_dev = Some(dev.value());
+            self.save(&best_checkpoint(file))?;
         }
-        Ok((measures, is_best))
+        Ok(())
     }
 
     /// One step: draws, differentiates on every core, updates.
@@ -250,10 +238,10 @@ impl Run {
     }
 }
 
-/// Where the best checkpoint of a run that saves to `file` is.
-fn best_file(file: &Path) -> PathBuf {
-    let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!("{name}-best.safetensors"))
+/// Where the checkpoint with the best dev score is kept, next to the last one in `file`.
+pub(crate) fn best_checkpoint(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}-best.safetensors"))
 }
 
 /// The mean gradient over the batches, each on a core of its own, and the means of their measures.

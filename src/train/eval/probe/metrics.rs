@@ -2,8 +2,9 @@
 
 use nalgebra::DMatrix;
 
-/// The mean over words of the average precision with which falling `scores`, `[photos, words]`, find the
-/// photos that a word is `present` in. Words that are in no photo are left out; 0 if all are.
+/// The mean over words of the average precision with which falling `scores`, `[photos, words]`,
+/// find the photos that a word is `present` in. Words that are in no photo are left out; 0 if all
+/// are.
 pub fn mean_average_precision(scores: &DMatrix<f64>, present: &DMatrix<bool>) -> f64 {
     assert_eq!(scores.shape(), present.shape(), "scores and words differ");
     let precisions: Vec<f64> = (0..scores.ncols())

@@ -1,7 +1,7 @@
 //! Ridge regression with standardised inputs, by its normal equations (Hoerl and Kennard 1970).
 //!
-//! With z the inputs at mean 0 and variance 1, t the targets at mean 0 and n the examples, the weights
-//! minimise `|t - z W|^2 / n + penalty |W|^2`: `(z^T z / n + penalty) W = z^T t / n`.
+//! With z the inputs at mean 0 and variance 1, t the targets at mean 0 and n the examples, the
+//! weights minimise `|t - z W|^2 / n + penalty |W|^2`: `(z^T z / n + penalty) W = z^T t / n`.
 
 use nalgebra::{Cholesky, DMatrix, RowDVector};
 

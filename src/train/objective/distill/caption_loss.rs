@@ -1,4 +1,4 @@
-//! What people wrote about photos, as vectors that the vision encoder is to tell.
+//! Caption vectors as distillation targets: the vision encoder predicts them from the photo.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::weights::{ModelError, Weights};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// The linear read-out of one kind, dropped after training, and what its targets are centred by.
+/// The linear head that predicts one kind of caption vector, and the mean that centers its targets.
+/// Dropped after training.
 pub(crate) struct CaptionHead {
     kind: usize,
     head: Tensor,
@@ -26,49 +27,56 @@ pub(crate) struct CaptionHead {
 }
 
 impl CaptionHead {
-    /// The read-out of `kind`, if any of `photos` has such a vector.
+    /// The head of `kind`, an index into [`CAPTION_VECTORS`]; `None` if none of `photos` has such a
+    /// vector.
     pub(crate) fn new(
         weights: &Weights,
         hidden: usize,
         photos: &[DistillSample],
         kind: usize,
     ) -> std::result::Result<Option<Self>, ModelError> {
-        let vectors = || photos.iter().filter_map(|photo| photo.written[kind].as_deref());
+        let vectors = || photos.iter().filter_map(|photo| photo.caption_vectors[kind].as_deref());
         let Some(width) = vectors().next().map(<[f32]>::len) else { return Ok(None) };
         let head = head(weights, CAPTION_VECTORS[kind], width, hidden)?;
         Ok(Some(Self { kind, head, mean: mean(vectors(), width)? }))
     }
 
-    /// The name of its kind.
+    /// The name of its kind, which is also that of its measure.
     pub(crate) fn name(&self) -> &'static str {
         CAPTION_VECTORS[self.kind]
     }
 
-    /// `1 - cos`, the mean over those photos of `lesson` that have such a vector, if any; `pooled` is what was seen of
-    /// them, `[photos, hidden]`.
-    pub(crate) fn loss(&self, pooled: &Tensor, lesson: &[DistillSample]) -> Result<Option<Tensor>> {
-        let vectors = lesson.iter().map(|photo| photo.written[self.kind].as_deref());
-        let told = (0u32..).zip(vectors).filter_map(|(row, vector)| Some((row, vector?)));
-        let (rows, vectors): (Vec<u32>, Vec<&[f32]>) = told.unzip();
+    /// The mean of `1 - cos` over the photos of `batch` that have such a vector, `None` if none has
+    /// one. `pooled` is the encoder's output for the batch, `[photos, hidden]`.
+    pub(crate) fn loss(&self, pooled: &Tensor, batch: &[DistillSample]) -> Result<Option<Tensor>> {
+        let vectors = batch.iter().map(|photo| photo.caption_vectors[self.kind].as_deref());
+        let targets = (0u32..).zip(vectors).filter_map(|(row, vector)| Some((row, vector?)));
+        let (rows, vectors): (Vec<u32>, Vec<&[f32]>) = targets.unzip();
         if rows.is_empty() {
             return Ok(None);
         }
-        let seen = pooled.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
-        let wanted = vectors.into_iter().flatten().copied();
-        distance(&seen, &self.head, wanted, &self.mean).map(Some)
+        let pooled = pooled.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+        let targets = vectors.into_iter().flatten().copied();
+        distance(&pooled, &self.head, targets, &self.mean).map(Some)
     }
 }
 
-/// The mean tf-idf vector of each sample's captions, in the space of all of them.
+/// The mean tf-idf vector of each sample's captions; the document frequencies are those of all
+/// `samples`.
 pub(crate) fn word_vectors(samples: &[&Sample]) -> Vec<Arc<[f32]>> {
-    let told = |sample: &&Sample| sample.captions.iter().map(|c| words(&c.text)).collect();
-    let told: Vec<Vec<Vec<String>>> = samples.iter().map(told).collect();
-    let vectors = CaptionVectors::new(&told);
-    told.iter().map(|captions| vectors.mean(captions).into()).collect()
+    let split = |sample: &&Sample| sample.captions.iter().map(|c| words(&c.text)).collect();
+    let captions: Vec<Vec<Vec<String>>> = samples.iter().map(split).collect();
+    let vectors = CaptionVectors::new(&captions);
+    captions.iter().map(|captions| vectors.mean(captions).into()).collect()
 }
 
-/// The mean sentence embedding of each sample's captions, none if it has no caption; kept in `folder` under the name
-/// of the `set` and of everything they depend on.
+/// The mean sentence embedding of each sample's captions, `None` for a sample without captions.
+/// They are cached in `folder`, in a file named by the photo `set` and a hash of the encoder's
+/// weights and the captions.
+///
+/// # Errors
+///
+/// If the encoder fails or the cache cannot be written.
 pub(crate) fn sentence_vectors(
     encoder: &SentenceEncoder,
     samples: &[Sample],
@@ -79,29 +87,28 @@ pub(crate) fn sentence_vectors(
     let sentences: Vec<&str> = captions.map(|caption| caption.text.as_str()).collect();
     let source = sha256([encoder.sha256(), &sentences.join("\n")].join("\n").as_bytes());
     let file = folder.join(format!("{set}-sentences-{}.bin", &source[..12]));
-    let (dim, told) = (encoder.dim(), samples.iter().filter(|sample| !sample.captions.is_empty()));
+    let dim = encoder.dim();
+    let captioned = samples.iter().filter(|sample| !sample.captions.is_empty());
     let values: Vec<f32> = match std::fs::read(&file) {
-        Ok(bytes) if bytes.len() == told.clone().count() * dim * size_of::<f32>() => {
-            let values = bytes.chunks_exact(size_of::<f32>());
-            values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect()
+        Ok(bytes) if bytes.len() == captioned.clone().count() * dim * size_of::<f32>() => {
+            bytemuck::pod_collect_to_vec(&bytes)
         }
         _ => {
             eprintln!("encoding {} sentences into {}", sentences.len(), file.display());
             let vectors = encoder.encode(&sentences)?;
             let mut values = Vec::new();
-            for sample in told {
+            for sample in captioned {
                 let vectors = sample.captions.iter().map(|c| vectors[c.text.as_str()].as_slice());
                 values.extend(mean(vectors, dim)?.to_vec1::<f32>()?);
             }
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            write_beside(&file, &bytes)?;
+            write_beside(&file, bytemuck::cast_slice(&values))?;
             values
         }
     };
     let mut vectors = values.chunks_exact(dim);
-    let vector = |sample: &Sample| match sample.captions.is_empty() {
-        true => None,
-        false => vectors.next().map(Arc::from),
+    let mut vector = |sample: &Sample| {
+        let is_captioned = !sample.captions.is_empty();
+        is_captioned.then(|| vectors.next().map(Arc::from)).flatten()
     };
-    Ok(samples.iter().map(vector).collect())
+    Ok(samples.iter().map(&mut vector).collect())
 }

@@ -1,11 +1,11 @@
-//! Linear heads on the vision encoder's output, and the cosine distance they are trained by.
+//! Linear heads on the vision encoder's output, and the cosine distance that trains them.
 
 use candle_core::{Device, Result, Tensor};
 
 use crate::model::unit_rows;
 use crate::weights::{Init, ModelError, Weights};
 
-/// A read-out of rows `hidden` wide.
+/// Makes the weight of a linear head without bias, `[outputs, hidden]`.
 pub(crate) fn head(
     weights: &Weights,
     name: &str,
@@ -15,7 +15,8 @@ pub(crate) fn head(
     weights.tensor(name, &[outputs, hidden], Init::Normal((hidden as f32).sqrt().recip()))
 }
 
-/// The mean of rows `width` wide, `[width]`.
+/// The mean of all rows of length `width`, `[width]`; 0 without rows. An item of `rows` may hold
+/// several rows.
 pub(crate) fn mean<'a, T: Copy + Into<f64> + 'a>(
     rows: impl Iterator<Item = &'a [T]>,
     width: usize,
@@ -30,7 +31,8 @@ pub(crate) fn mean<'a, T: Copy + Into<f64> + 'a>(
     Tensor::from_vec(means, width, &Device::Cpu)
 }
 
-/// `mean(1 - cos(rows . head^T, target - mean))`.
+/// `mean(1 - cos(rows . head^T, target - mean))`, a scalar: `rows` `[rows, hidden]`, `head`
+/// `[outputs, hidden]`, `target` the values of `[rows, outputs]` in order, `mean` `[outputs]`.
 pub(crate) fn distance(
     rows: &Tensor,
     head: &Tensor,

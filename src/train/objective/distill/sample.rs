@@ -1,4 +1,5 @@
-//! What the vision encoder is to learn of one view of a photo: the outputs of its teachers, and vectors of its captions.
+//! The distillation targets of one view of a photo: the outputs of the teachers, and vectors of its
+//! captions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use crate::train::teacher::{TargetSizes, Teacher};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// What one step of a cached logit is worth: 0 to 255 steps reach from -32 to 32.
+/// Quantization step of a cached logit: int8 covers logits from -32 to 31.75.
 pub(crate) const LOGIT_STEP: f32 = 0.25;
 
-/// What the teacher says about a photo, in bytes. Lengths do not matter to a cosine, so vectors are
-/// scaled to fill them.
+/// A teacher's output for a photo as int8: pooled vector, logits, map. The loss is a cosine and
+/// ignores lengths, so each vector is scaled to the full range of int8.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub(crate) bytes: Arc<[i8]>,
@@ -24,12 +25,12 @@ pub struct Target {
 }
 
 impl Target {
-    fn bytes_of(seen: &Features, sizes: TargetSizes) -> Vec<i8> {
+    fn quantized(features: &Features, sizes: TargetSizes) -> Vec<i8> {
         let mut bytes = Vec::with_capacity(sizes.total());
-        quantize(&seen.pooled, &mut bytes);
+        quantize(&features.pooled, &mut bytes);
         #[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
-        bytes.extend(seen.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
-        seen.grid.chunks_exact(sizes.channels).for_each(|cell| quantize(cell, &mut bytes));
+        bytes.extend(features.logits.iter().map(|logit| (logit / LOGIT_STEP).round() as i8));
+        features.grid.chunks_exact(sizes.channels).for_each(|cell| quantize(cell, &mut bytes));
         bytes
     }
 
@@ -46,13 +47,19 @@ impl Target {
     }
 }
 
+/// Appends `values`, scaled so that the largest magnitude becomes 127.
 fn quantize(values: &[f32], out: &mut Vec<i8>) {
     let largest = values.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
     #[allow(clippy::cast_possible_truncation, reason = "at most 127")]
     out.extend(values.iter().map(|v| (v / largest * 127.0).round() as i8));
 }
 
-/// What the teacher says about `photos` in a view, from `file` or computed into it.
+/// The teacher's outputs for `photos` in one view, read from the cache `file` or computed and
+/// written to it.
+///
+/// # Errors
+///
+/// If a photo cannot be read or the cache cannot be written.
 pub fn targets(
     teacher: &Teacher,
     data: &Path,
@@ -62,28 +69,28 @@ pub fn targets(
 ) -> std::result::Result<Vec<Target>, AnyError> {
     let (sizes, size) = (teacher.sizes(), teacher.size());
     let bytes = cached(data, file, photos, sizes.total(), |photo, image| {
-        let shown = view.apply(image, &photo.name);
-        Target::bytes_of(&teacher.forward(&preprocess::to_pixels(&shown, size)), sizes)
+        let image = view.apply(image, &photo.name);
+        Target::quantized(&teacher.forward(&preprocess::to_pixels(&image, size)), sizes)
     })?;
     let each = bytes.chunks_exact(sizes.total());
     Ok(each.map(|bytes| Target { bytes: Arc::from(bytes), sizes }).collect())
 }
 
-/// The kinds of vectors: which words a photo's captions have, and what they mean.
+/// The kinds of caption vectors: tf-idf vectors of the words, and sentence embeddings.
 pub const CAPTION_VECTORS: [&str; 2] = ["words", "sentences"];
 
-/// A vector of each kind, if there is one.
+/// A photo's caption vector of each kind of [`CAPTION_VECTORS`], if it has one.
 pub type CaptionVectorsOfPhoto = [Option<Arc<[f32]>>; CAPTION_VECTORS.len()];
 
-/// A view of a photo with what is said about it.
+/// A view of a photo with its distillation targets.
 #[derive(Debug, Clone)]
 pub struct DistillSample {
     /// Its stem features, `[patches * channels]` int8.
     pub view: Arc<[i8]>,
-    /// What each teacher says.
+    /// The output of each teacher.
     pub targets: Vec<Target>,
-    /// Whether they said it about the photo that this view mirrors.
+    /// Whether `view` is mirrored while `targets` are those of the original photo.
     pub is_mirrored: bool,
-    /// What people wrote: vectors of one length for all photos that have one of their kind.
-    pub written: CaptionVectorsOfPhoto,
+    /// Vectors of its captions; all photos that have a vector of one kind have it in one length.
+    pub caption_vectors: CaptionVectorsOfPhoto,
 }

@@ -1,15 +1,15 @@
-//! What teachers say about photos, and how far the vision encoder is from it.
+//! The distillation loss of the vision encoder, and the dataset it is computed on.
 //!
-//! Loss: `1 - cos` to a teacher's pooled vector and to each cell of its last map, both centred, and the cross entropy
-//! to its ImageNet classes, if it has any (Hinton et al. 2015): the mean over all teachers. Beside it `1 - cos` to each
-//! vector of what people wrote about the photo, centred, if they did. The encoder answers through linear heads that are
-//! dropped afterwards.
+//! For each teacher the loss is `1 - cos` to its pooled vector and to each cell of its last map,
+//! both centered, plus the cross entropy to its ImageNet classes, if it has any (Hinton et al.
+//! 2015); these are averaged over the teachers. `1 - cos` to each centered vector of the photo's
+//! captions, if it has captions, is added. The encoder predicts all of them through linear heads
+//! that are dropped after training.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::model::BitMar;
-use crate::train::objective::dev::{dev_loss, DevScore};
 use crate::train::objective::distill::caption_loss::CaptionHead;
 use crate::train::objective::distill::heads::{distance, head, mean};
 use crate::train::objective::distill::sample::CAPTION_VECTORS;
@@ -20,12 +20,13 @@ use crate::train::objective::Measures;
 use crate::vision::EncodedPhotos;
 use crate::weights::{ModelError, Weights};
 
-/// Weight of the classes beside the cosines.
+/// Weight of the class loss relative to the cosine distances.
 const CLASS_WEIGHT: f64 = 0.2;
-/// Weight of each kind of what people wrote beside the teachers.
-const WRITTEN_WEIGHT: f64 = 0.5;
+/// Weight of each kind of caption vector relative to the teachers.
+const CAPTION_WEIGHT: f64 = 0.5;
 
-/// Linear read-outs of the vision encoder for one teacher, dropped after training, and what its targets are centred by.
+/// The linear heads that predict one teacher's outputs, and the means that center its targets.
+/// Dropped after training.
 struct Heads {
     pooled: Tensor,
     /// Absent if the teacher has no classes.
@@ -36,7 +37,7 @@ struct Heads {
 }
 
 impl Heads {
-    /// The heads of teacher number `teacher` of `photos`.
+    /// The heads for the teacher with index `teacher` in the targets of `photos`.
     fn new(
         weights: &Weights,
         hidden: usize,
@@ -45,7 +46,7 @@ impl Heads {
     ) -> std::result::Result<Self, ModelError> {
         let sizes = photos[0].targets[teacher].sizes;
         let weights = weights.pp(teacher.to_string());
-        let said = || photos.iter().map(|photo| &photo.targets[teacher]);
+        let targets = || photos.iter().map(|photo| &photo.targets[teacher]);
         Ok(Self {
             pooled: head(&weights, "pooled", sizes.pooled, hidden)?,
             classes: match sizes.classes {
@@ -53,62 +54,69 @@ impl Heads {
                 classes => Some(head(&weights, "classes", classes, hidden)?),
             },
             grid: head(&weights, "grid", sizes.channels, hidden)?,
-            pooled_mean: mean(said().map(Target::pooled), sizes.pooled)?,
-            grid_mean: mean(said().map(Target::grid), sizes.channels)?,
+            pooled_mean: mean(targets().map(Target::pooled), sizes.pooled)?,
+            grid_mean: mean(targets().map(Target::grid), sizes.channels)?,
         })
     }
 
-    /// How far what was `seen` is from what teacher number `teacher` said in `lesson`, with its parts.
+    /// The terms of the loss for the teacher with index `teacher`: name, scalar value, and weight.
+    /// `encoded` is the encoder's output for `batch`.
     fn loss(
         &self,
-        seen: &EncodedPhotos,
-        lesson: &[DistillSample],
+        encoded: &EncodedPhotos,
+        batch: &[DistillSample],
         teacher: usize,
     ) -> Result<Vec<(&'static str, Tensor, f64)>> {
-        let said = || lesson.iter().map(|photo| (&photo.targets[teacher], photo.is_mirrored));
+        let targets = || batch.iter().map(|photo| (&photo.targets[teacher], photo.is_mirrored));
         let channels = self.grid_mean.elem_count();
-        let pooled = said().flat_map(|(target, _)| target.pooled()).map(|&v| v.into());
-        let grid = said().flat_map(|(target, is_mirrored)| {
+        let pooled = targets().flat_map(|(target, _)| target.pooled()).map(|&v| v.into());
+        let grid = targets().flat_map(|(target, is_mirrored)| {
             let map = mirrored(target.grid(), target.sizes.cells.isqrt(), channels, is_mirrored);
             map.into_iter().map(f32::from)
         });
-        let pooled = distance(&seen.pooled, &self.pooled, pooled, &self.pooled_mean)?;
-        let grid = distance(&seen.patches, &self.grid, grid, &self.grid_mean)?;
+        let pooled = distance(&encoded.pooled, &self.pooled, pooled, &self.pooled_mean)?;
+        let grid = distance(&encoded.patches, &self.grid, grid, &self.grid_mean)?;
         let mut parts = vec![("pooled", pooled, 1.0), ("grid", grid, 1.0)];
         if let Some(head) = &self.classes {
-            let logits = seen.pooled.matmul(&head.t()?)?;
-            let wanted = said().flat_map(|(target, _)| target.logits());
-            let wanted: Vec<f32> = wanted.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
-            let wanted = Tensor::from_vec(wanted, logits.shape(), &Device::Cpu)?;
-            parts.push(("classes", soft_cross_entropy(&logits, &wanted)?, CLASS_WEIGHT));
+            let logits = encoded.pooled.matmul(&head.t()?)?;
+            let expected = targets().flat_map(|(target, _)| target.logits());
+            let expected: Vec<f32> = expected.map(|&logit| f32::from(logit) * LOGIT_STEP).collect();
+            let expected = Tensor::from_vec(expected, logits.shape(), &Device::Cpu)?;
+            parts.push(("classes", soft_cross_entropy(&logits, &expected)?, CLASS_WEIGHT));
         }
         Ok(parts)
     }
 }
 
-/// Photos and what is said about them.
+/// Photos with their distillation targets, and the heads that predict them.
 pub struct DistillDataset {
-    /// One a teacher.
+    /// The heads of each teacher.
     heads: Vec<Heads>,
-    /// One a kind of what was written about any photo.
-    readouts: Vec<CaptionHead>,
+    /// The head of each kind of caption vector that any photo has.
+    caption_heads: Vec<CaptionHead>,
     photos: Vec<DistillSample>,
-    /// Photos that nothing is trained on.
-    dev: Vec<DistillSample>,
     stem_scale: f32,
 }
 
-/// Some photos in one view each.
+/// What one worker distills on in a step.
 #[derive(Debug, Clone)]
 pub struct DistillBatch(Vec<DistillSample>);
 
+impl DistillBatch {
+    /// These views.
+    pub(crate) fn new(views: Vec<DistillSample>) -> Self {
+        Self(views)
+    }
+}
+
 impl DistillDataset {
-    /// The lessons of `photos`; the variables of their heads are made under `train.teacher`.
+    /// The dataset of `photos`; the variables of its heads are made in `weights` under
+    /// `train.teacher`. `stem_scale` is the scale of the int8 stem features.
     ///
     /// # Panics
     ///
-    /// If there is no photo, not the same number of teachers for each, or a teacher's map has other cells than the
-    /// encoder has patches.
+    /// If `photos` is empty, if they do not all have the same number of targets, or if a teacher's
+    /// map does not have one cell for each patch of the encoder.
     pub fn new(
         weights: &Weights,
         config: &Config,
@@ -118,78 +126,66 @@ impl DistillDataset {
         let hidden = config.vision.hidden_size;
         for target in &photos[0].targets {
             let cells = target.sizes.cells;
-            assert_eq!(cells, config.num_patches(), "the teacher's map has other cells");
+            assert_eq!(
+                cells,
+                config.num_patches(),
+                "a teacher's map must have one cell for each patch"
+            );
         }
         let weights = weights.pp("train").pp("teacher");
         let teachers = 0..photos[0].targets.len();
         let heads = teachers.map(|teacher| Heads::new(&weights, hidden, &photos, teacher));
-        let readouts = (0..CAPTION_VECTORS.len())
+        let caption_heads = (0..CAPTION_VECTORS.len())
             .map(|kind| CaptionHead::new(&weights, hidden, &photos, kind));
-        let readouts = readouts.collect::<std::result::Result<Vec<_>, _>>()?.into_iter();
+        let caption_heads = caption_heads.collect::<std::result::Result<Vec<_>, _>>()?.into_iter();
         Ok(Self {
             heads: heads.collect::<std::result::Result<_, _>>()?,
-            readouts: readouts.flatten().collect(),
+            caption_heads: caption_heads.flatten().collect(),
             photos,
-            dev: Vec::new(),
             stem_scale,
         })
     }
 
-    /// The same with photos that nothing is trained on, to choose the best checkpoint by.
-    pub fn with_dev(self, dev: Vec<DistillSample>) -> Self {
-        Self { dev, ..self }
-    }
-
-    /// How many views there are.
+    /// The number of views.
     pub fn count(&self) -> usize {
         self.photos.len()
     }
 
-    /// The views of these numbers.
-    pub fn lesson(&self, numbers: impl Iterator<Item = usize>) -> DistillBatch {
-        DistillBatch(numbers.map(|number| self.photos[number].clone()).collect())
+    /// The batch of the views with these indices.
+    pub fn batch(&self, indices: impl Iterator<Item = usize>) -> DistillBatch {
+        DistillBatch(indices.map(|index| self.photos[index].clone()).collect())
     }
 
-    /// How far what `model` sees is from what the teachers said.
-    pub fn loss(&self, model: &BitMar, lesson: &DistillBatch) -> Result<(Tensor, Measures)> {
-        let lesson = &lesson.0;
-        let views: Vec<_> = lesson.iter().map(|photo| photo.view.clone()).collect();
+    /// The distillation loss of `model`'s vision encoder on `batch`, a scalar, and its terms as
+    /// measures.
+    pub fn loss(&self, model: &BitMar, batch: &DistillBatch) -> Result<(Tensor, Measures)> {
+        let batch = &batch.0;
+        let views: Vec<_> = batch.iter().map(|photo| photo.view.clone()).collect();
         let channels = model.config().stem.output_channels();
-        let seen = model.vision().forward(&features(&views, channels, self.stem_scale)?)?;
+        let encoded = model.vision().forward(&features(&views, channels, self.stem_scale)?)?;
         let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
         let mut measures = Measures::new();
         let share = 1.0 / self.heads.len() as f64;
         for (teacher, heads) in self.heads.iter().enumerate() {
-            for (name, part, weight) in heads.loss(&seen, lesson, teacher)? {
-                #[allow(clippy::cast_possible_truncation, reason = "a share")]
+            for (name, part, weight) in heads.loss(&encoded, batch, teacher)? {
+                #[allow(clippy::cast_possible_truncation, reason = "a share of at most 1")]
                 {
                     *measures.entry(name).or_insert(0.0) += part.to_scalar::<f32>()? * share as f32;
                 }
                 loss = (loss + (part * (weight * share))?)?;
             }
         }
-        for readout in &self.readouts {
-            if let Some(part) = readout.loss(&seen.pooled, lesson)? {
-                measures.insert(readout.name(), part.to_scalar()?);
-                loss = (loss + (part * WRITTEN_WEIGHT)?)?;
+        for head in &self.caption_heads {
+            if let Some(part) = head.loss(&encoded.pooled, batch)? {
+                measures.insert(head.name(), part.to_scalar()?);
+                loss = (loss + (part * CAPTION_WEIGHT)?)?;
             }
         }
         Ok((loss, measures))
     }
 }
 
-impl DistillDataset {
-    /// The loss on the dev photos, as `loss`, and its parts.
-    pub(crate) fn dev_loss(&self, model: &BitMar) -> Result<Option<DevScore>> {
-        dev_loss(&self.dev, "loss", |photos| {
-            let (loss, mut measures) = self.loss(model, &DistillBatch(photos.to_vec()))?;
-            measures.insert("loss", loss.to_scalar()?);
-            Ok(measures)
-        })
-    }
-}
-
-/// A map's cells `[side * side, channels]`, left and right exchanged if asked for.
+/// The cells of a map, `[side * side, channels]`, with the columns reversed if `is_mirrored`.
 fn mirrored(map: &[i8], side: usize, channels: usize, is_mirrored: bool) -> Vec<i8> {
     if !is_mirrored {
         return map.to_vec();
@@ -210,8 +206,9 @@ pub(crate) mod tests {
         (0..count).map(|_| i8::try_from(random.below(255)).unwrap_or(i8::MIN)).collect()
     }
 
-    /// Photos of noise of which a teacher of each of `sizes` says noise; every second one has `terms` numbers of
-    /// words, if any, and all but every fourth twice as many of sentences.
+    /// Photos of noise with noise as targets of a teacher of each of `sizes`. If `terms > 0`, every
+    /// second photo has a word vector of that length, and three of four have a sentence vector of
+    /// twice that length.
     pub(crate) fn examples(
         config: &Config,
         sizes: &[TargetSizes],
@@ -227,18 +224,18 @@ pub(crate) mod tests {
                 Target { bytes, sizes }
             });
             let targets = targets.collect();
-            let mut written = |is_there: bool, count: usize| {
-                let is_there = is_there && count > 0;
-                is_there.then(|| (0..count).map(|_| random.uniform()).collect())
+            let mut vector = |is_present: bool, count: usize| {
+                let is_present = is_present && count > 0;
+                is_present.then(|| (0..count).map(|_| random.uniform()).collect())
             };
-            let written = [written(seed % 2 == 0, terms), written(seed % 4 != 3, 2 * terms)];
-            DistillSample { view, targets, is_mirrored: false, written }
+            let caption_vectors = [vector(seed % 2 == 0, terms), vector(seed % 4 != 3, 2 * terms)];
+            DistillSample { view, targets, is_mirrored: false, caption_vectors }
         });
         each.collect()
     }
 
     #[test]
-    fn a_mirrored_map_has_its_columns_exchanged() {
+    fn a_mirrored_map_has_its_columns_reversed() {
         let map = [1, 1, 2, 2, 3, 3, 4, 4];
         assert_eq!(mirrored(&map, 2, 2, true), [2, 2, 1, 1, 4, 4, 3, 3]);
         assert_eq!(mirrored(&map, 2, 2, false), map);

@@ -1,4 +1,4 @@
-//! The weight file: Hugging Face's names, checked and read tensor by tensor.
+//! Reads the weight file, which has the tensor names of Hugging Face, and checks every shape.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +10,23 @@ use super::{resize_positions, Block, Dinov2Error, LayerNorm, Linear, HEAD_DIM, P
 
 type Result<T> = std::result::Result<T, Dinov2Error>;
 
-/// Stands for hidden patches in DINOv2's own training only.
+/// Replaces masked patches in DINOv2's own training; inference does not use it.
 const MASK_TOKEN: &str = "embeddings.mask_token";
 
-/// The weight file, and which of its tensors nobody has asked for yet.
+/// The weight file.
 pub(super) struct Source<'a> {
     tensors: SafeTensors<'a>,
-    left: BTreeSet<String>,
+    /// Names of the tensors that have not been read yet.
+    unread: BTreeSet<String>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(tensors: SafeTensors<'a>) -> Self {
-        let left = tensors.names().into_iter().filter(|name| *name != MASK_TOKEN);
-        Self { left: left.map(str::to_owned).collect(), tensors }
+        let unread = tensors.names().into_iter().filter(|name| *name != MASK_TOKEN);
+        Self { unread: unread.map(str::to_owned).collect(), tensors }
     }
 
-    /// Width of a token, by the CLS token: whole heads.
+    /// Width of a token, from the shape of the CLS token; a multiple of [`HEAD_DIM`].
     pub(super) fn hidden_size(&self) -> Result<usize> {
         let name = "embeddings.cls_token";
         let found = self.shape(name)?;
@@ -40,7 +41,7 @@ impl<'a> Source<'a> {
         self.tensors.names().into_iter().filter(is_layer).count()
     }
 
-    /// The CLS token with its position, `[1, hidden]`, and the positions of `grid` patches a side,
+    /// The CLS token with its position added, `[1, hidden]`, and the positions of the patches,
     /// `[grid * grid, hidden]`.
     pub(super) fn embeddings(&mut self, hidden: usize, grid: usize) -> Result<(Tensor, Tensor)> {
         let name = "embeddings.position_embeddings";
@@ -59,7 +60,7 @@ impl<'a> Source<'a> {
             let patches = Tensor::from_vec(patches, (grid * grid, hidden), &Device::Cpu)?;
             Ok(((cls.reshape((1, hidden))? + table.narrow(0, 0, 1)?)?, patches))
         };
-        Ok(resized().expect("the shapes were compared above"))
+        Ok(resized().expect("the shapes were checked above"))
     }
 
     pub(super) fn patch_embed(&mut self, hidden: usize) -> Result<Linear> {
@@ -67,7 +68,7 @@ impl<'a> Source<'a> {
         let weight = self.tensor(&format!("{name}.weight"), &[hidden, 3, PATCH, PATCH])?;
         let weight = weight.reshape((hidden, 3 * PATCH * PATCH)).and_then(|weight| weight.t());
         let bias = self.tensor(&format!("{name}.bias"), &[hidden])?;
-        Ok(Linear { weight: weight.expect("the shape was compared above"), bias })
+        Ok(Linear { weight: weight.expect("the shape was checked above"), bias })
     }
 
     pub(super) fn block(&mut self, layer: usize, hidden: usize) -> Result<Block> {
@@ -97,12 +98,12 @@ impl<'a> Source<'a> {
     fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
         let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok(Linear { weight: weight.t().expect("the shape was compared"), bias })
+        Ok(Linear { weight: weight.t().expect("the shape was checked above"), bias })
     }
 
-    /// Errs if the file holds a tensor that nobody asked for.
+    /// Fails if the file holds a tensor that was not read.
     pub(super) fn expect_empty(&self) -> Result<()> {
-        match self.left.first() {
+        match self.unread.first() {
             Some(name) => Err(Dinov2Error::UnknownTensor { name: name.clone() }),
             None => Ok(()),
         }
@@ -114,13 +115,13 @@ impl<'a> Source<'a> {
         Ok(tensor.shape().to_vec())
     }
 
-    /// A tensor as f32.
+    /// Reads a tensor of shape `expected` as f32.
     fn tensor(&mut self, name: &str, expected: &[usize]) -> Result<Tensor> {
         let found = self.shape(name)?;
         if found != expected {
             return Err(wrong_shape(name, format!("{expected:?}"), found));
         }
-        self.left.remove(name);
+        self.unread.remove(name);
         let bad = || Dinov2Error::BadValues { name: name.into() };
         let view = self.tensors.tensor(name)?;
         if !matches!(view.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32) {
@@ -129,9 +130,10 @@ impl<'a> Source<'a> {
         let tensor = view.load(&Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F32));
         let tensor = tensor.map_err(|_| bad())?;
         let values = tensor.flatten_all().and_then(|values| values.to_vec1::<f32>());
-        match values.is_ok_and(|values| values.iter().all(|value| value.is_finite())) {
-            true => Ok(tensor),
-            false => Err(bad()),
+        if values.is_ok_and(|values| values.iter().all(|value| value.is_finite())) {
+            Ok(tensor)
+        } else {
+            Err(bad())
         }
     }
 }

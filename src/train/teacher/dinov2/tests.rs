@@ -1,4 +1,5 @@
-//! A small network of made-up weights against NumPy's (`tests/reference/dinov2`), and files of other ones.
+//! A small network with made-up weights against the NumPy reference (`tests/reference/dinov2`), and
+//! files of other networks.
 
 use safetensors::tensor::TensorView;
 use serde::Deserialize;
@@ -6,7 +7,7 @@ use serde::Deserialize;
 use super::*;
 use crate::random::Random;
 
-/// What `tests/reference/dinov2/make_golden.py` wrote.
+/// The output of `tests/reference/dinov2/make_golden.py`.
 #[derive(Deserialize)]
 struct Golden {
     cls: Vec<f32>,
@@ -22,7 +23,8 @@ fn golden() -> Golden {
 /// Names and shapes of tensors.
 pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
 
-/// The shapes of a file for `layers` blocks of `hidden` and a grid of `grid` patches a side.
+/// The shapes of a network with `layers` blocks of width `hidden` and positions for `grid * grid`
+/// patches.
 pub(crate) fn shapes(hidden: usize, layers: usize, grid: usize) -> Shapes {
     let mut shapes: Shapes = [
         ("embeddings.cls_token", vec![1, 1, hidden]),
@@ -42,8 +44,8 @@ pub(crate) fn shapes(hidden: usize, layers: usize, grid: usize) -> Shapes {
         for part in ["norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"] {
             put(part, &[hidden]);
         }
-        let sides = ["attention.query", "attention.key", "attention.value", "output.dense"];
-        for part in sides {
+        let linears = ["attention.query", "attention.key", "attention.value", "output.dense"];
+        for part in linears {
             put(&format!("attention.{part}.weight"), &[hidden, hidden]);
             put(&format!("attention.{part}.bias"), &[hidden]);
         }
@@ -62,7 +64,7 @@ fn numbers(name: &str, count: usize) -> Vec<f32> {
     (0..count).map(|_| 2.0 * random.uniform() - 1.0).collect()
 }
 
-/// The tensor `name` as the reference makes it.
+/// The values of the tensor `name`, made up as in the reference.
 fn weight(name: &str, count: usize) -> Vec<f32> {
     let values = numbers(name, count).into_iter();
     if name.ends_with("lambda1") {
@@ -76,17 +78,17 @@ fn weight(name: &str, count: usize) -> Vec<f32> {
     }
 }
 
-/// A file of these tensors, made up.
+/// The bytes of a safetensors file of these shapes with the values of [`weight`].
 pub(crate) fn file(shapes: &[(String, Vec<usize>)]) -> Vec<u8> {
     let bytes = |(name, shape): &(String, Vec<usize>)| -> Vec<u8> {
-        weight(name, shape.iter().product()).iter().flat_map(|v| v.to_le_bytes()).collect()
+        bytemuck::cast_slice(&weight(name, shape.iter().product())).to_vec()
     };
     let data: Vec<Vec<u8>> = shapes.iter().map(bytes).collect();
     let views = shapes.iter().zip(&data).map(|((name, shape), data)| {
         let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), data);
         (name.clone(), view.expect("the right length"))
     });
-    safetensors::serialize(views, None).expect("good tensors")
+    safetensors::serialize(views, None).expect("valid tensors")
 }
 
 fn pixels(size: usize) -> Vec<u8> {
@@ -102,10 +104,10 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
 }
 
 #[test]
-fn a_small_network_says_what_the_reference_says() {
+fn a_small_network_matches_the_reference() {
     let net = Dinov2::load(&file(&shapes(128, 2, 5)), 42).expect("a complete network");
     let (tokens, golden) = (net.forward(&pixels(42)), golden());
-    // Sums of 588 and 512 products in f32 against float64; the values reach 4.
+    // The reference is in float64; here sums of 588 and 512 products are in f32 and reach 4.
     assert_close(&tokens.cls, &golden.cls, 1e-4);
     assert_close(&tokens.patches, &golden.patches, 1e-4);
 }
@@ -118,10 +120,10 @@ fn positions_of_518_pixels_are_resized_bicubically_to_those_of_224() {
 }
 
 #[test]
-fn a_file_of_the_real_names_and_shapes_is_read_and_run() {
+fn a_file_with_the_names_and_shapes_of_dinov2_small_runs() {
     let shapes = shapes(384, 12, 37);
     let parameters: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    // By hand: 226,176 for patches, 526,080 positions, 12 x 1,775,232, and four vectors.
+    // By hand: 226,176 for patches, 526,080 for positions, 12 x 1,775,232, and four vectors.
     assert_eq!((shapes.len(), parameters), (223, 22_056_576));
     let net = Dinov2::load(&file(&shapes), 224).expect("dinov2-small");
     assert_eq!((net.hidden_size(), net.grid(), net.blocks.len()), (384, 16, 12));
@@ -140,7 +142,7 @@ fn weights_of_another_network_are_refused() {
     assert!(load(&|_| ()).is_ok());
     assert!(matches!(Dinov2::load(b"pth", 28), Err(Dinov2Error::Container(_))));
     let name = "encoder.layer.0.attention.attention.key.bias";
-    let error = load(&|shapes| shapes.retain(|(n, _)| n != name)).expect_err("a tensor less");
+    let error = load(&|shapes| shapes.retain(|(n, _)| n != name)).expect_err("a missing tensor");
     assert!(matches!(error, Dinov2Error::MissingTensor { name: missing } if missing == name));
     let registers = "embeddings.register_tokens";
     let error = load(&|shapes| shapes.push((registers.into(), vec![1, 4, 64])));
@@ -164,7 +166,7 @@ fn weights_of_another_network_are_refused() {
 }
 
 #[test]
-fn numbers_that_are_none_are_refused() {
+fn values_that_are_not_finite_are_refused() {
     let mut bytes = file(&shapes(64, 1, 2));
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());

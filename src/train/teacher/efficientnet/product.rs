@@ -1,19 +1,19 @@
-//! The float matrix product under the pointwise convolutions.
+//! The float matrix product of the pointwise convolutions.
 //!
-//! `pulp` compiles it for the machine's instruction set. Products and sums are rounded separately and in a
-//! fixed order, so every machine computes the same features.
+//! `pulp` dispatches to the widest instruction set of the machine. Products and sums are rounded
+//! separately and in a fixed order, so every machine computes the same features.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Output channels that a tile computes at once: two 256-bit registers.
+/// Output channels of a tile: two 256-bit registers.
 const TILE_COLS: usize = 16;
-/// Pixels that a tile computes at once: with two columns each, 12 of 16 registers hold sums.
+/// Pixels of a tile. With two registers each, 12 of the 16 registers hold sums.
 const TILE_ROWS: usize = 6;
-/// Pixels packed together; 60 rows of 1248 channels are 300 KB, which a second-level cache holds. A
-/// whole 7 x 7 map is one block.
+/// Pixels that are packed together. 60 rows of 1248 channels take 300 KB, which fits the
+/// second-level cache; a 7 x 7 map is one block.
 const BLOCK_ROWS: usize = 10 * TILE_ROWS;
 
-/// Weights `[out, in]`, reordered to panels of 16 outputs, `[panels, in, 16]`.
+/// Weights `[out, in]` reordered to panels of 16 outputs, `[panels, in, 16]`, padded with zeros.
 #[derive(Debug)]
 pub(super) struct Panels {
     outputs: usize,
@@ -25,7 +25,7 @@ impl Panels {
     pub(super) fn new(outputs: usize, weights: &[f32]) -> Self {
         assert!(
             outputs > 0 && weights.len().is_multiple_of(outputs),
-            "weights do not fill the rows"
+            "the weights do not fill {outputs} rows"
         );
         let inputs = weights.len() / outputs;
         let mut values = vec![0.0; outputs.div_ceil(TILE_COLS) * inputs * TILE_COLS];
@@ -47,7 +47,7 @@ pub(super) fn product(
     pixels: &[f32],
     out: &mut [f32],
 ) {
-    assert_eq!(bias.len(), weights.outputs, "one bias for each output");
+    assert_eq!(bias.len(), weights.outputs, "expected one bias for each output");
     assert_eq!(pixels.len() * weights.outputs, out.len() * weights.inputs, "pixel counts differ");
     Arch::new().dispatch(Product { weights, bias, low, high, pixels, out });
 }
@@ -93,7 +93,8 @@ impl WithSimd for Product<'_> {
     }
 }
 
-/// Transposes up to six pixels to `[inputs, 6]`. Missing pixels keep what was there: their sums are dropped.
+/// Transposes up to six pixels to `[inputs, 6]`. Columns of missing pixels keep their old values,
+/// and their sums are dropped.
 #[inline(always)]
 fn pack(packed: &mut [f32], pixels: &[f32], inputs: usize) {
     for (row, pixel) in pixels.chunks_exact(inputs).enumerate() {
@@ -103,8 +104,9 @@ fn pack(packed: &mut [f32], pixels: &[f32], inputs: usize) {
     }
 }
 
-/// Six pixels with a panel, in registers that the compiler need not guess: left to itself it gathers the
-/// pixels' values lane by lane where the target has AVX-512, at a sixth of the speed.
+/// Multiplies six pixels with a panel, with explicit vector registers: the compiler's own
+/// vectorization for AVX-512 gathers the pixels' values lane by lane and runs at a sixth of the
+/// speed.
 #[inline(always)]
 fn tile<S: Simd>(simd: S, panel: &[f32], packed: &[f32]) -> [[f32; TILE_COLS]; TILE_ROWS] {
     let mut out = [[0.0; TILE_COLS]; TILE_ROWS];
@@ -117,7 +119,7 @@ fn tile<S: Simd>(simd: S, panel: &[f32], packed: &[f32]) -> [[f32; TILE_COLS]; T
     out
 }
 
-/// `tile` with a panel's columns in `REGISTERS` registers.
+/// [`tile`] with the columns of a panel in `REGISTERS` registers.
 #[inline(always)]
 fn sums<S: Simd, const REGISTERS: usize>(
     simd: S,

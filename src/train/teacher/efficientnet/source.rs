@@ -1,10 +1,14 @@
-//! The weight file: names, shapes, half precision, and batch norm folded into the convolutions.
+//! Reads the weight file: checks names and shapes, converts half precision, and folds batch norm
+//! into the convolutions.
 
+use candle_core::safetensors::Load;
+use candle_core::{DType, Device};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Block, Depthwise, EfficientNetError, Pointwise, CHANNEL_CHUNK};
 
-/// The epsilon of every batch norm, from the weights' own metadata.
+/// Epsilon of every batch norm, from the metadata of the weights.
 const BATCH_NORM_EPSILON: f32 = 1e-3;
 
 /// The weight file, read tensor by tensor.
@@ -23,7 +27,7 @@ impl<'a> Source<'a> {
     pub(super) fn stem(&self) -> Result<Pointwise, EfficientNetError> {
         let (weight, shape) =
             self.tensor("_conv_stem.weight", |s| s[1..] == [3, 3, 3], "[_, 3, 3, 3]")?;
-        // [out, colour, tap] -> [out, tap, colour]
+        // [out, color, tap] -> [out, tap, color]
         let mut by_tap = Vec::with_capacity(weight.len());
         for filter in weight.chunks_exact(27) {
             by_tap.extend((0..27).map(|index| filter[index % 3 * 9 + index / 3]));
@@ -57,8 +61,8 @@ impl<'a> Source<'a> {
         inputs: usize,
     ) -> Result<Pointwise, EfficientNetError> {
         let expected = format!("[_, {inputs}, 1, 1]");
-        let is_right = |shape: &[usize]| shape[1..] == [inputs, 1, 1];
-        let (weight, shape) = self.tensor(&format!("{conv}.weight"), is_right, &expected)?;
+        let is_valid = |shape: &[usize]| shape[1..] == [inputs, 1, 1];
+        let (weight, shape) = self.tensor(&format!("{conv}.weight"), is_valid, &expected)?;
         let (gain, bias) = self.batch_norm(norm, shape[0])?;
         Ok(Pointwise::new(scale_rows(weight, &gain), bias))
     }
@@ -71,11 +75,11 @@ impl<'a> Source<'a> {
         stride: usize,
     ) -> Result<Depthwise, EfficientNetError> {
         let expected = format!("[{channels}, 1, 3 or 5, the same]");
-        let is_right = |shape: &[usize]| {
-            [[channels, 1, 3, 3], [channels, 1, 5, 5]].iter().any(|right| shape == right)
+        let is_valid = |shape: &[usize]| {
+            [[channels, 1, 3, 3], [channels, 1, 5, 5]].iter().any(|valid| shape == valid)
                 && channels.is_multiple_of(CHANNEL_CHUNK)
         };
-        let (weight, shape) = self.tensor(&format!("{conv}.weight"), is_right, &expected)?;
+        let (weight, shape) = self.tensor(&format!("{conv}.weight"), is_valid, &expected)?;
         let (gain, bias) = self.batch_norm(norm, channels)?;
         let weight = scale_rows(weight, &gain);
         let size = shape[2];
@@ -91,7 +95,7 @@ impl<'a> Source<'a> {
         Ok(Pointwise::new(weight, self.vector("_fc.bias", shape[0])?))
     }
 
-    /// A batch norm as the factor and the offset of each channel.
+    /// A batch norm as gain and bias of each channel, `[channels]` both.
     fn batch_norm(
         &self,
         name: &str,
@@ -118,39 +122,29 @@ impl<'a> Source<'a> {
         Ok(values)
     }
 
-    /// A tensor's values and shape; `is_right` is asked about shapes without a zero only.
+    /// A tensor's values and shape. `is_valid` is called only with shapes that have neither zero
+    /// dimensions nor zero rank.
     fn tensor(
         &self,
         name: &str,
-        is_right: impl Fn(&[usize]) -> bool,
+        is_valid: impl Fn(&[usize]) -> bool,
         expected: &str,
     ) -> Result<(Vec<f32>, Vec<usize>), EfficientNetError> {
         let tensor = self.0.tensor(name);
         let tensor = tensor.map_err(|_| EfficientNetError::MissingTensor { name: name.into() })?;
         let shape = tensor.shape();
-        if shape.is_empty() || shape.contains(&0) || !is_right(shape) {
+        if shape.is_empty() || shape.contains(&0) || !is_valid(shape) {
             let expected = expected.into();
             let found = shape.to_vec();
             return Err(EfficientNetError::WrongShape { name: name.into(), expected, found });
         }
-        let data = tensor.data();
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F16 => {
-                data.chunks_exact(2).map(|b| f16_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect()
-            }
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            _ => Vec::new(),
-        };
-        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
-            return Err(EfficientNetError::BadValues { name: name.into() });
-        }
+        let values = floats(&tensor).filter(|values| values.iter().all(|value| value.is_finite()));
+        let values = values.ok_or_else(|| EfficientNetError::BadValues { name: name.into() })?;
         Ok((values, shape.to_vec()))
     }
 }
 
-/// Multiplies each of the equally long rows by its own factor.
+/// Multiplies each row of `weight` by its factor; the number of factors is that of the rows.
 fn scale_rows(mut weight: Vec<f32>, factors: &[f32]) -> Vec<f32> {
     let length = weight.len() / factors.len();
     for (row, factor) in weight.chunks_exact_mut(length).zip(factors) {
@@ -159,14 +153,11 @@ fn scale_rows(mut weight: Vec<f32>, factors: &[f32]) -> Vec<f32> {
     weight
 }
 
-/// IEEE 754 half precision to single, exactly.
-pub(super) fn f16_to_f32(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let magnitude = u32::from(bits & 0x7fff);
-    if magnitude >= 0x7c00 {
-        return f32::from_bits(sign | 0x7f80_0000 | (magnitude & 0x3ff) << 13);
+/// The values of an f16 or f32 tensor, `None` for another type.
+pub(super) fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
+    if !matches!(tensor.dtype(), Dtype::F16 | Dtype::F32) {
+        return None;
     }
-    // As f32 bits the exponent's bias is 112 too small; a power of two corrects it, subnormals too.
-    let value = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 112) << 23);
-    f32::from_bits(sign | value.to_bits())
+    let values = tensor.load(&Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F32));
+    values.and_then(|values| values.flatten_all()?.to_vec1()).ok()
 }

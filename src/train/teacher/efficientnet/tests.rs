@@ -1,21 +1,22 @@
-//! Made-up weights through every layer, each against a plain loop.
+//! The layers with made-up weights, each compared with a plain loop.
 
 use safetensors::tensor::TensorView;
 use safetensors::Dtype;
 
-use super::source::f16_to_f32;
+use super::source::floats;
 use super::*;
 
-/// Small numbers that repeat late, as f32 bytes.
+/// Numbers between `low` and `high` with a period of 1009.
 fn numbers(length: usize, seed: usize, low: f32, high: f32) -> Vec<f32> {
     let number = |index: usize| {
-        let place = (index * 7919 + seed * 104_729) % 1009;
-        low + (high - low) * place as f32 / 1008.0
+        let step = (index * 7919 + seed * 104_729) % 1009;
+        low + (high - low) * step as f32 / 1008.0
     };
     (0..length).map(number).collect()
 }
 
-/// A complete Lite0 of made-up weights, as the file would hold it, all f32.
+/// The bytes of a Lite0 weight file with made-up f32 values, after `change` has edited the names
+/// and shapes.
 fn lite0_file(change: impl Fn(&mut Vec<(String, Vec<usize>)>)) -> Vec<u8> {
     let mut shapes = Vec::new();
     let mut put = |name: String, shape: &[usize]| shapes.push((name, shape.to_vec()));
@@ -55,18 +56,19 @@ fn lite0_file(change: impl Fn(&mut Vec<(String, Vec<usize>)>)) -> Vec<u8> {
         .map(|(seed, (name, shape))| {
             let length: usize = shape.iter().product();
             let fan_in = (length / shape[0].max(1)) as f32;
-            let values = match name.ends_with("running_var") {
-                true => numbers(length, seed, 0.5, 1.5),
-                false => numbers(length, seed, -1.0 / fan_in.sqrt(), 1.2 / fan_in.sqrt()),
+            let values = if name.ends_with("running_var") {
+                numbers(length, seed, 0.5, 1.5)
+            } else {
+                numbers(length, seed, -1.0 / fan_in.sqrt(), 1.2 / fan_in.sqrt())
             };
-            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+            bytemuck::cast_slice(&values).to_vec()
         })
         .collect();
     let views = shapes.iter().zip(&data).map(|((name, shape), data)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), data).expect("the right length");
         (name.clone(), view)
     });
-    safetensors::serialize(views, None).expect("good tensors")
+    safetensors::serialize(views, None).expect("valid tensors")
 }
 
 /// Lite0 with made-up weights.
@@ -76,7 +78,7 @@ pub(crate) fn made_up_lite0() -> EfficientNet {
 
 #[test]
 fn halves_are_read_exactly() {
-    let halves = [
+    let halves: [(u16, f32); 9] = [
         (0x0000, 0.0),
         (0x3c00, 1.0),
         (0xc000, -2.0),
@@ -87,14 +89,20 @@ fn halves_are_read_exactly() {
         (0x0400, 2f32.powi(-14)),
         (0xfc00, f32::NEG_INFINITY),
     ];
-    for (bits, value) in halves {
-        assert_eq!(f16_to_f32(bits), value, "{bits:#06x}");
+    let bits = [halves.map(|(bits, _)| bits).as_slice(), &[0x7e00]].concat();
+    let bytes = bytemuck::cast_slice(&bits);
+    let view = TensorView::new(Dtype::F16, vec![bits.len()], bytes).expect("the right length");
+    let values = floats(&view).expect("f16 values");
+    for ((bits, expected), found) in halves.iter().zip(&values) {
+        assert_eq!(found.to_bits(), expected.to_bits(), "{bits:#06x}");
     }
-    assert!(f16_to_f32(0x7e00).is_nan());
+    assert!(values[halves.len()].is_nan());
+    let view = TensorView::new(Dtype::I16, vec![bits.len()], bytes).expect("the right length");
+    assert_eq!(floats(&view), None);
 }
 
 #[test]
-fn padding_puts_the_odd_zero_behind() {
+fn padding_puts_the_odd_zero_at_the_end() {
     assert_eq!([same_padding(224, 3, 2), same_padding(28, 5, 2)], [0, 1]);
     assert_eq!([same_padding(112, 3, 1), same_padding(7, 5, 1)], [1, 2]);
     assert_eq!([same_padding(65, 3, 2), same_padding(7, 5, 2)], [1, 2]);
@@ -146,21 +154,21 @@ fn a_depthwise_filter_equals_the_plain_sum() {
 }
 
 #[test]
-fn lite0_is_recognised_and_gives_the_promised_shapes() {
+fn lite0_is_recognized_and_has_the_declared_shapes() {
     let net = made_up_lite0();
     let residuals = net.blocks().iter().filter(|block| block.has_residual).count();
     assert_eq!((net.blocks().len(), net.grid_channels(), residuals), (16, 320, 9));
-    let mut seen = Vec::new();
+    let mut observed = Vec::new();
     let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| u8::try_from(i % 251).unwrap_or(0)).collect();
     let features = net.forward_observed(&pixels, 64, &mut |layer, values| {
         assert!(values.iter().all(|value| value.is_finite()));
-        seen.push((layer, values.len()));
+        observed.push((layer, values.len()));
     });
     let Features { grid, pooled, logits } = &features;
     assert_eq!([grid.len(), pooled.len(), logits.len()], [2 * 2 * 320, 1280, 1000]);
-    assert_eq!(seen[0], (Layer::Stem, 32 * 32 * 32));
-    assert_eq!(seen[1], (Layer::Depthwise(0), 32 * 32 * 32));
-    assert!(seen.contains(&(Layer::Block(10), 4 * 4 * 112)));
+    assert_eq!(observed[0], (Layer::Stem, 32 * 32 * 32));
+    assert_eq!(observed[1], (Layer::Depthwise(0), 32 * 32 * 32));
+    assert!(observed.contains(&(Layer::Block(10), 4 * 4 * 112)));
     assert_eq!(features, net.forward(&pixels, 64));
 }
 

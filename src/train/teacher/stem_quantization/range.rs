@@ -1,11 +1,12 @@
-//! The distribution of a layer's activations, and the int8 range that loses least of it.
+//! The distribution of a layer's activations, and the int8 range with the least squared error.
 
-/// Bins of the histogram; a bin is far narrower than an int8 step.
+/// Number of bins; a bin is far narrower than an int8 step.
 const BINS: usize = 4096;
-/// Candidate limits: these parts of the largest activation, in 1/64.
+/// Candidate limits, in 1/64 of the largest activation.
 const CANDIDATES: std::ops::RangeInclusive<usize> = 8..=64;
 
-/// A histogram of absolute values from 0 to `width * BINS`, which doubles when a value lies beyond.
+/// A histogram of absolute values from 0 to `width * BINS`; its width doubles when a value lies
+/// beyond.
 #[derive(Debug)]
 pub(super) struct Range {
     width: f32,
@@ -15,7 +16,7 @@ pub(super) struct Range {
 
 impl Default for Range {
     fn default() -> Self {
-        // From 0 to 6, where ReLU6 ends.
+        // It starts with the range of ReLU6, 0 to 6.
         Self { width: 6.0 / BINS as f32, counts: vec![0; BINS], largest: 0.0 }
     }
 }
@@ -33,12 +34,12 @@ impl Range {
         }
     }
 
-    /// The limit, at most the largest activation, with the least squared error of rounding to 127 steps
-    /// and clipping what lies beyond.
+    /// The limit, at most the largest activation, with the least squared error of rounding to 127
+    /// steps and clipping larger values.
     pub(super) fn best_limit(&self) -> f32 {
         let limits = CANDIDATES.map(|part| self.largest * part as f32 / *CANDIDATES.end() as f32);
         let best = limits.min_by(|a, b| self.squared_error(*a).total_cmp(&self.squared_error(*b)));
-        // A layer that is always 0 keeps any range.
+        // Any range fits a layer that is always 0; this one is not empty.
         best.expect("there are candidates").max(1e-6)
     }
 
@@ -47,7 +48,7 @@ impl Range {
         let errors = self.counts.iter().enumerate().map(|(bin, &count)| {
             let beyond = (bin as f64 + 0.5) * f64::from(self.width) - f64::from(limit);
             let error = if beyond > 0.0 { beyond * beyond } else { step * step / 12.0 };
-            // Zeros are exact at every scale; after ReLU6 they are most of a map.
+            // Zeros are exact at every scale; after ReLU6 they are most of the values.
             if bin == 0 {
                 0.0
             } else {
@@ -69,7 +70,7 @@ impl Range {
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "saturates, then bounded"
+    reason = "`as` saturates and `min` bounds the bin"
 )]
 fn bin(position: f32) -> usize {
     (position as usize).min(BINS - 1)
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evenly_spread_values_keep_their_whole_range() {
+    fn uniform_values_keep_their_whole_range() {
         let mut range = Range::default();
         let values: Vec<f32> = (0..6000).map(|index| index as f32 / 1000.0 - 3.0).collect();
         range.add(&values);
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rare_giant_is_clipped() {
+    fn a_rare_outlier_is_clipped() {
         let mut range = Range::default();
         let values: Vec<f32> = (0..1_000_000).map(|index| (index % 1000) as f32 / 1000.0).collect();
         range.add(&values);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_layer_has_a_range() {
+    fn a_layer_of_zeros_has_a_range() {
         let mut range = Range::default();
         range.add(&[0.0; 16]);
         assert!(range.best_limit() > 0.0);

@@ -60,8 +60,8 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
     Captioning {
         trained: TrainedModel::new(weights, &config()).unwrap(),
         pools: vec![(samples, 1.0)],
-        texts,
         dev: Vec::new(),
+        texts,
         stem_scale: 0.02,
         tokenizer,
         options: BatchOptions { hinted: 0.0, ..BatchOptions::default() },
@@ -122,9 +122,9 @@ fn lessons_are_learned_beside_captions() {
     let weights = Weights::fresh(1);
     let (cells, config) = (config().num_patches(), config());
     let sizes = TargetSizes { pooled: 64, classes: 10, cells, channels: 16 };
-    let lessons =
+    let dataset =
         DistillDataset::new(&weights, &config, examples(&config, &[sizes], 20, 4), 0.02).unwrap();
-    let objective = WithDistillation { objective: captioning(&weights, captions()), lessons };
+    let objective = WithDistillation { objective: captioning(&weights, captions()), dataset };
     let mut run = Run::new(weights.variables(), options(40)).unwrap();
     let means = |run: &mut Run| {
         let steps: Vec<Measures> = (0..5).map(|_| run.update(&objective).unwrap().0).collect();
@@ -164,6 +164,60 @@ fn a_resumed_run_takes_the_steps_it_would_have_taken() {
     run.train(&objective, &file).unwrap();
     assert_eq!(run.step(), 6);
     assert_eq!(latents(&weights.variables()), uninterrupted);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_best_checkpoint_is_kept_when_the_dev_loss_rises() {
+    let folder = std::env::temp_dir().join(format!("bitmar-best-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    let weights = Weights::fresh(1);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::new(weights.variables(), options(6)).unwrap();
+    run.update(&objective).unwrap();
+    run.score_dev(&objective, &file).unwrap();
+    let best = run.state.best_dev.unwrap();
+    let kept = std::fs::read(best_checkpoint(&file)).unwrap();
+    // Other weights of the same model, which are worse.
+    for variable in run.variables.values() {
+        variable.set(&(variable.as_tensor() * -3.0).unwrap()).unwrap();
+    }
+    assert!(objective.dev().unwrap().unwrap().value() > best);
+    run.score_dev(&objective, &file).unwrap();
+    assert_eq!(run.state.best_dev, Some(best));
+    assert_eq!(std::fs::read(best_checkpoint(&file)).unwrap(), kept);
+    let resumed = Run::resume(run.variables, &best_checkpoint(&file)).unwrap();
+    assert_eq!((resumed.step(), resumed.state.best_dev), (1, Some(best)));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn scores_on_the_dev_set_change_no_step() {
+    let folder = std::env::temp_dir().join(format!("bitmar-dev-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("run.safetensors");
+    let weights = Weights::fresh(1);
+    let objective = captioning(&weights, captions());
+    let mut run = Run::new(weights.variables(), options(4)).unwrap();
+    (0..4).for_each(|_| drop(run.update(&objective).unwrap()));
+    let without_dev = latents(&weights.variables());
+
+    let weights = Weights::fresh(1);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::new(weights.variables(), options(4)).unwrap();
+    for _ in 0..2 {
+        run.update(&objective).unwrap();
+        run.score_dev(&objective, &file).unwrap();
+    }
+    run.save(&file).unwrap();
+    let best = run.state.best_dev;
+    let weights = Weights::fresh(9);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::resume(weights.variables(), &file).unwrap();
+    assert_eq!(run.state.best_dev, best);
+    run.train(&objective, &file).unwrap();
+    assert_eq!(latents(&weights.variables()), without_dev);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -249,8 +303,8 @@ fn a_run_started_from_a_shipped_file_has_the_same_model() {
     }
 }
 
-/// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions that
-/// were never seen would be predicted better than by chance.
+/// Conformance 2: nothing of a token leaks into its own prediction, else uniformly random captions
+/// that were never seen would be predicted better than by chance.
 #[test]
 fn random_captions_are_not_predicted_better_than_by_chance() {
     const TOKENS: usize = 64;
@@ -310,5 +364,3 @@ fn texts_learn_to_take_up_a_hint() {
     });
     assert!(logits[0] != logits[1] && logits[1] != logits[2]);
 }
-
-mod dev;

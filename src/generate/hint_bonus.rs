@@ -1,22 +1,22 @@
-//! Words that the user has told of a photo and expects to read in its caption.
+//! A bonus for captions that have the words of the user's hint.
 
 use tokenizers::Tokenizer;
 
 use crate::error::Error;
 use crate::tokenizer::tokenizer_error;
 
-/// What the first token of one of them adds to the log probability of a text, in nats: chosen on dev (docs/training.md).
+/// Bonus of a hint word's first token, in nats: chosen on dev (docs/training.md).
 const WEIGHT: f32 = 3.0;
-/// Words that a hint is made of and that a caption need not repeat.
+/// Stop words of hints: a caption need not repeat them.
 const SMALL_WORDS: [&str; 28] = [
     "a", "an", "the", "my", "our", "your", "his", "her", "their", "its", "this", "that", "these",
     "those", "it", "is", "are", "was", "of", "in", "on", "at", "by", "to", "and", "with", "for",
     "from",
 ];
 
-/// What is to be said, and which tokens end a word.
+/// The words of a hint and which tokens continue a word.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct HintBonus {
     /// The tokens of each word.
     words: Vec<Vec<u32>>,
     /// Of each token whether it goes on with the word before it.
@@ -26,14 +26,15 @@ pub struct Told {
 /// What a text may go on with.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Anything; the beginnings of words that were told gain by it.
+    /// Anything; first tokens of hint words gain.
     Any {
         /// First tokens of the words that are not said yet.
         gaining: Vec<u32>,
         /// Whether a word has just been said: the next token must not lengthen it.
         is_word: bool,
     },
-    /// One of these: a word that was told has begun. How it is spelt is known, whatever the model thinks likely.
+    /// One of these: a hint word has begun and is spelled to its end, however unlikely the model
+    /// finds it.
     Spelt(Vec<u32>),
 }
 
@@ -48,8 +49,9 @@ impl Next {
     }
 }
 
-impl Told {
-    /// Words by their tokens; `joins` says of each token of the vocabulary whether it goes on with the word before it.
+impl HintBonus {
+    /// Words by their tokens; `joins` says of each token of the vocabulary whether it goes on with
+    /// the word before it.
     pub fn new(mut words: Vec<Vec<u32>>, joins: Vec<bool>) -> Self {
         words.sort_unstable();
         words.dedup();
@@ -57,7 +59,7 @@ impl Told {
         Self { words, joins }
     }
 
-    /// The words of a hint that say something, for the search to prefer captions that have them.
+    /// The bonus for the words of `hint` that are no stop words.
     ///
     /// # Errors
     ///
@@ -66,11 +68,11 @@ impl Told {
         let hint = hint.to_lowercase();
         let words =
             hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
-        let telling = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
+        let content = words.filter(|word| !word.is_empty() && !SMALL_WORDS.contains(word));
         let tokens = |word: &str| -> Result<Vec<u32>, Error> {
             Ok(tokenizer.encode(word, false).map_err(tokenizer_error)?.get_ids().to_vec())
         };
-        let words = telling.map(tokens).collect::<Result<Vec<_>, _>>()?;
+        let words = content.map(tokens).collect::<Result<Vec<_>, _>>()?;
         if words.is_empty() {
             return Ok(Self::default());
         }
@@ -98,7 +100,8 @@ impl Told {
         Next::Any { gaining: missing().map(|word| word[0]).collect(), is_word }
     }
 
-    /// What a text gains by `token`, whose log probability is given, if `next` is what may follow; `None` if it must not.
+    /// What a text gains by `token`, whose log probability is given, if `next` is what may follow;
+    /// `None` if it must not.
     pub(super) fn gain(&self, next: &Next, token: u32, log_probability: f32) -> Option<f32> {
         match next {
             Next::Any { gaining, is_word } => {
@@ -126,35 +129,35 @@ fn begun(word: &[u32], tokens: &[u32]) -> usize {
 mod tests {
     use super::*;
 
-    fn told() -> Told {
+    fn bonus() -> HintBonus {
         let joins = (0..40).map(|token| matches!(token, 21 | 22)).collect();
-        Told::new(vec![vec![30], vec![20, 21], vec![], vec![30]], joins)
+        HintBonus::new(vec![vec![30], vec![20, 21], vec![], vec![30]], joins)
     }
 
     #[test]
     fn a_word_gains_by_its_first_token_and_is_then_spelt_to_its_end() {
-        let told = told();
-        let any = told.next(&[]);
+        let bonus = bonus();
+        let any = bonus.next(&[]);
         assert_eq!(any, Next::Any { gaining: vec![20, 30], is_word: false });
         assert_eq!(
-            [20, 30, 9].map(|t| told.gain(&any, t, -3.0)),
+            [20, 30, 9].map(|t| bonus.gain(&any, t, -3.0)),
             [Some(WEIGHT), Some(WEIGHT), Some(0.0)]
         );
-        let spelt = told.next(&[9, 20]);
+        let spelt = bonus.next(&[9, 20]);
         assert_eq!(spelt, Next::Spelt(vec![21]));
-        assert_eq!([21, 22, 30].map(|t| told.gain(&spelt, t, -3.0)), [Some(3.0), None, None]);
+        assert_eq!([21, 22, 30].map(|t| bonus.gain(&spelt, t, -3.0)), [Some(3.0), None, None]);
     }
 
     #[test]
     fn a_word_that_was_said_is_not_lengthened_and_gains_once() {
-        let told = told();
-        let next = told.next(&[9, 20, 21]);
+        let bonus = bonus();
+        let next = bonus.next(&[9, 20, 21]);
         assert_eq!(next, Next::Any { gaining: vec![30], is_word: true });
         assert_eq!(
-            [22, 20, 30].map(|t| told.gain(&next, t, -3.0)),
+            [22, 20, 30].map(|t| bonus.gain(&next, t, -3.0)),
             [None, Some(0.0), Some(WEIGHT)]
         );
-        let later = told.next(&[9, 20, 21, 5]);
-        assert_eq!(told.gain(&later, 22, -3.0), Some(0.0));
+        let later = bonus.next(&[9, 20, 21, 5]);
+        assert_eq!(bonus.gain(&later, 22, -3.0), Some(0.0));
     }
 }
