@@ -1,4 +1,4 @@
-//! Where a command finds its data, and what it reads there.
+//! The paths that a training command reads and writes, and functions that load from them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,40 +17,43 @@ use crate::train::teacher::{stem_cache, Teacher, TeacherError, TeacherSource};
 type AnyError = Box<dyn std::error::Error>;
 
 /// The caption texts that describe photos; CommonGen's sentences were written for given words.
-pub(crate) const OF_PHOTOS: &[&str] = CAPTION_TEXTS.split_at(2).0;
+pub(crate) const PHOTO_CAPTION_TEXTS: &[&str] = CAPTION_TEXTS.split_at(2).0;
 
-/// Dev photos of Flickr8k that a run measures.
+/// Number of dev photos of Flickr8k on which a run is measured.
 const FLICKR8K_DEV_PHOTOS: usize = 300;
 
-/// The files that a command reads, and what training starts from.
+/// The files and folders of a command.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// Folder with photos, captions and teacher weights.
+    /// Data folder: photos, captions and teacher weights.
     pub data: PathBuf,
     /// Folder for checkpoints and caches.
     pub out: PathBuf,
-    /// The file tokenizer.json.
+    /// The tokenizer file, `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// A model file whose ternary weights are the starting point.
+    /// A model file whose ternary weights initialize training.
     pub init: Option<PathBuf>,
-    /// Checkpoints of earlier stages to start from; where two hold a tensor, the later one counts.
+    /// Checkpoints of earlier stages that initialize training; of a tensor in several of them, the
+    /// last one counts.
     pub from: Vec<PathBuf>,
-    /// The teachers of the vision encoder. If empty, the vision stage uses Lite2 and the others
-    /// none.
+    /// The teachers of the vision encoder. If empty, the vision stage uses EfficientNet-Lite2 and
+    /// the other stages use no teacher.
     pub teachers: Vec<TeacherSource>,
-    /// Folder of a sentence encoder. If given, the vision encoder also learns to predict the
-    /// sentence embeddings of captions.
+    /// Folder of a sentence encoder. If set, the vision encoder also learns to predict the sentence
+    /// embeddings of captions.
     pub sentences: Option<PathBuf>,
-    /// File of label captions that a model chose.
+    /// File of label captions that a model chose
+    /// ([`ChosenCaptions`](crate::train::data::chosen_captions::ChosenCaptions)).
     pub label_captions: Option<PathBuf>,
 }
 
 impl Inputs {
+    /// The checkpoint file of a stage.
     pub(crate) fn checkpoint(&self, stage: &str) -> PathBuf {
         self.out.join(format!("{stage}.safetensors"))
     }
 
-    /// Loads the teachers, or Lite2 if none is named.
+    /// Loads the teachers, or EfficientNet-Lite2 if none is named.
     pub(crate) fn loaded_teachers(&self, config: &Config) -> Result<Vec<Teacher>, TeacherError> {
         let lite2 = [TeacherSource::Lite2];
         let named = if self.teachers.is_empty() { &lite2[..] } else { &self.teachers };
@@ -58,10 +61,12 @@ impl Inputs {
         named.iter().map(|source| Teacher::load(source, &self.data, size)).collect()
     }
 
+    /// Loads the stem from its cache in the output folder, or builds it from its source.
     pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
         stem_cache::stem(&self.data, &self.out, &config.stem)
     }
 
+    /// Loads the training photos of all sets of `role`, without those that have no caption.
     pub(crate) fn samples(
         &self,
         stem: &Stem,
@@ -78,7 +83,8 @@ impl Inputs {
         Ok(samples)
     }
 
-    /// The first 300 dev photos of Flickr8k in their original view. Nothing is trained on them.
+    /// Loads the first 300 dev photos of Flickr8k, which are never trained on, in their original
+    /// view.
     pub(crate) fn flickr8k_dev(
         &self,
         stem: &Stem,
@@ -90,7 +96,8 @@ impl Inputs {
         Ok(samples)
     }
 
-    /// The photos of [`Self::flickr8k_dev`], then those of the dev sets.
+    /// Loads the photos of [`Self::flickr8k_dev`], then those of the dev sets, without those that
+    /// have no caption.
     pub(crate) fn dev_samples(
         &self,
         stem: &Stem,
@@ -106,7 +113,11 @@ impl Inputs {
     }
 }
 
-/// Reads the tokenizer; also returns the SHA-256 of the file.
+/// Reads a tokenizer; also returns the SHA-256 of its file in hexadecimal.
+///
+/// # Errors
+///
+/// If the file cannot be read or is not a tokenizer of this crate.
 pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
     let bytes = std::fs::read(file)?;
     Ok((crate::tokenizer::read_tokenizer(&bytes)?, sha256(&bytes)))

@@ -1,4 +1,4 @@
-//! Models out of checkpoints, for scores and for export.
+//! Loads models for evaluation and export, from a model file or from checkpoints.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,12 @@ use crate::vision::EncodedPhotos;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// The model whose latent weights are the mean of those of some checkpoints (a model soup, Wortsman
-/// et al. 2022), and its variables.
+/// Makes a model whose latent weights are the mean of those of `checkpoints` (a model soup,
+/// Wortsman et al. 2022). Returns it with its variables.
+///
+/// # Errors
+///
+/// If a checkpoint cannot be read, or lacks a variable of the model or has it in another size.
 pub(crate) fn restored(
     checkpoints: &[PathBuf],
     config: &Config,
@@ -33,7 +37,9 @@ pub(crate) fn restored(
         let latents = checkpoint_latents(checkpoint)?;
         for (name, variable) in &variables {
             let values = latents.get(name).filter(|values| values.len() == variable.elem_count());
-            let values = values.ok_or_else(|| format!("{} has no {name}", checkpoint.display()))?;
+            let values = values.ok_or_else(|| {
+                format!("{}: no {name} of the expected size", checkpoint.display())
+            })?;
             let sum = mean.entry(name.clone()).or_insert_with(|| vec![0.0; values.len()]);
             let share = 1.0 / checkpoints.len() as f32;
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value);
@@ -43,18 +49,18 @@ pub(crate) fn restored(
     Ok((model, variables))
 }
 
-/// What is scored.
+/// A model under evaluation.
 pub struct EvaluatedModel {
     /// The model.
     pub model: BitMar,
-    /// What a stem feature is worth.
+    /// Scale of the int8 stem features: `feature = stem_scale * int8`.
     pub stem_scale: f32,
-    /// What it was trained without and has to do without now.
+    /// The ablation of its training, which evaluation applies as well.
     pub ablation: Ablation,
 }
 
 impl EvaluatedModel {
-    /// Views of photos, one each, as the model sees them.
+    /// Encodes photos, given the stem features of one view of each, `[patches * channels]` int8.
     pub(crate) fn encode(&self, views: &[Arc<[i8]>]) -> candle_core::Result<EncodedPhotos> {
         let config = self.model.config();
         let channels = config.stem.output_channels();
@@ -63,26 +69,33 @@ impl EvaluatedModel {
     }
 }
 
-/// What `eval` scores: a model file, or checkpoints as the run of the first was run.
+/// The model that `eval` scores: a model file, or checkpoints, with the ablation in the options of
+/// the first.
 #[derive(Debug, Clone, Copy)]
 pub enum ModelSource<'a> {
     /// A model file.
     Model(&'a Path),
-    /// The mean of some checkpoints.
+    /// The mean of the weights of these checkpoints.
     Checkpoints(&'a [PathBuf]),
 }
 
 impl ModelSource<'_> {
-    /// The name of its file, or of the first of them.
+    /// The name of the model file or of the first checkpoint, without extension.
     pub(crate) fn name(self) -> String {
         let file = match self {
             Self::Model(file) => Some(file),
             Self::Checkpoints(files) => files.first().map(PathBuf::as_path),
         };
-        let stem = file.and_then(Path::file_stem);
-        stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+        let name = file.and_then(Path::file_stem);
+        name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
+    /// Loads the model, with packed ternary weights unless it is the float model, and its stem.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, the model file has another tokenizer, or the checkpoints do not
+    /// fit the small configuration.
     pub(crate) fn load(
         self,
         inputs: &Inputs,
@@ -96,7 +109,7 @@ impl ModelSource<'_> {
             }
             Self::Checkpoints(files) => {
                 let config = Config::small();
-                let first = files.first().ok_or("no checkpoint")?;
+                let first = files.first().ok_or("no checkpoint is given")?;
                 let ablation = checkpoint_options(first)?.ablation;
                 let (model, variables) = restored(files, &config, ablation)?;
                 let packed = ablation.packed(&variables, &config)?;
@@ -115,7 +128,7 @@ mod tests {
     use crate::train::trainer::Run;
 
     #[test]
-    fn several_checkpoints_are_the_mean_of_their_weights() {
+    fn checkpoints_are_averaged() {
         let folder = std::env::temp_dir().join(format!("bitmar-soup-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let config = Config::tiny();
@@ -127,11 +140,11 @@ mod tests {
             file
         };
         let files = [save(1), save(2)];
-        let of = |files: &[PathBuf]| {
+        let query_tokens = |files: &[PathBuf]| {
             let (_, variables) = restored(files, &config, Ablation::Nothing).unwrap();
             variables["query_tokens"].flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        let [a, b, mean] = [&files[..1], &files[1..], &files[..]].map(of);
+        let [a, b, mean] = [&files[..1], &files[1..], &files[..]].map(query_tokens);
         assert_ne!(a, b);
         let expected: Vec<f32> = a.iter().zip(&b).map(|(a, b)| 0.5 * a + 0.5 * b).collect();
         assert_eq!(mean, expected);

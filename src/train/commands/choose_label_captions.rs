@@ -21,7 +21,7 @@ use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
-use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
+use crate::train::inputs::{read_tokenizer, Inputs, PHOTO_CAPTION_TEXTS};
 use crate::train::metrics::{words, CaptionVector, Cider};
 use crate::train::model_source::{EvaluatedModel, ModelSource};
 
@@ -46,7 +46,7 @@ pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result
         inputs.label_captions.as_ref().ok_or("label-captions needs --label-captions FILE")?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
-    let texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
+    let texts = load_texts(&inputs.data, PHOTO_CAPTION_TEXTS, &tokenizer)?;
     let label_captions = LabelCaptions::new(&texts);
     let mut lines = String::new();
     for set in PhotoSet::of_role(Role::LabelCaptions) {

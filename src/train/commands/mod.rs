@@ -19,7 +19,7 @@ use crate::train::data::photo_set::{Role, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::{load_dev_texts, load_texts};
 use crate::train::data::view::View;
-use crate::train::inputs::{read_tokenizer, Inputs, OF_PHOTOS};
+use crate::train::inputs::{read_tokenizer, Inputs, PHOTO_CAPTION_TEXTS};
 use crate::train::model_source::ModelSource;
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::BatchOptions;
@@ -176,7 +176,7 @@ fn captioning(
     let gold = inputs.samples(&stem, Role::Captions, &GOLD_VIEWS, &tokenizer)?;
     let mut gold: Vec<Sample> = gold.into_iter().map(|(_, sample)| sample).collect();
     weigh_by_consensus(&mut gold);
-    let mut texts = load_texts(&inputs.data, OF_PHOTOS, &tokenizer)?;
+    let mut texts = load_texts(&inputs.data, PHOTO_CAPTION_TEXTS, &tokenizer)?;
     let label_captions = LabelCaptions::new(&texts);
     let chosen = inputs.label_captions.as_deref().map(ChosenCaptions::read).transpose()?;
     let weak = inputs.samples(&stem, Role::LabelCaptions, &WEAK_VIEWS, &tokenizer)?;
@@ -188,7 +188,11 @@ fn captioning(
         sample
     });
     let mut weak: Vec<Sample> = weak.collect();
-    texts.extend(load_texts(&inputs.data, CAPTION_TEXTS.split_at(OF_PHOTOS.len()).1, &tokenizer)?);
+    texts.extend(load_texts(
+        &inputs.data,
+        CAPTION_TEXTS.split_at(PHOTO_CAPTION_TEXTS.len()).1,
+        &tokenizer,
+    )?);
     let mut dev = inputs.dev_samples(&stem, &tokenizer)?;
     let photos = gold.iter_mut().chain(&mut weak).chain(&mut dev);
     let captions = photos.flat_map(|sample| &mut sample.captions);

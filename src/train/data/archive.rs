@@ -1,4 +1,5 @@
-//! The photos of a [set](super::photo_set) and the caption texts without photos, as files.
+//! Reads the files of the data folder: the index and the tar of a [photo set](super::photo_set),
+//! and caption texts without photos.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,22 +20,22 @@ pub enum DataError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system or the decoder said.
+        /// The error of the operating system or the decoder.
         source: io::Error,
     },
-    /// A line of an index is not the object it should be.
+    /// A line of an index is not a JSON object with the expected fields.
     #[error("{} line {line}: {source}", path.display())]
     Index {
         /// The index.
         path: PathBuf,
         /// The line, counted from one.
         line: usize,
-        /// What the JSON reader said.
+        /// The error of the JSON reader.
         source: serde_json::Error,
     },
 }
 
-/// The fields of a line that the trainer reads. Others are `details`, `source` and `cc`.
+/// The fields of an index line that the trainer reads; `details`, `source` and `cc` are ignored.
 #[derive(Deserialize)]
 struct IndexLine {
     image: String,
@@ -49,8 +50,8 @@ struct IndexLine {
     fine: Option<String>,
 }
 
-/// Reads the index of `set` in the data folder `dir`, in the order of the file. Photos that the set
-/// holds out are dev's.
+/// Reads the index of `set` in the data folder `dir`, in the order of the file. The photos that the
+/// set holds out get [`Split::Dev`].
 pub fn load_index(dir: &Path, set: &'static PhotoSet) -> Result<Vec<Photo>, DataError> {
     let path = dir.join(set.name).with_extension("jsonl");
     let file = File::open(&path).map_err(at(&path))?;
@@ -84,12 +85,12 @@ fn hold_out(held_out: HeldOut, photos: &mut [Photo]) {
     }
 }
 
-/// The caption texts without photos; none of them belongs to a dev photo.
+/// Files of caption texts without photos; none of the texts describes a dev photo.
 pub const CAPTION_TEXTS: [&str; 3] =
     ["flickr30k_captions.txt.gz", "coco_captions.txt.gz", "commongen_captions.txt.gz"];
 
 /// Reads `file` (gzip, one caption a line) in the data folder `dir`. Captions are trimmed but not
-/// normalised; blank lines are left out.
+/// normalized; blank lines are left out.
 pub fn load_caption_text(dir: &Path, file: &str) -> Result<Vec<String>, DataError> {
     let path = dir.join(file);
     let compressed = File::open(&path).map_err(at(&path))?;
@@ -104,8 +105,8 @@ pub fn load_caption_text(dir: &Path, file: &str) -> Result<Vec<String>, DataErro
     Ok(captions)
 }
 
-/// The photos of one set, read from its tar by name. Threads may share it: they wait for each other
-/// only while a member's bytes are read.
+/// The photos of one set, read from its tar by name. Threads may share it: a lock is held only
+/// while a member's bytes are read.
 #[derive(Debug)]
 pub struct PhotoArchive {
     path: PathBuf,
@@ -120,7 +121,7 @@ struct Member {
 }
 
 impl PhotoArchive {
-    /// Opens the tar of `set` in the data folder `dir` and notes where each member lies.
+    /// Opens the tar of `set` in the data folder `dir` and indexes its members by name.
     pub fn open(dir: &Path, set: &PhotoSet) -> Result<Self, DataError> {
         let path = dir.join(set.name).with_extension("tar");
         let file = File::open(&path).map_err(at(&path))?;
@@ -137,10 +138,10 @@ impl PhotoArchive {
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no member {name:?}"));
         let member = *self.members.get(name).ok_or_else(missing)?;
         let mut bytes = Vec::new();
-        // Every read seeks first, so a position that a panicking thread left behind does no harm.
+        // Every read seeks first, so the position at which a thread panicked does not matter.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(member.offset))?;
-        // `take` and not a buffer of `len`: the header's length may exceed the file.
+        // No buffer of `len` bytes is allocated: the header's length may exceed the file.
         let found = (&mut *file).take(member.len).read_to_end(&mut bytes)?;
         if (found as u64) < member.len {
             let reason = format!("{name:?} has {found} bytes of {}", member.len);
@@ -173,7 +174,7 @@ pub(crate) mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A folder of its own under the system's, removed when the test ends.
+    /// A temporary folder for one test, removed when the test ends.
     pub(crate) struct Folder(pub(crate) PathBuf);
 
     impl Folder {
@@ -227,8 +228,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn labelled_photos_are_held_out_as_their_set_says() {
-        let folder = Folder::new("held-back");
+    fn labelled_photos_are_held_out_by_the_rule_of_their_set() {
+        let folder = Folder::new("held-out");
         let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
         let lines: Vec<String> = (0..45).map(line).collect();
         for (set, expected) in

@@ -1,4 +1,4 @@
-//! Trains the [tokenizer](crate::tokenizer).
+//! Trains the byte-level BPE [tokenizer](crate::tokenizer).
 
 use std::path::Path;
 
@@ -8,23 +8,22 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::tokenizer::CONTROL_TOKENS;
-use crate::train::data::archive::load_index;
-use crate::train::data::archive::{load_caption_text, DataError, CAPTION_TEXTS};
+use crate::train::data::archive::{load_caption_text, load_index, DataError, CAPTION_TEXTS};
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::text::normalize::normalize_caption;
 
-/// Times that a caption of a training photo counts: the tokenizer should suit what the model will
-/// say.
+/// How often each caption of a training photo is repeated, because the tokenizer should fit the
+/// captions that the model generates.
 const PHOTO_CAPTION_WEIGHT: usize = 6;
 
 /// One text in this many also keeps its original case, so that capitals get tokens too.
 const CASED_EVERY: usize = 20;
 
-/// Tokens of the shipped model; a multiple of 4, as every output dimension is.
+/// Vocabulary size of the shipped model; a multiple of 4, like every output dimension.
 pub const VOCAB_SIZE: usize = 4096;
 
-/// The texts of the shipped tokenizer, from the data folder `dir`: human captions, those of
-/// training photos most often. No dev photo's caption is among them.
+/// The training texts of the shipped tokenizer, from the data folder `dir`: human captions, with
+/// those of training photos repeated. No caption of a dev photo is among them.
 pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
     let mut captions = Vec::new();
     for set in ["flickr8k", "coco_mini_train"].map(PhotoSet::named) {
@@ -46,8 +45,8 @@ pub fn training_texts(dir: &Path) -> Result<Vec<String>, DataError> {
     Ok(texts)
 }
 
-/// Trains a tokenizer of at most `vocab_size` tokens on `texts`; a text given twice counts twice. The
-/// vocabulary is smaller where the texts have fewer pairs to merge. The same texts give the same file.
+/// Trains a tokenizer of at most `vocab_size` tokens on `texts`; a repeated text counts each time.
+/// The vocabulary is smaller if the texts have too few pairs to merge. The result is deterministic.
 ///
 /// # Panics
 /// When `vocab_size` leaves no room for the special tokens and the 256 bytes.

@@ -33,10 +33,10 @@ impl ChosenCaptions {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or a line is not such an object.
+    /// If the file cannot be read, or a line is not a JSON object with these fields.
     pub fn read(file: &Path) -> Result<Self, AnyError> {
         let mut texts: HashMap<(String, String), Vec<String>> = HashMap::new();
-        let at = |what: String| format!("{}: {what}", file.display());
+        let at = |message: String| format!("{}: {message}", file.display());
         let lines = File::open(file).map_err(|e| at(e.to_string()))?;
         for (line, number) in BufReader::new(lines).lines().zip(1..) {
             let line: Line =
@@ -46,8 +46,8 @@ impl ChosenCaptions {
         Ok(Self { texts })
     }
 
-    /// Replaces all captions of `photo` but the first, the template of its label, by the chosen
-    /// ones; a photo without chosen captions keeps its own.
+    /// Replaces all `captions` of `photo` except the first, the template of its label, with the
+    /// chosen ones. A photo without chosen captions keeps its own.
     pub fn apply(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {
         let key = (photo.set.name.to_owned(), photo.name.clone());
         if let Some(texts) = self.texts.get(&key) {
@@ -80,7 +80,7 @@ mod tests {
         let chosen = ChosenCaptions::read(&file).unwrap();
         let texts = ["a piano", "a piano in a sentence"];
         let tokenizer = train_tokenizer(texts.map(String::from).into_iter(), 300).unwrap();
-        let given = |name: &str| {
+        let captions_of = |name: &str| {
             let photo = Photo {
                 set: PhotoSet::named("caltech101"),
                 name: name.into(),
@@ -95,8 +95,8 @@ mod tests {
             captions.into_iter().map(|caption| caption.text).collect::<Vec<_>>()
         };
         let expected = ["a piano", "a black piano in a room", "a man at a piano"];
-        assert_eq!(given("piano.webp"), expected);
-        assert_eq!(given("unknown.webp"), texts);
+        assert_eq!(captions_of("piano.webp"), expected);
+        assert_eq!(captions_of("unknown.webp"), texts);
         std::fs::write(&file, "{}\n").unwrap();
         let error = ChosenCaptions::read(&file).unwrap_err().to_string();
         assert!(error.contains("line 1"), "{error}");

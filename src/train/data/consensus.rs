@@ -1,23 +1,24 @@
-//! Weights of a photo's captions: a caption that agrees with the others teaches more than one that
-//! nobody else would have written (Phan et al. 2017, "Consensus-based sequence training").
+//! Weights each caption by its agreement with the other captions of its photo, so that typical
+//! descriptions count more than unusual ones (Phan et al. 2017, "Consensus-based sequence
+//! training").
 
 use crate::train::data::sample::Sample;
 use crate::train::metrics::{words, CaptionVector, Cider};
 
-/// Part of the weight that every caption gets; the rest is proportional to its CIDEr-D.
-const EVEN: f64 = 0.5;
+/// The part of the weight that all captions share equally; the rest is proportional to CIDEr-D.
+const UNIFORM: f64 = 0.5;
 
-/// The CIDEr-D of each caption with all others together.
+/// For each caption the sum of its CIDEr-D against each of the others.
 pub(crate) fn agreements(captions: &[&CaptionVector]) -> Vec<f64> {
-    let agreement = |own: usize| -> f64 {
-        let others = captions.iter().enumerate().filter(|&(other, _)| other != own);
-        others.map(|(_, other)| captions[own].similarity(other)).sum()
+    let agreement = |candidate: usize| -> f64 {
+        let others = captions.iter().enumerate().filter(|&(other, _)| other != candidate);
+        others.map(|(_, other)| captions[candidate].similarity(other)).sum()
     };
     (0..captions.len()).map(agreement).collect()
 }
 
-/// Weighs each caption by its CIDEr-D against the others of its photo. The factors of a photo's
-/// captions are 1 on average.
+/// Multiplies the weight of each caption by a factor that grows with its CIDEr-D against the other
+/// captions of its photo. The factors average 1 over each photo.
 pub fn weigh_by_consensus(samples: &mut [Sample]) {
     let documents: Vec<Vec<Vec<String>>> = samples
         .iter()
@@ -32,7 +33,7 @@ pub fn weigh_by_consensus(samples: &mut [Sample]) {
             for (caption, agreement) in sample.captions.iter_mut().zip(agreements) {
                 #[allow(clippy::cast_possible_truncation, reason = "a weight of a few units")]
                 {
-                    caption.weight *= (EVEN + (1.0 - EVEN) * agreement / mean) as f32;
+                    caption.weight *= (UNIFORM + (1.0 - UNIFORM) * agreement / mean) as f32;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Memory keys: the whitening of pooled stem features, made from the training photos.
+//! Fits the whitening that turns pooled stem features into memory keys, on the training photos.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,13 @@ use nalgebra::DMatrix;
 use crate::model::{SAME_PHOTO, SHARPNESS};
 use crate::train::data::sample::Sample;
 
-/// Smallest deviation of a channel and smallest variance of a component that is divided by.
-const SMALLEST: f64 = 1e-6;
+/// Lower bound of the standard deviations and variances in denominators.
+const MIN_DIVISOR: f64 = 1e-6;
 
-/// Sets `memory.key_mean` and `memory.key_whitening` so that the keys of `samples`' first views have
-/// independent components of equal variance: standardised channels, then their principal components. The
-/// numbers of READ that were chosen for such keys are set with them.
+/// Sets `memory.key_mean` `[channels]` and `memory.key_whitening` `[key width, channels]` so that
+/// the keys of `samples`' first views have uncorrelated components of variance 1: standardizes the
+/// channels, then projects them onto their principal components (PCA whitening). Also sets
+/// `memory.sharpness` and `memory.null_logit` to the values chosen for such keys.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ pub fn fit_keys(
     channels: usize,
     stem_scale: f32,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let find = |name: &str| variables.get(name).ok_or_else(|| format!("there is no {name}"));
+    let find = |name: &str| variables.get(name).ok_or_else(|| format!("missing variable {name}"));
     let (mean_var, whitening_var) = (find("memory.key_mean")?, find("memory.key_whitening")?);
     let width = whitening_var.dim(0)?;
     let pooled = DMatrix::from_row_iterator(
@@ -33,7 +34,7 @@ pub fn fit_keys(
         samples.iter().flat_map(|sample| pooled(&sample.views[0], channels, stem_scale)),
     );
     let mean = pooled.row_mean();
-    let deviation = pooled.row_variance().map(|variance| variance.sqrt().max(SMALLEST));
+    let deviation = pooled.row_variance().map(|variance| variance.sqrt().max(MIN_DIVISOR));
     let standard = DMatrix::from_fn(samples.len(), channels, |row, channel| {
         (pooled[(row, channel)] - mean[channel]) / deviation[channel]
     });
@@ -42,7 +43,7 @@ pub fn fit_keys(
     let mut order: Vec<usize> = (0..channels).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
     let whitening = order.iter().take(width).flat_map(|&component| {
-        let length = eigen.eigenvalues[component].max(SMALLEST).sqrt();
+        let length = eigen.eigenvalues[component].max(MIN_DIVISOR).sqrt();
         let direction = eigen.eigenvectors.column(component).into_owned();
         let deviation = &deviation;
         (0..channels).map(move |channel| direction[channel] / (deviation[channel] * length))
@@ -59,11 +60,11 @@ pub fn fit_keys(
     Ok(())
 }
 
-/// The mean over the cells of a photo's stem features.
+/// The mean of a photo's stem features `[patches * channels]` over its patches, `[channels]`.
 fn pooled(features: &[i8], channels: usize, stem_scale: f32) -> Vec<f64> {
     let mut sums = vec![0.0; channels];
-    for cell in features.chunks_exact(channels) {
-        sums.iter_mut().zip(cell).for_each(|(sum, &value)| *sum += f64::from(value));
+    for patch in features.chunks_exact(channels) {
+        sums.iter_mut().zip(patch).for_each(|(sum, &value)| *sum += f64::from(value));
     }
     let factor = f64::from(stem_scale) / (features.len() / channels) as f64;
     sums.into_iter().map(|sum| sum * factor).collect()
@@ -75,7 +76,7 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn whitened_features_have_independent_components_of_variance_one() {
+    fn whitened_features_have_uncorrelated_components_of_variance_one() {
         let (channels, width, count) = (6, 4, 400);
         let samples: Vec<Sample> = (0..count)
             .map(|seed| {

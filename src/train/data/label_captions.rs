@@ -13,18 +13,18 @@ use crate::random::Random;
 use crate::train::data::photo_set::Photo;
 use crate::train::data::sample::{tokenized, CaptionTokens};
 use crate::train::metrics::words;
-use crate::train::text::label_words::{is_label_word, is_of_person, label_words, singular};
+use crate::train::text::label_words::{is_label_word, label_words, names_action, singular};
 use crate::train::text::normalize::word_count;
 use crate::train::text::people::{neutral, PEOPLE};
 
 /// Label captions for each photo.
 pub(crate) const PER_PHOTO: usize = 3;
-/// Minimum number of matching sentences; a label with fewer keeps its template only, because a
-/// handful of sentences says little about such photos.
+/// Minimum number of matching sentences; a label with fewer keeps its template only, because a few
+/// sentences do not represent such photos.
 const MIN_SENTENCES: usize = 12;
 /// Length in words of a sentence that can be a label caption.
 const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
-/// The thing of the label, or the person who acts, must be among this many first words; otherwise
+/// The labelled thing, or for an action a person, must be among this many first words; otherwise
 /// the sentence mentions it only in passing.
 const TOPIC_WORDS: usize = 4;
 
@@ -57,45 +57,46 @@ impl<'a> LabelCaptions<'a> {
         if found.is_empty() {
             return;
         }
-        let is_of_person = is_of_person(&template.text);
-        // One template is enough: the others say the same.
+        let names_action = names_action(&template.text);
+        // One template is enough: the others paraphrase it.
         captions.truncate(1);
         let mut random = Random::named(1, &photo.name);
         for _ in 0..PER_PHOTO {
             let number = found.swap_remove(random.below(found.len()));
-            captions.push(self.sentence(number, is_of_person, tokenizer));
+            captions.push(self.sentence(number, names_action, tokenizer));
         }
     }
 
-    /// Every sentence that matches the label of this `template`, without repetitions.
+    /// Every sentence that matches the label of this `template`, without duplicates.
     pub fn sentences(&self, template: &str, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
         let found = self.matching(template).into_iter();
         let mut seen = HashSet::new();
-        let is_of_person = is_of_person(template);
-        let sentences = found.map(|number| self.sentence(number, is_of_person, tokenizer));
+        let names_action = names_action(template);
+        let sentences = found.map(|number| self.sentence(number, names_action, tokenizer));
         sentences.filter(|sentence| seen.insert(sentence.text.clone())).collect()
     }
 
-    /// The sentence with this number. Where the label names an action, people become "a person":
-    /// the label does not say whether a man or a woman acts.
-    fn sentence(&self, number: usize, is_of_person: bool, tokenizer: &Tokenizer) -> CaptionTokens {
+    /// The sentence with this number. If the label names an action, words for people become
+    /// neutral, because the label does not say who acts.
+    fn sentence(&self, number: usize, names_action: bool, tokenizer: &Tokenizer) -> CaptionTokens {
         let text = &self.texts[number];
-        if is_of_person {
+        if names_action {
             tokenized(neutral(&text.text), tokenizer)
         } else {
             text.clone()
         }
     }
 
-    /// Numbers of the sentences that have every label word of `template` and are about it; none if
-    /// there are fewer than [`MIN_SENTENCES`].
+    /// Numbers of the sentences that contain every label word of `template` and have it as their
+    /// topic; empty if there are fewer than [`MIN_SENTENCES`].
     fn matching(&self, template: &str) -> Vec<usize> {
-        let is_of_person = is_of_person(template);
-        // The label names one thing: a sentence about "two elephants" is about another photo.
-        let forms: Vec<String> = words(template);
-        let stems = label_words(template);
+        let names_action = names_action(template);
+        // Compared without removing plural endings: a sentence about "two elephants" does not
+        // describe a photo of one.
+        let template_words: Vec<String> = words(template);
+        let label = label_words(template);
         let mut lists: Vec<&Vec<usize>> = Vec::new();
-        for word in &stems {
+        for word in &label {
             match self.by_word.get(word) {
                 Some(list) => lists.push(list),
                 None => return Vec::new(),
@@ -103,19 +104,19 @@ impl<'a> LabelCaptions<'a> {
         }
         lists.sort_by_key(|list| list.len());
         let Some((rarest, others)) = lists.split_first() else { return Vec::new() };
-        let is_about = |&number: &usize| {
+        let has_topic = |&number: &usize| {
             let text = &self.words[number];
-            let mut start = text.iter().take(TOPIC_WORDS);
+            let mut opening = text.iter().take(TOPIC_WORDS);
             LENGTH.contains(&word_count(&self.texts[number].text))
                 && others.iter().all(|list| list.binary_search(&number).is_ok())
-                && if is_of_person {
-                    start.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
+                && if names_action {
+                    opening.any(|word| PEOPLE.iter().any(|(name, _)| name == word))
                         && !text.iter().any(|word| matches!(word.as_str(), "he" | "she"))
                 } else {
-                    start.any(|word| is_label_word(word) && forms.contains(word))
+                    opening.any(|word| is_label_word(word) && template_words.contains(word))
                 }
         };
-        let found: Vec<usize> = rarest.iter().copied().filter(is_about).collect();
+        let found: Vec<usize> = rarest.iter().copied().filter(has_topic).collect();
         if found.len() < MIN_SENTENCES {
             return Vec::new();
         }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_about_actions_do_not_say_who_acts() {
+    fn sentences_about_actions_have_neutral_words_for_people() {
         let texts =
             (0..MIN_SENTENCES).map(|n| format!("a woman is riding her horse {n}, a boy watches"));
         let texts: Vec<String> = texts.collect();

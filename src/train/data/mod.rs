@@ -1,4 +1,4 @@
-//! Photos, captions and texts as the trainer reads them, cached in files.
+//! Training data: photo sets, captions and caption texts, and the features cached for them.
 
 pub mod archive;
 pub mod bpe;

@@ -1,5 +1,4 @@
-//! The photo sets that the trainer reads: one table that says what each set holds and what it is
-//! for.
+//! The photo sets that the trainer reads: a table with the content and the role of each set.
 //!
 //! A set is a tar of WebP photos and an index of the same name, one JSON object a line ([`Photo`]).
 
@@ -10,25 +9,24 @@ use serde::Deserialize;
 pub enum Text {
     /// Sentences that people wrote about each photo.
     Human,
-    /// A few words that one person gave as the title.
+    /// A title of a few words, written by one person.
     Title,
     /// Sentences made from the label.
     Template,
-    /// None.
+    /// The set has no texts.
     Nothing,
 }
 
 /// What the labels of a set say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Labels {
-    /// One thing or action a photo; a label that occurs in the set but not at a photo is absent
-    /// there.
+    /// One thing or action per photo; every other label of the set is absent from the photo.
     Complete,
-    /// Things that are there; others may be there as well.
+    /// Some of the things in the photo; others may be present as well.
     Incomplete,
-    /// The kind of place.
+    /// The kind of place that the photo shows.
     Place,
-    /// There are none.
+    /// The set has no labels.
     Nothing,
 }
 
@@ -41,14 +39,14 @@ pub enum Role {
     LabelCaptions,
     /// Only the vision encoder and the recognizer learn from it.
     Vision,
-    /// Models are chosen by it; nothing is trained on it.
+    /// Models are selected on it; nothing is trained on it.
     Dev,
 }
 
 /// Which labelled photos of a set are held out, to measure how often a caption names the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldOut {
-    /// None.
+    /// No photo.
     Nothing,
     /// Every twentieth in the order of the index.
     EveryTwentieth,
@@ -61,15 +59,15 @@ pub enum HeldOut {
 pub struct PhotoSet {
     /// The name that its `.jsonl` and `.tar` files share.
     pub name: &'static str,
-    /// Its texts.
+    /// The texts of its photos.
     pub text: Text,
-    /// Its labels.
+    /// The labels of its photos.
     pub labels: Labels,
     /// What it is used for.
     pub role: Role,
-    /// Weight of its captions in the loss: of the first two of a photo, and of those that follow.
+    /// Loss weights of a photo's captions: of the first two, and of the later ones.
     pub weights: [f32; 2],
-    /// Its photos that nothing is trained on.
+    /// Which of its photos are held out from training.
     pub held_out: HeldOut,
 }
 
@@ -94,7 +92,7 @@ pub static PHOTO_SETS: [PhotoSet; 15] = {
         set("flickr8k", captioned, whole, HeldOut::Nothing),
         set("coco_mini_train", captioned, whole, HeldOut::Nothing),
         set("coco_more", captioned, whole, HeldOut::Nothing),
-        // The sentences of a photo follow each other: the later ones begin "There is a".
+        // The sentences of a photo form a paragraph: the later ones begin "There is a".
         set("ade_rooms", (Human, Labels::Place, Role::Captions), [1.0, 0.3], HeldOut::Nothing),
         set("food_titled", (Title, Labels::Incomplete, Role::Captions), [0.5; 2], HeldOut::Nothing),
         set("coco_dev", (Human, Labels::Nothing, Role::Dev), whole, HeldOut::Nothing),
@@ -131,18 +129,18 @@ impl PhotoSet {
         found.unwrap_or_else(|| panic!("no photo set is called {name:?}"))
     }
 
-    /// The set of five human captions a photo that models have always been compared on: the stem is
-    /// calibrated on its training photos, and its dev photos are the first dev set.
+    /// Flickr8k, with five human captions per photo. Models are compared on its dev photos, and the
+    /// stem is calibrated on its training photos.
     pub fn flickr8k() -> &'static Self {
         &PHOTO_SETS[0]
     }
 
-    /// The sets that are used for `role`.
+    /// The sets with this role.
     pub fn of_role(role: Role) -> impl Iterator<Item = &'static Self> {
         PHOTO_SETS.iter().filter(move |set| set.role == role)
     }
 
-    /// The sets with photos that are held out for their labels.
+    /// The sets with held-out labelled photos.
     pub fn held_out() -> impl Iterator<Item = &'static Self> {
         PHOTO_SETS.iter().filter(|set| set.held_out != HeldOut::Nothing)
     }
@@ -152,7 +150,7 @@ impl PhotoSet {
         self.weights[usize::from(caption >= 2)]
     }
 
-    /// Whether people wrote its texts about its photos.
+    /// Whether people wrote its texts.
     pub fn has_human_text(&self) -> bool {
         matches!(self.text, Text::Human | Text::Title)
     }
@@ -164,11 +162,11 @@ impl PhotoSet {
 pub enum Split {
     /// Training.
     Train,
-    /// Choosing models; never trained on.
+    /// Model selection; never trained on.
     Dev,
 }
 
-/// One line of an index. Captions are as the set has them: a training target goes through
+/// One line of an index. Captions are not normalized: a training target goes through
 /// [`normalize_caption`](crate::train::text::normalize::normalize_caption) first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Photo {
@@ -178,13 +176,13 @@ pub struct Photo {
     pub name: String,
     /// What it may be used for.
     pub split: Split,
-    /// What people (or a template: see the set) wrote about it; may be empty.
+    /// Its captions, by people or from a template (see [`PhotoSet::text`]); may be empty.
     pub captions: Vec<String>,
-    /// The class, where the set has one a photo.
+    /// The class, if the set has one per photo.
     pub label: Option<String>,
-    /// The things that are there, where the set names several.
+    /// The things in the photo, if the set names several.
     pub labels: Vec<String>,
-    /// The label as ImageNet has it, where people say it otherwise.
+    /// The ImageNet name of the label, if people use another word.
     pub fine: Option<String>,
 }
 
@@ -193,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_have_names_of_their_own_and_dev_is_never_trained_on() {
+    fn set_names_are_unique_and_dev_is_never_trained_on() {
         for set in &PHOTO_SETS {
             assert!(std::ptr::eq(PhotoSet::named(set.name), set), "{}", set.name);
         }

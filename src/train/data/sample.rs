@@ -1,4 +1,4 @@
-//! A photo with its captions, ready for training.
+//! Training samples: a photo with its captions.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use tokenizers::Tokenizer;
 use crate::train::text::encode::encode;
 use crate::train::text::normalize::{length_class, word_count};
 
-/// A caption ready for training.
+/// A tokenized caption.
 #[derive(Debug, Clone)]
 pub struct CaptionTokens {
-    /// Its text.
+    /// The normalized text.
     pub text: String,
-    /// Its tokens, without start and end.
+    /// Its token ids, without start and end token.
     pub tokens: Vec<u32>,
-    /// `<short>`, `<medium>` or `<long>`.
+    /// Its start token: `<short>`, `<medium>` or `<long>`.
     pub start: u32,
     /// Weight in the loss among the captions of its photo, 1 on average.
     pub weight: f32,
 }
 
-/// A normalised text as a training target.
+/// Tokenizes a normalized text, with the start token of its length class and weight 1.
 pub(crate) fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
     CaptionTokens {
         tokens: encode(tokenizer, &text),
@@ -30,17 +30,17 @@ pub(crate) fn tokenized(text: String, tokenizer: &Tokenizer) -> CaptionTokens {
     }
 }
 
-/// A photo with its captions and the views of it that are cached.
+/// A photo as the features of its cached views, with its captions.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Stem features of each view, `[patches * channels]` int8.
     pub views: Vec<Arc<[i8]>>,
-    /// Views a caption with "left" or "right" must not be paired with.
+    /// Whether each view is mirrored; captions with "left" or "right" must not be paired with one.
     pub mirrored: Vec<bool>,
     /// Its captions.
     pub captions: Vec<CaptionTokens>,
-    /// Weight of its captions in the loss.
+    /// Weight of the photo in the loss, a factor of the weights of its captions.
     pub weight: f32,
-    /// The words that name what its label is about; none if it has no label.
+    /// The words that name its label; empty if its captions do not come from a label.
     pub label_words: Vec<String>,
 }

@@ -21,7 +21,11 @@ use crate::train::text::normalize::normalize_caption;
 type AnyError = Box<dyn std::error::Error>;
 
 /// Loads the photos of one set and split with the features of `views`, which are read from the
-/// folder `cache` or computed and written there.
+/// folder `cache`, or computed and written there.
+///
+/// # Errors
+///
+/// If the index, a photo or a cache file cannot be read, or a cache file cannot be written.
 pub fn load(
     data: &Path,
     cache: &Path,
@@ -47,7 +51,7 @@ pub fn load(
             }
         })
         .collect();
-    // The cache file names the stem, so that features of another stem are not read by mistake.
+    // The name of the cache file identifies the stem, so that another stem's features are not read.
     let stem_name = &fingerprint(stem)[..12];
     for &view in views {
         let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.name, view.name());
@@ -60,20 +64,24 @@ pub fn load(
     Ok(photos.into_iter().zip(samples).collect())
 }
 
-/// SHA-256 of a stem's tensors.
+/// SHA-256 of a stem's tensors and their names, in hexadecimal.
 fn fingerprint(stem: &Stem) -> String {
     let mut bytes = Vec::new();
     for (name, _, tensor) in stem.tensors() {
         bytes.extend_from_slice(name.as_bytes());
         match tensor {
-            StemTensor::I8(values) => bytes.extend(values.iter().map(|v| v.to_le_bytes()[0])),
-            StemTensor::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+            StemTensor::I8(values) => bytes.extend_from_slice(bytemuck::cast_slice(&values)),
+            StemTensor::F32(values) => bytes.extend_from_slice(bytemuck::cast_slice(&values)),
         }
     }
     sha256(&bytes)
 }
 
 /// Loads the caption texts of `files` in the folder `data`, normalized and tokenized.
+///
+/// # Errors
+///
+/// If a file cannot be read.
 pub fn load_texts(
     data: &Path,
     files: &[&str],
@@ -89,12 +97,18 @@ pub fn load_texts(
 }
 
 /// The first caption of each dev photo of Flickr8k.
+///
+/// # Errors
+///
+/// If the index cannot be read.
 pub fn load_dev_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
     let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
     let photos = photos.filter(|photo| photo.split == Split::Dev);
     Ok(photos.filter_map(|photo| captions(&photo, tokenizer).into_iter().next()).collect())
 }
 
+/// The captions of a photo or else the phrase of its label, normalized, tokenized and weighted;
+/// without words for ethnicity if the photo is trained on.
 fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     let mut texts: Vec<String> =
         photo.captions.iter().map(|text| normalize_caption(text)).collect();
@@ -112,6 +126,7 @@ fn captions(photo: &Photo, tokenizer: &Tokenizer) -> Vec<CaptionTokens> {
     weighted.collect()
 }
 
+/// The stem features of one view of `photos`, `[photos * patches * channels]`, cached in `file`.
 fn view_features(
     data: &Path,
     file: &Path,
@@ -122,7 +137,7 @@ fn view_features(
     let config = stem.config();
     let len = config.output_grid() * config.output_grid() * config.output_channels();
     cached(data, file, photos, len, |photo, image| {
-        let shown = view.apply(image, &photo.name);
-        stem.forward(&preprocess::to_pixels(&shown, config.input_size))
+        let augmented = view.apply(image, &photo.name);
+        stem.forward(&preprocess::to_pixels(&augmented, config.input_size))
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-/// The longest n-grams counted.
+/// Length of the longest n-grams counted.
 const MAX_N: usize = 4;
 
 /// pycocoevalcap's guards against division by zero: a precision is
@@ -11,8 +11,8 @@ const MAX_N: usize = 4;
 const TINY: f64 = 1e-15;
 const SMALL: f64 = 1e-9;
 
-/// BLEU-1 to BLEU-4. `references[i]` are the descriptions of what `candidates[i]` describes, as
-/// words.
+/// BLEU-1 to BLEU-4, 0 to 1. `references[i]` are the references of `candidates[i]`; all are split
+/// into words.
 pub(super) fn bleu(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) -> [f64; MAX_N] {
     let mut correct = [0_usize; MAX_N];
     let mut guessed = [0_usize; MAX_N];
@@ -36,14 +36,14 @@ pub(super) fn bleu(candidates: &[Vec<String>], references: &[Vec<Vec<String>>]) 
     scores
 }
 
-/// Of two lengths equally close, the shorter.
+/// The reference length closest to `length`; the shorter one of two that are equally close.
 fn closest_length(length: usize, references: &[Vec<String>]) -> usize {
     let lengths = references.iter().map(Vec::len);
     lengths.min_by_key(|&reference| (reference.abs_diff(length), reference)).unwrap_or(0)
 }
 
-/// The candidate's n-grams, each counted at most as often as in the reference that has it most
-/// often.
+/// The number of the candidate's n-grams that match, each counted at most as often as in the
+/// reference that has it most often.
 fn clipped_matches(candidate: &[String], references: &[Vec<String>], n: usize) -> usize {
     let mut allowed: HashMap<&[String], usize> = HashMap::new();
     for reference in references {
@@ -56,6 +56,7 @@ fn clipped_matches(candidate: &[String], references: &[Vec<String>], n: usize) -
     guesses.iter().map(|(ngram, &count)| count.min(allowed.get(ngram).copied().unwrap_or(0))).sum()
 }
 
+/// The number of occurrences of each n-gram.
 fn counts(words: &[String], n: usize) -> HashMap<&[String], usize> {
     let mut counts = HashMap::new();
     for ngram in words.windows(n) {
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_reference_scores_one() {
+    fn candidate_equal_to_a_reference_scores_one() {
         for score in one("a dog runs on the beach", &["a cat", "a dog runs on the beach"]) {
             assert!((score - 1.0).abs() < 1e-6);
         }
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn short_candidate_is_penalised_against_the_closest_reference() {
+    fn short_candidate_is_penalized_against_the_closest_reference() {
         let references = ["a dog runs on the beach", "a dog runs"];
         assert_eq!(closest_length(2, &references.map(words)), 3);
         assert_eq!(closest_length(4, &["a b c d e", "a b c"].map(words)), 3);
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_candidate_scores_nothing() {
+    fn empty_candidate_scores_zero() {
         assert!(one("", &["a dog"]).iter().all(|score| *score < 1e-6));
     }
 }

@@ -1,20 +1,21 @@
-//! CIDEr-D (Vedantam et al. 2015): a candidate's tf-idf n-gram vectors against its references'.
+//! CIDEr-D (Vedantam et al. 2015): compares the tf-idf n-gram vectors of a candidate and its
+//! references.
 //!
-//! An n-gram that few photos' references hold says more about a photo; the weights are of the set
-//! the [`Cider`] was made from.
+//! An n-gram weighs more the fewer photos have it in their references. The document frequencies are
+//! those of the references that the [`Cider`] was made from.
 
 use std::collections::{HashMap, HashSet};
 
-/// The longest n-grams compared.
+/// Length of the longest n-grams compared.
 const MAX_N: usize = 4;
 
-/// Width, in bigrams, of the penalty on a length unlike the reference's.
+/// Standard deviation, in bigrams, of the Gaussian penalty on a difference in length.
 const SIGMA: f64 = 6.0;
 
-/// The scale on which CIDEr is reported.
+/// The maximum of a score: CIDEr-D is reported on a scale of 0 to 10.
 const SCALE: f64 = 10.0;
 
-/// The weights of n-grams, and how to compare captions by them.
+/// The document frequencies of n-grams, by which captions are compared.
 #[derive(Debug)]
 pub struct Cider {
     ngrams: HashMap<String, Ngram>,
@@ -27,12 +28,12 @@ struct Ngram {
     documents: u32,
 }
 
-/// A caption as tf-idf weights of its n-grams, for each length of n-gram.
+/// A caption as tf-idf weights of its n-grams, separately for n = 1 to 4.
 #[derive(Debug, Clone)]
 pub struct CaptionVector {
-    /// Weights of the n-grams that the references hold, by rising id.
+    /// Id and weight of the n-grams that the references have, in ascending order of id.
     terms: [Vec<(u32, f64)>; MAX_N],
-    /// Over all n-grams, those the references do not hold too.
+    /// Norms over all n-grams, including those that the references do not have.
     norms: [f64; MAX_N],
     bigrams: usize,
 }
@@ -75,7 +76,8 @@ impl Cider {
                 squares.push(weight * weight);
                 terms.extend(known.map(|ngram| (ngram.id, weight)));
             }
-            // In one order, so that a hash map's order does not reach the last digit of a score.
+            // Sorted, so that the random order of a hash map does not change the rounding of a
+            // score.
             squares.sort_by(f64::total_cmp);
             terms.sort_by_key(|(id, _)| *id);
             vector.norms[n - 1] = squares.iter().sum::<f64>().sqrt();
@@ -83,7 +85,7 @@ impl Cider {
         vector
     }
 
-    /// CIDEr-D of one candidate: the mean over its references, 0 to 10.
+    /// CIDEr-D of one candidate, the mean over its references, 0 to 10.
     pub fn score(&self, candidate: &[String], references: &[Vec<String>]) -> f64 {
         let candidate = self.vector(candidate);
         let total: f64 =
@@ -93,8 +95,8 @@ impl Cider {
 }
 
 impl CaptionVector {
-    /// Similarity of this candidate to one reference, 0 to 10. Not symmetric: an n-gram that the
-    /// candidate repeats more often than the reference counts only as often as there.
+    /// Similarity of this candidate to one reference, 0 to 10. Not symmetric: an n-gram counts at
+    /// most as often as the reference has it.
     pub fn similarity(&self, reference: &Self) -> f64 {
         let difference = self.bigrams.abs_diff(reference.bigrams) as f64;
         let length_penalty = (-difference.powi(2) / (2.0 * SIGMA.powi(2))).exp();
@@ -122,7 +124,8 @@ fn clipped_dot(candidate: &[(u32, f64)], reference: &[(u32, f64)]) -> f64 {
     sum
 }
 
-/// The n-grams of `words`. No word holds a space, so n-grams of two lengths never share a key.
+/// The n-grams of `words`. No word contains a space, so n-grams of different lengths have different
+/// keys.
 fn keys(words: &[String], n: usize) -> impl Iterator<Item = String> + '_ {
     words.windows(n).map(|ngram| ngram.join(" "))
 }
@@ -150,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn words_of_every_photo_carry_no_weight() {
+    fn words_that_every_photo_has_carry_no_weight() {
         let cider = Cider::new(&documents());
         assert_eq!(cider.score(&words("a a a"), &documents()[0]), 0.0);
     }
 
     #[test]
-    fn words_without_references_only_dilute() {
+    fn words_that_no_reference_has_lower_the_score() {
         let cider = Cider::new(&documents());
         let references = &documents()[0];
         let plain = cider.score(&words("brown dog runs"), references);
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn repeating_a_word_never_pays() {
+    fn repeating_a_word_lowers_the_score() {
         let cider = Cider::new(&documents());
         let references = &documents()[0];
         let once = cider.score(&words("dog runs"), references);
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn single_photo_gives_no_weights_and_no_error() {
+    fn single_photo_scores_zero() {
         let cider = Cider::new(&documents()[..1]);
         assert_eq!(cider.score(&words("a dog runs"), &documents()[0]), 0.0);
         assert_eq!(cider.score(&[], &documents()[0]), 0.0);

@@ -1,8 +1,8 @@
 //! Scores of captions against human ones: BLEU, ROUGE-L and CIDEr-D as pycocoevalcap 1.2 computes
-//! them, and how varied the captions are.
+//! them, and measures of their variety.
 //!
-//! `tests/reference/metrics` holds pycocoevalcap's own scores for the tests, and the scripts that
-//! made them.
+//! `tests/reference/metrics` holds the scores of pycocoevalcap for the tests and the scripts that
+//! compute them.
 
 mod bleu;
 mod cider;
@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use cider::{CaptionVector, Cider};
 pub use words::words;
 
-/// How good, and how varied, a set of captions is.
+/// Quality and variety of a set of captions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scores {
     /// BLEU-1 to BLEU-4 of the whole set, 0 to 1.
@@ -26,19 +26,19 @@ pub struct Scores {
     pub rouge_l: f64,
     /// Mean CIDEr-D, 0 to 10, with the document frequencies of these references.
     pub cider: f64,
-    /// Candidates that differ from each other, as words.
+    /// Number of distinct candidates, compared as words.
     pub distinct_captions: usize,
-    /// Mean words of a candidate.
+    /// Mean number of words of a candidate.
     pub mean_length: f64,
-    /// Different words in all candidates together.
+    /// Number of distinct words in all candidates.
     pub vocabulary: usize,
 }
 
-/// Scores one caption a photo: `references[i]` are the human captions of the photo that
+/// Scores one caption per photo: `references[i]` are the human captions of the photo that
 /// `candidates[i]` describes.
 ///
 /// # Panics
-/// When there are no candidates, the two differ in length, or a photo has no reference.
+/// When there are no candidates, the two slices differ in length, or a photo has no reference.
 pub fn score(candidates: &[String], references: &[Vec<String>]) -> Scores {
     assert!(!candidates.is_empty(), "no candidates to score");
     assert_eq!(candidates.len(), references.len(), "candidates and references differ in length");
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    /// What pycocoevalcap gave; written by `tests/reference/metrics`.
+    /// Scores of pycocoevalcap; written by `tests/reference/metrics`.
     #[derive(Deserialize)]
     struct Reference {
         references: Vec<Vec<String>>,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn own_sentences_score_as_in_pycocoevalcap() {
+    fn fixture_captions_score_as_in_pycocoevalcap() {
         let json = include_str!("../../../tests/reference/metrics/fixture.json");
         let fixture: Reference = serde_json::from_str(json).unwrap();
         assert!(fixture.systems.len() >= 4);
@@ -129,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs BITMAR_METRICS_CHECK, a file written by tests/reference/metrics/real_captions.py"]
+    #[ignore = "needs BITMAR_METRICS_CHECK, written by tests/reference/metrics/real_captions.py"]
     fn real_captions_score_as_in_pycocoevalcap() {
         let path = std::env::var("BITMAR_METRICS_CHECK").unwrap();
         let reference: Reference = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         for system in &reference.systems {
             for (name, ours, theirs) in compare(system, &reference.references) {
                 println!("{:24} {name:8} {ours:.6} {theirs:.6}", system.name);
-                // The tokenisers may cut a word apart differently.
+                // The two tokenizers split some words differently.
                 assert!((ours - theirs).abs() <= 0.005 * theirs + 1e-6);
             }
         }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "differ in length")]
-    fn missing_references_are_a_bug() {
+    fn missing_references_panic() {
         score(&["a dog".to_owned()], &[]);
     }
 }

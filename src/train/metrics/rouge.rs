@@ -1,14 +1,15 @@
 //! ROUGE-L (Lin 2004): the longest common subsequence of a candidate and its references.
 
-/// How much more recall weighs than precision, as in pycocoevalcap.
+/// Weight of recall relative to precision in the F-measure, as in pycocoevalcap.
 const BETA: f64 = 1.2;
 
-/// ROUGE-L of one candidate: the best precision and the best recall among the references, combined.
+/// ROUGE-L of one candidate, 0 to 1: the F-measure of the best precision and the best recall among
+/// its references.
 pub(super) fn rouge_l(candidate: &[String], references: &[Vec<String>]) -> f64 {
     let (mut precision, mut recall) = (0.0_f64, 0.0_f64);
     for reference in references {
         let common = common_subsequence_len(candidate, reference) as f64;
-        // At least one word, so that an empty text shares nothing rather than dividing by zero.
+        // `max(1)`: an empty text scores 0 instead of dividing by zero.
         precision = precision.max(common / candidate.len().max(1) as f64);
         recall = recall.max(common / reference.len().max(1) as f64);
     }
@@ -19,7 +20,7 @@ pub(super) fn rouge_l(candidate: &[String], references: &[Vec<String>]) -> f64 {
 }
 
 fn common_subsequence_len(left: &[String], right: &[String]) -> usize {
-    // `lens[j]` holds the answer for the words of `left` seen so far and `right[..j]`.
+    // `lens[j]` is the length for the words of `left` processed so far and `right[..j]`.
     let mut lens = vec![0; right.len() + 1];
     for word in left {
         let mut diagonal = 0;

@@ -1,156 +1,19 @@
-//! What a probe is to tell of a photo: the words that people use for it, and their captions as
-//! tf-idf vectors.
+//! Captions as vectors, targets of the probe and of distillation: the presence of frequent content
+//! words, and tf-idf.
 
 use std::collections::{HashMap, HashSet};
 
-/// Words that the first score is over.
-const WORDS: usize = 300;
-/// Photos that must have a term in their captions for it to count.
+use crate::train::text::stop_words::PROBE_STOP_WORDS;
+
+/// Number of content words.
+const NUM_CONTENT_WORDS: usize = 300;
+/// Minimum number of photos with a term in their captions; rarer terms are ignored.
 const MIN_PHOTOS: usize = 5;
-/// Words that say how others belong together and not what is seen: articles, pronouns,
-/// prepositions, conjunctions, auxiliaries, quantifiers.
-const FUNCTION_WORDS: [&str; 135] = [
-    "a",
-    "about",
-    "above",
-    "across",
-    "after",
-    "against",
-    "all",
-    "along",
-    "alongside",
-    "am",
-    "among",
-    "amongst",
-    "an",
-    "and",
-    "another",
-    "any",
-    "are",
-    "around",
-    "as",
-    "at",
-    "atop",
-    "away",
-    "be",
-    "because",
-    "been",
-    "before",
-    "behind",
-    "being",
-    "below",
-    "beneath",
-    "beside",
-    "between",
-    "beyond",
-    "both",
-    "but",
-    "by",
-    "can",
-    "do",
-    "does",
-    "down",
-    "during",
-    "each",
-    "for",
-    "from",
-    "had",
-    "has",
-    "have",
-    "he",
-    "her",
-    "herself",
-    "him",
-    "himself",
-    "his",
-    "how",
-    "i",
-    "if",
-    "in",
-    "into",
-    "is",
-    "it",
-    "its",
-    "itself",
-    "just",
-    "like",
-    "many",
-    "me",
-    "more",
-    "most",
-    "my",
-    "near",
-    "next",
-    "no",
-    "not",
-    "of",
-    "off",
-    "on",
-    "one",
-    "only",
-    "onto",
-    "or",
-    "other",
-    "others",
-    "our",
-    "out",
-    "over",
-    "past",
-    "several",
-    "she",
-    "so",
-    "some",
-    "such",
-    "than",
-    "that",
-    "the",
-    "their",
-    "them",
-    "themselves",
-    "then",
-    "there",
-    "these",
-    "they",
-    "this",
-    "those",
-    "through",
-    "throughout",
-    "to",
-    "together",
-    "too",
-    "toward",
-    "towards",
-    "under",
-    "underneath",
-    "until",
-    "up",
-    "upon",
-    "us",
-    "very",
-    "was",
-    "we",
-    "were",
-    "what",
-    "when",
-    "where",
-    "which",
-    "while",
-    "who",
-    "whom",
-    "whose",
-    "will",
-    "with",
-    "within",
-    "without",
-    "would",
-    "you",
-    "your",
-];
 
 /// The photos' captions, each as words.
 type Captions = [Vec<Vec<String>>];
 
-/// In how many photos each word is said.
+/// The number of photos whose captions contain each word.
 fn document_frequencies(photos: &Captions) -> HashMap<&str, usize> {
     let mut frequencies = HashMap::new();
     for captions in photos {
@@ -162,36 +25,36 @@ fn document_frequencies(photos: &Captions) -> HashMap<&str, usize> {
     frequencies
 }
 
-/// The content words that are said of the most training photos.
+/// The content words that occur in the captions of the most training photos.
 #[derive(Debug)]
 pub struct ContentWords {
     numbers: HashMap<String, usize>,
 }
 
 impl ContentWords {
-    /// The 300 most frequent ones of these photos.
+    /// The 300 most frequent content words of these photos.
     pub fn new(photos: &Captions) -> Self {
         let is_content =
-            |word: &str| word.chars().all(char::is_alphabetic) && !FUNCTION_WORDS.contains(&word);
+            |word: &str| word.chars().all(char::is_alphabetic) && !PROBE_STOP_WORDS.contains(&word);
         let frequencies = document_frequencies(photos).into_iter();
         let mut words: Vec<(&str, usize)> = frequencies.filter(|(w, _)| is_content(w)).collect();
         words.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let words = words.into_iter().take(WORDS).enumerate();
+        let words = words.into_iter().take(NUM_CONTENT_WORDS).enumerate();
         Self { numbers: words.map(|(number, (word, _))| (word.to_owned(), number)).collect() }
     }
 
-    /// How many there are.
+    /// The number of content words, at most 300.
     pub fn count(&self) -> usize {
         self.numbers.len()
     }
 
-    /// The numbers of the words that are in a photo's captions.
+    /// The content words in a photo's captions, as numbers from 0 in order of falling frequency.
     pub fn present(&self, captions: &[Vec<String>]) -> HashSet<usize> {
         captions.iter().flatten().filter_map(|word| self.numbers.get(word).copied()).collect()
     }
 }
 
-/// The tf-idf space of training captions' words: CIDEr's for n-grams of one word.
+/// The tf-idf space of the words of training captions, which is that of CIDEr for unigrams.
 #[derive(Debug)]
 pub struct CaptionVectors {
     /// Number and weight of each term.
@@ -199,7 +62,7 @@ pub struct CaptionVectors {
 }
 
 impl CaptionVectors {
-    /// The space of the words that are said of at least five of these photos.
+    /// The space of the words in the captions of at least five of these photos.
     pub fn new(photos: &Captions) -> Self {
         let frequencies = document_frequencies(photos).into_iter();
         let mut terms: Vec<(&str, usize)> =
@@ -211,13 +74,12 @@ impl CaptionVectors {
         Self { terms: terms.collect() }
     }
 
-    /// How many terms there are.
+    /// The number of terms, which is the length of a vector.
     pub fn count(&self) -> usize {
         self.terms.len()
     }
 
-    /// A caption's counts of terms times their weights, at length 1; 0 if it has no term of any
-    /// weight.
+    /// The tf-idf vector of a caption, of unit length; 0 if all its words have no weight.
     pub fn vector(&self, caption: &[String]) -> Vec<f64> {
         let mut vector = vec![0.0; self.terms.len()];
         for (number, weight) in caption.iter().filter_map(|word| self.terms.get(word)) {
@@ -228,7 +90,7 @@ impl CaptionVectors {
         vector
     }
 
-    /// The mean vector of a photo's captions.
+    /// The mean of the vectors of a photo's captions.
     pub fn mean(&self, captions: &[Vec<String>]) -> Vec<f32> {
         let mut sums = vec![0.0; self.terms.len()];
         for caption in captions {
@@ -251,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_counts_once_a_photo_and_function_words_never() {
+    fn a_word_counts_once_per_photo_and_function_words_never() {
         let train = photos(&[
             &["a dog with a ball", "the dog's ball and the dog"],
             &["a dog"],
@@ -259,14 +121,14 @@ mod tests {
         ]);
         let found = ContentWords::new(&train);
         let of = |caption: &str| found.present(&[words(caption)]);
-        // "ball" and "dog" in two photos, in the order of the alphabet; "cats" in one.
+        // "ball" and "dog" are in two photos each, in alphabetical order; "cats" is in one.
         assert_eq!(found.count(), 3);
         assert_eq!(of("the dog and a zebra"), HashSet::from([1]));
         assert_eq!(of("with a ball, ball, 2 cats"), HashSet::from([0, 2]));
     }
 
     #[test]
-    fn rare_terms_weigh_more_and_unknown_ones_nothing() {
+    fn rare_terms_weigh_more_and_unknown_ones_zero() {
         let mut captions = vec![&["dog"][..]; 10];
         captions.extend(vec![&["dog runs"][..]; 5]);
         captions.extend(vec![&["cat"][..]; 5]);

@@ -1,24 +1,23 @@
-//! A caption's words as the caption metrics count them: lower case, contractions cut, punctuation
-//! left out.
+//! Splits a caption into the words that the caption metrics count: lower case, contractions split,
+//! punctuation removed.
 //!
-//! Does to captions what pycocoevalcap's `PTBTokenizer` does (Stanford CoreNLP 3.4.1 with
-//! `-lowerCase`, then a list of punctuation removed). It is not that whole lexer: of the 406,290
-//! captions of the training data the two cut 57 differently, such as "A&M", "slip 'n' slide" and
-//! "4:06pm".
+//! Follows pycocoevalcap's `PTBTokenizer` (Stanford CoreNLP 3.4.1 with `-lowerCase`, then a list of
+//! punctuation removed), but not every rule of its lexer: of the 406,290 captions of the training
+//! data the two split 57 differently, such as "A&M", "slip 'n' slide" and "4:06pm".
 
-/// Abbreviations that keep their full stop, written without it.
+/// Abbreviations that keep their full stop, listed without it.
 const ABBREVIATIONS: [&str; 22] = [
     "ave", "blvd", "bros", "co", "corp", "ct", "dept", "dr", "etc", "ft", "inc", "jr", "ltd", "mr",
     "mrs", "ms", "mt", "rd", "sr", "st", "univ", "vs",
 ];
 
-/// Words that the Penn Treebank writes as two; the cut comes after three letters.
+/// Words that the Penn Treebank splits in two, after three letters.
 const DOUBLE_WORDS: [&str; 6] = ["cannot", "gimme", "gonna", "gotta", "lemme", "wanna"];
 
-/// Ends of a word that are a word of their own.
+/// Endings of a word that become separate words.
 const CONTRACTIONS: [&str; 7] = ["n't", "'s", "'re", "'ve", "'ll", "'d", "'m"];
 
-/// The words of `caption`, in order. A caption of punctuation alone has none.
+/// The words of `caption`, in order; empty if it has only punctuation.
 pub fn words(caption: &str) -> Vec<String> {
     let caption = caption.to_lowercase().replace("&amp;", "&").replace(['’', '‘'], "'");
     let mut words = Vec::new();
@@ -33,13 +32,13 @@ pub fn words(caption: &str) -> Vec<String> {
     words
 }
 
-/// Bytes of the token that `text` starts with; at least one character.
+/// Length in bytes of the token at the start of `text`, at least one character.
 fn token_len(text: &str) -> usize {
     if let Some(len) = contraction_len(text) {
         return len;
     }
-    // The lexer takes a run of these as one token, and only single ones are on the list of
-    // punctuation.
+    // The lexer makes one token of a run of these marks, and the list of punctuation has only
+    // single ones.
     let marks = text.len() - text.trim_start_matches(['!', '?']).len();
     if marks > 0 {
         return marks;
@@ -50,6 +49,7 @@ fn token_len(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
+/// Length in bytes of the contraction at the start of `text`, if there is one.
 fn contraction_len(text: &str) -> Option<usize> {
     CONTRACTIONS
         .iter()
@@ -58,15 +58,16 @@ fn contraction_len(text: &str) -> Option<usize> {
         .map(|(ending, _)| ending.len())
 }
 
-/// Bytes of the word that `text` starts with, up to the next space, mark or contraction.
+/// Length in bytes of the word at the start of `text`, up to the next space, mark or contraction.
 fn word_len(text: &str) -> usize {
     let mut len = 0;
-    for (at, c) in text.char_indices() {
-        let goes_on = c.is_alphanumeric() || joins(&text[..at], c, &text[at + c.len_utf8()..]);
-        if !goes_on || (at > 0 && contraction_len(&text[at..]).is_some()) {
+    for (start, c) in text.char_indices() {
+        let end = start + c.len_utf8();
+        let continues = c.is_alphanumeric() || joins(&text[..start], c, &text[end..]);
+        if !continues || (start > 0 && contraction_len(&text[start..]).is_some()) {
             break;
         }
-        len = at + c.len_utf8();
+        len = end;
     }
     if text[len..].starts_with('.') && is_abbreviation(&text[..len]) {
         len += 1;
@@ -74,7 +75,7 @@ fn word_len(text: &str) -> usize {
     len
 }
 
-/// The mark `c` between `before` and `after` is part of the word: "t-shirt", "3.5", "u.s.",
+/// Whether the mark `c` between `before` and `after` is part of the word: "t-shirt", "3.5", "u.s.",
 /// "o'clock".
 fn joins(before: &str, c: char, after: &str) -> bool {
     if !before.ends_with(char::is_alphanumeric) || !after.starts_with(char::is_alphanumeric) {
@@ -95,11 +96,13 @@ fn is_abbreviation(word: &str) -> bool {
     is_initials(word) || ABBREVIATIONS.contains(&word)
 }
 
-/// Single letters with full stops between them: "t", "u.s".
+/// Whether `word` consists of single letters separated by full stops: "t", "u.s".
 fn is_initials(word: &str) -> bool {
     word.split('.').all(|part| part.chars().count() == 1 && part.starts_with(char::is_alphabetic))
 }
 
+/// Appends the words of `token`: none for punctuation, two for a double word, Penn Treebank names
+/// for brackets.
 fn push_token(words: &mut Vec<String>, token: &str) {
     match token {
         "(" => words.push("-lrb-".to_owned()),
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn captions_are_cut_as_the_penn_treebank_cuts_them() {
+    fn captions_are_split_as_in_the_penn_treebank() {
         for (caption, expected) in [
             ("A man , a dog .", "a man a dog"),
             ("A man, a dog.", "a man a dog"),
@@ -145,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_cut_without_a_panic() {
+    fn any_text_is_split_without_panic_or_loss() {
         let marks = ["'", "n't", ".", "é", "a", " ", "-", "!", "(", "犬", "1", ":"];
         for n in 0..marks.len().pow(4) {
             let text: String =
-                (0..4).map(|place| marks[n / marks.len().pow(place) % marks.len()]).collect();
-            let cut = words(&text).concat();
-            assert!(cut.matches('a').count() == text.matches('a').count(), "{text:?}");
+                (0..4).map(|digit| marks[n / marks.len().pow(digit) % marks.len()]).collect();
+            let joined = words(&text).concat();
+            assert!(joined.matches('a').count() == text.matches('a').count(), "{text:?}");
         }
     }
 }

@@ -131,7 +131,7 @@ impl SelfCritical {
             };
             if let Some(hint) = hint {
                 drawn.hint = encode(&self.captioning.tokenizer, &hint.text);
-                drawn.target_words = hint.wanted();
+                drawn.target_words = hint.target_words();
             }
         }
         drawn

@@ -1,8 +1,8 @@
-//! Texts as tokens.
+//! Tokenizes texts.
 
 use tokenizers::Tokenizer;
 
-/// Tokens of a text without special ones.
+/// The token ids of `text`, without special tokens.
 pub fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let encoding = tokenizer.encode(text, false).expect("byte-level BPE encodes any text");
     encoding.get_ids().to_vec()

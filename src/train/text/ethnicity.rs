@@ -1,5 +1,5 @@
 //! Removes guesses about people's ethnicity from training captions: a photo does not show it, and
-//! the model does not say what it has not learned.
+//! a model that never sees such words does not generate them.
 
 use crate::train::text::people::PEOPLE;
 
@@ -31,8 +31,8 @@ const ETHNICITIES: [&str; 25] = [
     "skinned",
     "thai",
 ];
-/// Words for people besides those of [`PEOPLE`].
-const OTHERS: [&str; 27] = [
+/// Words for people that are not in [`PEOPLE`].
+const OTHER_PEOPLE: [&str; 27] = [
     "adult",
     "adults",
     "babies",
@@ -62,15 +62,15 @@ const OTHERS: [&str; 27] = [
     "youth",
 ];
 /// Maximum distance in words to the person: "asian man", "asian elderly woman".
-const REACH: usize = 2;
+const MAX_DISTANCE: usize = 2;
 
 /// The normalized caption `text` without words for ethnicity in front of people.
 pub(crate) fn without_ethnicity(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let mut kept: Vec<String> = Vec::with_capacity(words.len());
     let mut follows_ethnicity = false;
-    for (place, &word) in words.iter().enumerate() {
-        if is_ethnicity(&words[place..]) {
+    for (index, &word) in words.iter().enumerate() {
+        if is_ethnicity(&words[index..]) {
             follows_ethnicity = true;
             continue;
         }
@@ -85,18 +85,18 @@ pub(crate) fn without_ethnicity(text: &str) -> String {
     kept.join(" ")
 }
 
-/// Whether the first of `words` is a word for the ethnicity of a person who follows it.
+/// Whether the first of `words` denotes the ethnicity of a person named after it.
 fn is_ethnicity(words: &[&str]) -> bool {
     let is_skin_color = matches!(words, ["dark" | "light" | "black" | "white", "skinned", ..]);
     if !is_skin_color && !ETHNICITIES.contains(&words[0]) {
         return false;
     }
-    let following = words[1..].iter().filter(|word| !ETHNICITIES.contains(word)).take(REACH);
+    let following = words[1..].iter().filter(|word| !ETHNICITIES.contains(word)).take(MAX_DISTANCE);
     following.map(|word| word.trim_end_matches(',')).any(is_person)
 }
 
 fn is_person(word: &str) -> bool {
-    OTHERS.contains(&word) || PEOPLE.iter().any(|(name, _)| *name == word)
+    OTHER_PEOPLE.contains(&word) || PEOPLE.iter().any(|(name, _)| *name == word)
 }
 
 fn article_of(word: &str) -> &'static str {

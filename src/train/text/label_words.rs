@@ -1,11 +1,12 @@
-//! What a label is about: its plain name with an article, and the words that a caption must have to
+//! The words of labels: a label as an everyday phrase, and the words that a caption must contain to
 //! name it.
 
 use crate::train::metrics::words;
+use crate::train::text::stop_words::LABEL_STOP_WORDS;
 
-/// Everyday names of things that Caltech-101 names otherwise. Its cougars and wild cats are its
-/// only cats: a model that learns "cougar" calls every cat one, and no photo would get sentences
-/// about cats. People do not write about "a face", and "watches" is mostly a verb.
+/// Everyday names for labels of Caltech-101. Its cougars and wild cats are its only cats: a model
+/// that learns "cougar" calls every cat one, and no photo would get sentences about cats. People do
+/// not write about "a face", and "watches" is mostly a verb.
 const EVERYDAY: [(&str, &str); 7] = [
     ("face", "person looking at the camera"),
     ("watch", "wrist watch"),
@@ -16,15 +17,15 @@ const EVERYDAY: [(&str, &str); 7] = [
     ("water lilly", "water lily"),
 ];
 
-/// The label as a phrase: with its article if it is singular. A part in Caltech-101 ("cougar face")
-/// stands for the whole.
+/// The label as a phrase, with an article if it is singular. A label of Caltech-101 for a part
+/// ("cougar face") becomes that of the whole.
 pub(crate) fn label_phrase(label: &str) -> String {
     let label = label.replace('_', " ");
     let mut name = label.as_str();
     for part in [" side", " face", " head", " body"] {
         name = name.strip_suffix(part).unwrap_or(name);
     }
-    name = EVERYDAY.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
+    name = EVERYDAY.iter().find(|(label, _)| *label == name).map_or(name, |(_, everyday)| everyday);
     match name {
         "scissors" => name.into(),
         "airplanes" | "motorbikes" | "faces" | "leopards" => label_phrase(&name[..name.len() - 1]),
@@ -38,14 +39,10 @@ pub(crate) fn label_phrase(label: &str) -> String {
     }
 }
 
-/// Whether the last word of a label is several things: "carrots", and not "bus", "iris" or "dress".
+/// Whether the last word of a label is a plural: "carrots", but not "bus", "iris" or "dress".
 fn is_plural(name: &str) -> bool {
     name.ends_with('s') && !["ss", "us", "is"].iter().any(|ending| name.ends_with(ending))
 }
-
-/// Words of a template that do not name its thing or action.
-const SMALL: [&str; 12] =
-    ["a", "an", "the", "of", "on", "in", "with", "for", "to", "person", "photo", "through"];
 
 /// The words of a label's `template` that name its thing or action, in the singular.
 pub fn label_words(template: &str) -> Vec<String> {
@@ -53,25 +50,27 @@ pub fn label_words(template: &str) -> Vec<String> {
     words.map(|word| singular(&word).to_owned()).collect()
 }
 
+/// Whether `word` of a template names its thing or action.
 pub(crate) fn is_label_word(word: &str) -> bool {
-    !SMALL.contains(&word)
+    !LABEL_STOP_WORDS.contains(&word)
 }
 
-/// The share of the words of a label ([`label_words`]) that are among the `words` of a caption.
-pub fn share_named(subject: &[String], words: &[String]) -> f32 {
-    let is_said = |&wanted: &&String| words.iter().any(|word| singular(word) == wanted);
-    subject.iter().filter(is_said).count() as f32 / subject.len().max(1) as f32
+/// The share of the words of a label ([`label_words`]) that are among the `words` of a caption,
+/// plurals aside, 0 to 1; 0 for a label without words.
+pub fn share_named(label: &[String], words: &[String]) -> f32 {
+    let is_named = |&label_word: &&String| words.iter().any(|word| singular(word) == label_word);
+    label.iter().filter(is_named).count() as f32 / label.len().max(1) as f32
 }
 
-/// Whether a label's `template` names an action.
-pub(crate) fn is_of_person(template: &str) -> bool {
+/// Whether a label's `template` names a person's action ("a person riding a horse").
+pub(crate) fn names_action(template: &str) -> bool {
     words(template).iter().any(|word| word == "person")
 }
 
-/// A word without its plural ending.
+/// `word` without its plural "s".
 pub(crate) fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
-        Some(stem) if stem.len() > 2 && !stem.ends_with('s') => stem,
+        Some(singular) if singular.len() > 2 && !singular.ends_with('s') => singular,
         _ => word,
     }
 }
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn things_have_their_articles() {
+    fn phrases_have_everyday_names_and_articles() {
         for (label, expected) in [
             ("pizza", "a pizza"),
             ("electric_guitar", "an electric guitar"),

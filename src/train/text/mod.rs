@@ -1,4 +1,4 @@
-//! Captions as text: their normal form, the hints and names that training puts into them.
+//! Caption text: normalization, tokens, label words, and the hints and names used in training.
 
 pub mod encode;
 pub(crate) mod ethnicity;
@@ -7,3 +7,4 @@ pub mod label_words;
 pub mod names;
 pub mod normalize;
 pub mod people;
+pub(crate) mod stop_words;

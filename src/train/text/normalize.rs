@@ -1,10 +1,10 @@
-//! The form a caption has as a training target, and how long it is said to be.
+//! Normalizes captions to training targets and assigns their length class.
 
 use crate::generate::Length;
 
-/// A caption as a training target: lower case, single spaces, no double quotes, punctuation on the
-/// word before it ("a man , a dog" becomes "a man, a dog", "man 's" becomes "man's"), and nothing
-/// but a word, `!` or `?` at the end. Normalising twice changes nothing.
+/// Normalizes a caption to a training target: lower case, single spaces, no double quotes,
+/// punctuation attached to the word before it ("a man , a dog" becomes "a man, a dog", "man 's"
+/// becomes "man's"), and none of `. , ; : -` at the end. Idempotent.
 pub fn normalize_caption(caption: &str) -> String {
     let mut text = normalize_once(caption);
     // Dropping one stray mark can expose another; a pass never lengthens the text, so this ends.
@@ -22,7 +22,7 @@ fn normalize_once(caption: &str) -> String {
     let mut text = String::with_capacity(plain.len());
     for token in plain.replace(['"', '“', '”', '`'], " ").split_whitespace() {
         let word = token.trim_start_matches(is_closing);
-        // Punctuation in front of the first word closes nothing.
+        // Closing punctuation before the first word is dropped.
         if !text.is_empty() {
             text.push_str(&token[..token.len() - word.len()]);
         }
@@ -32,16 +32,17 @@ fn normalize_once(caption: &str) -> String {
     text
 }
 
-/// Punctuation that belongs to the word before it.
+/// Whether a mark attaches to the word before it.
 fn is_closing(c: char) -> bool {
     matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | ')' | '%')
 }
 
-/// Punctuation that says nothing at the end of a caption.
+/// Whether a mark is dropped at the end of a caption.
 fn is_dangling(c: char) -> bool {
     matches!(c, '.' | ',' | ';' | ':' | '-')
 }
 
+/// Appends `word` to `text`, with a space between them unless it is a contraction's second half.
 fn push_word(text: &mut String, word: &str) {
     let letters = word.trim_end_matches(is_closing);
     let closing = &word[letters.len()..];
@@ -58,7 +59,7 @@ fn push_word(text: &mut String, word: &str) {
     text.push_str(closing);
 }
 
-/// The halves that a tokeniser cuts off a word: "'s" of "man 's", "n't" of "is n't".
+/// Whether `word` is a contraction that a tokenizer split off: "'s" of "man 's".
 fn is_contraction(word: &str) -> bool {
     matches!(word, "'s" | "'t" | "'re" | "'ve" | "'ll" | "'d" | "'m" | "n't")
 }
@@ -72,12 +73,12 @@ fn unquote(word: &str) -> &str {
     }
 }
 
-/// Most words of a short caption; with [`MAX_MEDIUM_WORDS`] the most even three classes that whole
-/// words allow: of the 30,450 normalised train captions of Flickr8k 29.6 % are short, 32.5 % medium
-/// and 37.9 % long.
+/// Maximum words of a short caption. With [`MAX_MEDIUM_WORDS`] it splits the 30,450 normalized
+/// training captions of Flickr8k as evenly as possible: 29.6 % are short, 32.5 % medium and 37.9 %
+/// long.
 pub const MAX_SHORT_WORDS: usize = 8;
 
-/// Most words of a caption of medium length.
+/// Maximum words of a caption of medium length.
 pub const MAX_MEDIUM_WORDS: usize = 11;
 
 /// The class of a caption of `word_count` words, counted by [`word_count`].
@@ -91,7 +92,7 @@ pub fn length_class(word_count: usize) -> Length {
     }
 }
 
-/// The words of a normalised caption: what stands between spaces.
+/// The number of words of a normalized caption, which are separated by spaces.
 pub fn word_count(caption: &str) -> usize {
     caption.split_whitespace().count()
 }
@@ -125,7 +126,7 @@ mod tests {
         let marks = ["s", "'", "\"", ".", ",", " ", "n't", "'s", "(", "İ", "-", "x"];
         for n in 0..marks.len().pow(4) {
             let caption: String =
-                (0..4).map(|place| marks[n / marks.len().pow(place) % marks.len()]).collect();
+                (0..4).map(|digit| marks[n / marks.len().pow(digit) % marks.len()]).collect();
             let once = normalize_caption(&caption);
             assert_eq!(normalize_caption(&once), once, "{caption:?}");
         }

@@ -1,6 +1,6 @@
-//! Words for people, and the neutral word for each.
+//! Words for people and their gender-neutral forms.
 
-/// Words for people, each with the word to use when the gender is unknown.
+/// Words for people, each with its gender-neutral form.
 pub(crate) const PEOPLE: [(&str, &str); 20] = [
     ("man", "person"),
     ("woman", "person"),
@@ -24,12 +24,13 @@ pub(crate) const PEOPLE: [(&str, &str); 20] = [
     ("her", "their"),
 ];
 
-/// `text` with neutral words for people.
+/// The normalized `text` with gender-neutral words for people.
 pub(crate) fn neutral(text: &str) -> String {
-    let known = |word: &str| PEOPLE.iter().find(|(name, _)| *name == word).map(|(_, plain)| *plain);
+    let neutral_form =
+        |word: &str| PEOPLE.iter().find(|(person, _)| *person == word).map(|(_, form)| *form);
     let words = text.split(' ').map(|word| {
-        let name = word.trim_end_matches(',');
-        known(name).map_or_else(|| word.to_owned(), |plain| word.replacen(name, plain, 1))
+        let person = word.trim_end_matches(',');
+        neutral_form(person).map_or_else(|| word.to_owned(), |form| word.replacen(person, form, 1))
     });
     words.collect::<Vec<_>>().join(" ")
 }
