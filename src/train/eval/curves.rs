@@ -58,10 +58,16 @@ pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
         let mut chart = ChartBuilder::on(&area)
             .caption(title, ("sans-serif", 14))
             .margin(10)
+            .margin_right(24)
             .x_label_area_size(30)
             .y_label_area_size(50)
             .build_cartesian_2d(0.0..last, 1.05 * lowest..1.05 * highest)?;
-        chart.configure_mesh().disable_x_mesh().light_line_style(TRANSPARENT).draw()?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_label_formatter(&|step| format!("{step:.0}"))
+            .draw()?;
         for ((name, points), color) in curves.iter().zip(COLORS.iter().cycle()) {
             let style = color.stroke_width(2);
             let points = points.iter().copied();
@@ -71,7 +77,12 @@ pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
             };
             drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+        // Losses fall: the corner is free.
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .draw()?;
         area.present()?;
     }
     Ok(svg)
