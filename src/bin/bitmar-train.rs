@@ -89,7 +89,7 @@ enum Command {
     },
     /// Draws measures of a stage over its steps.
     Curves {
-        /// What the stage wrote to standard error.
+        /// The log of the stage, OUT/STAGE.jsonl.
         #[arg(long, value_name = "FILE")]
         log: PathBuf,
         /// The SVG file to write.
@@ -98,7 +98,7 @@ enum Command {
         /// The title of the picture.
         #[arg(long, value_name = "TEXT", default_value = "")]
         title: String,
-        /// Names of measures as the log has them: caption, reward, flips, ...
+        /// Names of measures as the log has them: caption, dev_loss, reward, flips, ...
         #[arg(value_name = "MEASURE", required = true)]
         measures: Vec<String>,
     },
@@ -306,8 +306,9 @@ fn defaults(stage: &str) -> String {
     format!(
         "Defaults: --steps {steps} --batch-size {batch_size_per_worker} --workers {workers} \
          --rate {learning_rate} --dropout {dropout} --seed {seed}\n\
-         Writes OUT/{stage}.safetensors every four minutes and at the end, and \
-         OUT/{stage}-best.safetensors where the score on the dev set is the best so far."
+         Writes OUT/{stage}.safetensors every four minutes and at the end, \
+         OUT/{stage}-best.safetensors where the score on the dev set is the best so far, and \
+         appends to the log OUT/{stage}.jsonl."
     )
 }
 
@@ -402,8 +403,9 @@ fn run(command: Command) -> Outcome {
             commands::all(&inputs, &trained.trained, steps)
         }
         Command::Curves { log, svg, title, measures } => {
-            let curves = read_curves(&std::fs::read_to_string(log)?, &measures);
-            std::fs::write(svg, draw(&title, &curves))?;
+            let curves = read_curves(&std::fs::read_to_string(&log)?, &measures)
+                .map_err(|error| format!("{}: {error}", log.display()))?;
+            std::fs::write(svg, draw(&title, &curves)?)?;
             Ok(())
         }
         Command::MemoryReads { inputs, checkpoints, svg } => {

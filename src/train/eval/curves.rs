@@ -1,127 +1,158 @@
-//! Pictures of a run, drawn from what it printed.
+//! Pictures of a run, drawn from its log.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use plotters::prelude::*;
+use plotters::series::DashedLineSeries;
+use serde_json::Value;
 
-const WIDTH: f32 = 720.0;
-const HEIGHT: f32 = 320.0;
-const MARGIN: f32 = 48.0;
-const COLORS: [&str; 4] = ["#1b6ef3", "#d9480f", "#2b8a3e", "#7048e8"];
+type AnyError = Box<dyn std::error::Error>;
+
+const SIZE: (u32, u32) = (720, 320);
+const COLORS: [RGBColor; 4] = [
+    RGBColor(0x1b, 0x6e, 0xf3),
+    RGBColor(0xd9, 0x48, 0x0f),
+    RGBColor(0x2b, 0x8a, 0x3e),
+    RGBColor(0x70, 0x48, 0xe8),
+];
 
 /// A named line of (step, value).
-pub type Curve = (String, Vec<(f32, f32)>);
+pub type Curve = (String, Vec<(f64, f64)>);
 
-/// The measures called `names` in the lines `step 25/4800 caption 6.160 ...` of a log, in the order
-/// of `names`; those that it does not have are left out.
-pub fn read_curves(log: &str, names: &[String]) -> Vec<Curve> {
-    let mut curves: BTreeMap<&str, Vec<(f32, f32)>> = BTreeMap::new();
-    for line in log.lines() {
-        let Some(rest) = line.strip_prefix("step ") else { continue };
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let step = words.first().and_then(|step| step.split('/').next()?.parse().ok());
-        let Some(step) = step else { continue };
-        for pair in words[1..].windows(2) {
-            if let Ok(value) = pair[1].parse() {
-                let points = curves.entry(pair[0]).or_default();
-                // A run that was resumed takes the steps since its last checkpoint again.
-                points.retain(|&(earlier, _)| earlier < step);
-                points.push((step, value));
-            }
+/// The measures called `names` in the log of a stage, one JSON object a line, in the order of
+/// `names`: means on the training batches (`caption`, ...) or numbers of the run (`dev_loss`,
+/// `rate`, `flips`, ...). Those that it does not have are left out.
+///
+/// # Errors
+///
+/// If a line is not a JSON object with a step.
+pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> {
+    let mut curves: Vec<Curve> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
+    for (line, number) in log.lines().zip(1..) {
+        let line: Value = serde_json::from_str(line).map_err(|e| format!("line {number}: {e}"))?;
+        let step = line["step"].as_f64().ok_or_else(|| format!("line {number}: no step"))?;
+        for (name, points) in &mut curves {
+            // A run that was resumed takes the steps since its last checkpoint again.
+            points.retain(|&(earlier, _)| earlier < step);
+            let value = line["train"][&*name].as_f64().or_else(|| line[&*name].as_f64());
+            points.extend(value.map(|value| (step, value)));
         }
     }
-    let known = |name: &String| Some((name.clone(), curves.get(name.as_str())?.clone()));
-    names.iter().filter_map(known).collect()
+    curves.retain(|(_, points)| !points.is_empty());
+    Ok(curves)
 }
 
-/// One SVG picture of `curves` over the steps, on one scale that begins at 0.
-pub fn draw(title: &str, curves: &[Curve]) -> String {
+/// One SVG picture of `curves` over the steps, on one scale that includes 0; scores on the dev set
+/// are dashed.
+///
+/// # Errors
+///
+/// If the picture cannot be drawn.
+pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
     let points = || curves.iter().flat_map(|(_, points)| points);
-    let last = points().map(|p| p.0).fold(1.0, f32::max);
-    let top = points().map(|p| p.1).fold(f32::MIN_POSITIVE, f32::max) * 1.05;
-    let x = |step: f32| MARGIN + (WIDTH - 2.0 * MARGIN) * step / last;
-    let y = |value: f32| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / top;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"12\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/><text x=\"{MARGIN}\" y=\"20\" \
-         font-size=\"14\">{title}</text>\n"
-    );
-    for part in 0..=4u8 {
-        let share = f32::from(part) / 4.0;
-        let (value, step) = (top * share, last * share);
-        writeln!(
-            svg,
-            "<path d=\"M{MARGIN} {0:.1}H{1}\" stroke=\"#ddd\"/><text x=\"{2}\" y=\"{3:.1}\" \
-             text-anchor=\"end\">{value:.2}</text><text x=\"{4:.1}\" y=\"{5}\" \
-             text-anchor=\"middle\">{step:.0}</text>",
-            y(value),
-            WIDTH - MARGIN,
-            MARGIN - 6.0,
-            y(value) + 4.0,
-            x(step),
-            HEIGHT - MARGIN + 18.0,
-        )
-        .expect("a string takes any text");
+    let last = points().map(|p| p.0).fold(1.0, f64::max);
+    let lowest = points().map(|p| p.1).fold(0.0, f64::min);
+    let highest = points().map(|p| p.1).fold(1e-9, f64::max);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 14))
+            .margin(10)
+            .margin_right(24)
+            .x_label_area_size(30)
+            .y_label_area_size(50)
+            .build_cartesian_2d(0.0..last, 1.05 * lowest..1.05 * highest)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_label_formatter(&|step| format!("{step:.0}"))
+            .draw()?;
+        for ((name, points), color) in curves.iter().zip(COLORS.iter().cycle()) {
+            let style = color.stroke_width(2);
+            let points = points.iter().copied();
+            let drawn = match name.starts_with("dev_") {
+                true => chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?,
+                false => chart.draw_series(LineSeries::new(points, style))?,
+            };
+            drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+        }
+        // Losses fall: the corner is free.
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .draw()?;
+        area.present()?;
     }
-    for (number, (name, points)) in curves.iter().enumerate() {
-        let color = COLORS[number % COLORS.len()];
-        let path: Vec<String> =
-            points.iter().map(|&(step, value)| format!("{:.1},{:.1}", x(step), y(value))).collect();
-        writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/><text x=\"{}\" \
-             y=\"{}\" fill=\"{color}\" text-anchor=\"end\">{name}</text>",
-            path.join(" "),
-            WIDTH - MARGIN,
-            MARGIN + 16.0 * number as f32,
-        )
-        .expect("a string takes any text");
-    }
-    svg.push_str("</svg>\n");
-    svg
+    Ok(svg)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
 
-    const LOG: &str = "captions: 3 examples\n\
-        step 25/100 align 2.575 caption 6.160 norm 15.36 rate 0.00025 20.4 examples/s 94 min left\n\
-        step 50/100 align 2.178 caption 4.495 norm 8.12 rate 0.00051 22.3 examples/s 85 min left\n";
+    const LOG: &str = concat!(
+        r#"{"step":25,"rate":0.25,"train":{"align":2.5,"caption":6.0}}"#,
+        "\n",
+        r#"{"step":50,"rate":0.5,"train":{"align":2.0,"caption":4.5},"dev_loss":5.0}"#,
+        "\n",
+    );
 
     #[test]
     fn measures_are_read_from_a_log() {
-        let names = ["caption".to_owned(), "no_such".to_owned(), "align".to_owned()];
-        let curves = read_curves(LOG, &names);
-        assert_eq!(
-            curves,
-            [
-                ("caption".to_owned(), vec![(25.0, 6.16), (50.0, 4.495)]),
-                ("align".to_owned(), vec![(25.0, 2.575), (50.0, 2.178)]),
-            ]
-        );
+        let names = ["caption", "no_such", "dev_loss", "rate"].map(String::from);
+        let expected = [
+            ("caption".to_owned(), vec![(25.0, 6.0), (50.0, 4.5)]),
+            ("dev_loss".to_owned(), vec![(50.0, 5.0)]),
+            ("rate".to_owned(), vec![(25.0, 0.25), (50.0, 0.5)]),
+        ];
+        assert_eq!(read_curves(LOG, &names).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_line_that_is_no_report_is_named() {
+        for line in ["step 75/100 caption 4.1", "{}"] {
+            let error = read_curves(&format!("{LOG}{line}\n"), &[]).unwrap_err().to_string();
+            assert!(error.contains("line 3"), "{error}");
+        }
     }
 
     #[test]
     fn steps_that_were_taken_again_count_once() {
-        let log = format!("{LOG}step 25/100 caption 6.150\nstep 50/100 caption 4.480\n");
-        let curves = read_curves(&log, &["caption".to_owned()]);
-        assert_eq!(curves[0].1, [(25.0, 6.15), (50.0, 4.48)]);
+        let log = format!("{LOG}{}\n", r#"{"step":25,"train":{"caption":6.1}}"#);
+        let curves = read_curves(&log, &["caption".to_owned()]).unwrap();
+        assert_eq!(curves, [("caption".to_owned(), vec![(25.0, 6.1)])]);
     }
 
     #[test]
     fn a_picture_has_a_line_for_each_curve_and_higher_values_stand_higher() {
-        let curves = read_curves(LOG, &["caption".to_owned(), "align".to_owned()]);
-        let svg = draw("captions", &curves);
-        assert_eq!(svg.matches("<polyline").count(), 2);
-        let points: Vec<f32> = svg
-            .split("points=\"")
-            .skip(1)
-            .flat_map(|rest| rest.split('"').next().into_iter().flat_map(|p| p.split([' ', ','])))
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        assert_eq!(points.len(), 8);
-        // The last step stands at the right margin, the larger loss above (smaller y).
-        assert!((points[2] - (WIDTH - MARGIN)).abs() < 0.1 && points[1] < points[3], "{points:?}");
-        assert!(points[3] < points[7], "{points:?}");
+        let curves = read_curves(LOG, &["caption", "align"].map(String::from)).unwrap();
+        let svg = draw("a title", &curves).unwrap();
+        assert!(svg.contains("a title") && svg.contains("align"), "{svg}");
+        let points = svg.split("<polyline").skip(1).filter_map(|line| {
+            let points = line.split("points=\"").nth(1)?.split('"').next()?;
+            let y = |point: &str| point.split(',').nth(1)?.parse::<f32>().ok();
+            Some(points.split_whitespace().filter_map(y).collect::<Vec<f32>>())
+        });
+        // Axes and the lines beside the names are level or upright; the curves fall.
+        let is_wide = |line: &str| line.contains("stroke-width=\"2\"");
+        let wide = svg.split("<polyline").skip(1).map(is_wide);
+        let curved = points.zip(wide).filter(|(ys, is_wide)| *is_wide && ys.first() != ys.last());
+        let curved: Vec<Vec<f32>> = curved.map(|(ys, _)| ys).collect();
+        assert_eq!(curved.len(), 2, "{svg}");
+        // SVG counts downwards. Captions begin higher.
+        assert!(curved.iter().all(|ys| ys.first() < ys.last()), "{curved:?}");
+        assert!(curved[0][0] < curved[1][0], "{curved:?}");
+    }
+
+    #[test]
+    fn a_score_on_the_dev_set_is_dashed() {
+        let lines = |name: &str| {
+            let svg = draw("", &[(name.to_owned(), vec![(0.0, 1.0), (100.0, 2.0)])]).unwrap();
+            svg.matches("stroke-width=\"2\"").count()
+        };
+        assert!(lines("dev_loss") > lines("caption") + 10);
     }
 }

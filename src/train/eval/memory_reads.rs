@@ -1,10 +1,10 @@
 //! What the memory memory_reads, early and late in training: the paper's figure 2 for this model.
 //! Photos are stored with a caption each and read with their mirrored views.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use plotters::prelude::*;
 use serde::Serialize;
 
 use crate::model::unit_rows;
@@ -23,8 +23,8 @@ type Map = Vec<Vec<f32>>;
 /// Photos that are stored.
 const PHOTOS: usize = 40;
 /// Side of a cell in the picture, and of its margins.
-const CELL: f32 = 7.0;
-const MARGIN: f32 = 28.0;
+const CELL: u32 = 7;
+const MARGIN: u32 = 28;
 
 /// What the memory of one model memory_reads.
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ pub fn draw_memory_reads(
         seen.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
     }
     println!("{}", serde_json::to_string_pretty(&seen)?);
-    std::fs::write(svg, draw(&seen))?;
+    std::fs::write(svg, draw(&seen)?)?;
     Ok(())
 }
 
@@ -115,55 +115,39 @@ fn memory_reads(
     })
 }
 
-/// An SVG picture: for each model the weights of READ and the cosines of its memory_reads, slots to
+/// An SVG picture: for each model the weights of READ and the cosines of what it returned, slots to
 /// the right, photos downwards; white is 0, dark is 1.
-fn draw(seen: &[MemoryReads]) -> String {
-    let side = seen.first().map_or(0, |one| one.weights.len()) as f32 * CELL;
-    let (width, row) = (3.0 * MARGIN + 2.0 * side, side + 2.0 * MARGIN);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {}\" font-family=\"sans-serif\" \
-         font-size=\"12\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        row * seen.len() as f32
-    );
-    for (number, one) in seen.iter().enumerate() {
-        let top = row * number as f32 + MARGIN;
-        let maps = [("weights of READ", &one.weights), ("cosine of answer and slot", &one.cosines)];
-        for (place, (title, map)) in maps.into_iter().enumerate() {
-            let left = MARGIN + place as f32 * (side + MARGIN);
-            let name = &one.name;
-            let text = top - 8.0;
-            write!(svg, "<text x=\"{left}\" y=\"{text}\">{name}: {title}</text>")
-                .expect("a string takes any text");
-            write!(
-                svg,
-                "<rect x=\"{left}\" y=\"{top}\" width=\"{side}\" height=\"{side}\" fill=\"none\" stroke=\"#999\"/>"
-            )
-            .expect("a string takes any text");
-            for (y, values) in map.iter().enumerate() {
-                for (x, value) in values.iter().enumerate() {
-                    #[allow(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "0 to 15"
-                    )]
-                    let shade = (15.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
-                    if shade == 15 {
-                        continue;
-                    }
-                    write!(
-                        svg,
-                        "<path fill=\"#{shade:x}{shade:x}{shade:x}\" d=\"M{:.0} {:.0}h{CELL}v{CELL}h-{CELL}z\"/>",
-                        left + x as f32 * CELL,
-                        top + y as f32 * CELL,
-                    )
-                    .expect("a string takes any text");
-                }
-            }
-            svg.push('\n');
-        }
+fn draw(seen: &[MemoryReads]) -> Result<String, AnyError> {
+    let slots = seen.first().map_or(0, |one| one.weights.len());
+    let side = u32::try_from(slots)? * CELL + 2 * MARGIN;
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, (2 * side, u32::try_from(seen.len())? * side));
+    let area = area.into_drawing_area();
+    area.fill(&WHITE)?;
+    let maps = seen.iter().flat_map(|one| {
+        let titles = ["weights of READ", "cosine of answer and slot"];
+        let titles = titles.map(|title| format!("{}: {title}", one.name));
+        titles.into_iter().zip([&one.weights, &one.cosines])
+    });
+    for (part, (title, map)) in area.split_evenly((seen.len(), 2)).iter().zip(maps) {
+        let mut chart = ChartBuilder::on(part)
+            .margin(MARGIN)
+            .margin_top(0)
+            .caption(title, ("sans-serif", 12))
+            .build_cartesian_2d(0..slots, slots..0)?;
+        let cells = map.iter().enumerate().flat_map(|(y, row)| {
+            // What is nearly white stays the background's: most slots are hardly read.
+            let seen = row.iter().enumerate().filter(|(_, &value)| value > 1.0 / 30.0);
+            seen.map(move |(x, value)| {
+                let shade = BLACK.mix(f64::from(value.clamp(0.0, 1.0)));
+                Rectangle::new([(x, y), (x + 1, y + 1)], shade.filled())
+            })
+        });
+        chart.draw_series(cells)?;
+        chart.configure_mesh().disable_mesh().draw()?;
     }
-    svg.push_str("</svg>\n");
-    svg
+    drop(area);
+    Ok(svg)
 }
 
 #[cfg(test)]
@@ -194,7 +178,7 @@ mod tests {
         let other = stored.neg().unwrap();
         let seen = memory_reads("x".into(), &evaluated, &stored, &other, &captions).unwrap();
         assert!(seen.own_weight < 0.01, "{seen:?}");
-        let svg = draw(&[seen]);
+        let svg = draw(&[seen]).unwrap();
         assert!(svg.ends_with("</svg>\n") && svg.contains("x: weights of READ"), "{svg}");
     }
 }

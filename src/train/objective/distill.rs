@@ -168,6 +168,7 @@ mod tests {
             .train(&objective, &file)
             .expect("a run");
         std::fs::remove_file(&file).expect("the run was saved");
+        std::fs::remove_file(file.with_extension("jsonl")).expect("the run was logged");
         let (after, measured) = measured(&objective);
         assert!(after < 0.7 * before, "{before} to {after}");
         for kind in ["words", "sentences"] {

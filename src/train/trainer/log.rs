@@ -1,12 +1,82 @@
-//! The lines a run prints; `bitmar-train curves` draws them.
+//! What a run reports: a line on standard error, and the same as a JSON object in a file, which
+//! `bitmar-train curves` draws.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::run::RunOptions;
 use crate::train::objective::Measures;
 
-/// Means of what was measured since the last line.
+/// One report.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct LogLine {
+    /// Updates done.
+    pub(super) step: usize,
+    /// Updates of the whole run.
+    pub(super) steps: usize,
+    /// Learning rate of the last update.
+    pub(super) rate: f32,
+    /// Mean norm of the gradients since the last report, before clipping.
+    pub(super) norm: f32,
+    /// Training examples a second, without what the reports themselves take.
+    pub(super) examples_per_second: f32,
+    /// Means of what was measured on the training batches since the last report.
+    pub(super) train: Measures,
+    /// The score on the dev set under its name, if that was scored.
+    #[serde(flatten)]
+    pub(super) dev: Measures,
+    /// Whether this is the best score so far.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_best: bool,
+    /// Share of ternary codes that are 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) zeros: Option<f32>,
+    /// Share of ternary codes that changed since they were last counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flips: Option<f32>,
+    #[serde(skip)]
+    minutes_left: f32,
+}
+
+impl LogLine {
+    /// The report as a person reads it.
+    fn text(&self) -> String {
+        let list = |measures: &Measures| {
+            let each: Vec<String> =
+                measures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+            each.join(" ")
+        };
+        let mut text = format!(
+            "step {}/{} {} norm {:.2} rate {:.5} {:.1} examples/s {:.0} min left",
+            self.step,
+            self.steps,
+            list(&self.train),
+            self.norm,
+            self.rate,
+            self.examples_per_second,
+            self.minutes_left,
+        );
+        if let Some(zeros) = self.zeros {
+            text += &format!("; zeros {zeros:.4}");
+        }
+        if let Some(flips) = self.flips {
+            text += &format!(" flips {flips:.5}");
+        }
+        for (name, value) in &self.dev {
+            let best = if self.is_best { " (best so far)" } else { "" };
+            text += &format!("; {name} {value:.4}{best}");
+        }
+        text
+    }
+}
+
+/// What was measured since the last report, and where reports go.
 pub(super) struct Log {
+    file: File,
     sums: Measures,
     norms: f32,
     steps: usize,
@@ -14,8 +84,10 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
-        Self { sums: Measures::new(), norms: 0.0, steps: 0, since: Instant::now() }
+    /// A log that appends to `file`.
+    pub(super) fn append(file: &Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(file)?;
+        Ok(Self { file, sums: Measures::new(), norms: 0.0, steps: 0, since: Instant::now() })
     }
 
     /// Adds what a step measured, and the norm of its gradients.
@@ -27,21 +99,29 @@ impl Log {
         self.steps += 1;
     }
 
-    /// Prints the means, the rate of photos and the time that is left; then begins anew.
-    pub(super) fn print(&mut self, options: &RunOptions, step: usize, rate: f32) {
+    /// The means since the last report, after `step` updates.
+    pub(super) fn line(&self, options: &RunOptions, step: usize, rate: f32) -> LogLine {
         let steps = self.steps.max(1) as f32;
-        let measures: Vec<String> =
-            self.sums.iter().map(|(name, sum)| format!("{name} {:.3}", sum / steps)).collect();
         let seconds = self.since.elapsed().as_secs_f32();
         let examples = self.steps * options.workers * options.batch_size_per_worker;
-        let minutes_left = seconds / steps * (options.steps - step) as f32 / 60.0;
-        eprintln!(
-            "step {step}/{} {} norm {:.2} rate {rate:.5} {:.1} examples/s {minutes_left:.0} min left",
-            options.steps,
-            measures.join(" "),
-            self.norms / steps,
-            examples as f32 / seconds,
-        );
-        *self = Self::new();
+        LogLine {
+            step,
+            steps: options.steps,
+            rate,
+            norm: self.norms / steps,
+            examples_per_second: examples as f32 / seconds,
+            train: self.sums.iter().map(|(&name, sum)| (name, sum / steps)).collect(),
+            minutes_left: seconds / steps * (options.steps - step) as f32 / 60.0,
+            ..LogLine::default()
+        }
+    }
+
+    /// Reports `line` and begins anew.
+    pub(super) fn write(&mut self, line: &LogLine) -> std::io::Result<()> {
+        eprintln!("{}", line.text());
+        self.file.write_all((serde_json::to_string(line)? + "\n").as_bytes())?;
+        (self.sums, self.norms, self.steps) = (Measures::new(), 0.0, 0);
+        self.since = Instant::now();
+        Ok(())
     }
 }

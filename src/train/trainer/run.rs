@@ -109,7 +109,8 @@ impl Run {
         &self.state.balance
     }
 
-    /// Trains to the last step, saving to `file` every four minutes and logging to standard error.
+    /// Trains to the last step, saving to `file`, NAME.safetensors, every four minutes. Logs to
+    /// standard error and appends the same as JSON, one object a line, to NAME.jsonl.
     /// Where the objective has a dev set, it is scored every 250 steps and after the last, and
     /// `NAME-best.safetensors` next to `NAME.safetensors` keeps the checkpoint with the best score.
     pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
@@ -117,28 +118,26 @@ impl Run {
         const STEPS_PER_LOOK: usize = 100;
         const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
-        let mut log = Log::new();
+        let mut log = Log::append(&file.with_extension("jsonl"))?;
         let mut codes = CodeTracker::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
             let (measures, norm) = self.update(objective)?;
             log.add(&measures, norm);
             let step = self.state.step;
-            if step.is_multiple_of(STEPS_PER_LINE) || step == self.state.options.steps {
-                log.print(&self.state.options, step, rate);
-            }
-            if step.is_multiple_of(STEPS_PER_LOOK) {
-                if let Some(change) = codes.observe(&self.variables)? {
-                    let flips =
-                        change.flips.map_or(String::new(), |share| format!(" flips {share:.5}"));
-                    eprintln!(
-                        "step {step}/{} zeros {:.4}{flips}",
-                        self.state.options.steps, change.zeros
-                    );
+            let is_last = step == self.state.options.steps;
+            // The other intervals are multiples of this one.
+            if step.is_multiple_of(STEPS_PER_LINE) || is_last {
+                let mut line = log.line(&self.state.options, step, rate);
+                if step.is_multiple_of(STEPS_PER_LOOK) {
+                    let change = codes.observe(&self.variables)?;
+                    line.zeros = change.as_ref().map(|change| change.zeros);
+                    line.flips = change.and_then(|change| change.flips);
                 }
-            }
-            if step.is_multiple_of(STEPS_PER_DEV) || step == self.state.options.steps {
-                self.score_dev(objective, file)?;
+                if step.is_multiple_of(STEPS_PER_DEV) || is_last {
+                    (line.dev, line.is_best) = self.score_dev(objective, file)?;
+                }
+                log.write(&line)?;
             }
             if saved.elapsed().as_secs() > 240 {
                 self.save(file)?;
@@ -149,15 +148,19 @@ impl Run {
     }
 
     /// Scores the model on the dev set, and keeps the checkpoint if that is the best score so far.
-    fn score_dev(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
-        let Some(dev) = objective.dev()? else { return Ok(()) };
-        let State { step, options, .. } = &self.state;
-        eprintln!("step {step}/{} {} {:.4}", options.steps, dev.name(), dev.value());
-        if dev.beats(self.state.best_dev) {
+    /// Returns the score by name, and whether it is the best.
+    fn score_dev(
+        &mut self,
+        objective: &impl Objective,
+        file: &Path,
+    ) -> Result<(Measures, bool), AnyError> {
+        let Some(dev) = objective.dev()? else { return Ok((Measures::new(), false)) };
+        let is_best = dev.beats(self.state.best_dev);
+        if is_best {
             self.state.best_dev = Some(dev.value());
             self.save(&best_checkpoint(file))?;
         }
-        Ok(())
+        Ok((Measures::from([(dev.name(), dev.value())]), is_best))
     }
 
     /// One step: draws, differentiates on every core, updates.

@@ -6,6 +6,7 @@ use crate::model::{BitMar, PlacedText};
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::tokenizer::{hint_prompt, read_tokenizer, MEDIUM};
 use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::eval::curves::{read_curves, Curve};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::BatchOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
@@ -189,6 +190,28 @@ fn the_best_checkpoint_is_kept_when_the_dev_loss_rises() {
     assert_eq!(std::fs::read(best_checkpoint(&file)).unwrap(), kept);
     let resumed = Run::resume(run.variables, &best_checkpoint(&file)).unwrap();
     assert_eq!((resumed.step(), resumed.state.best_dev), (1, Some(best)));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn reports_are_appended_as_json_lines_that_can_be_drawn() {
+    let folder = std::env::temp_dir().join(format!("bitmar-log-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let weights = Weights::fresh(1);
+    let objective = Captioning { dev: captions(), ..captioning(&weights, captions()) };
+    let mut run = Run::new(weights.variables(), options(26)).unwrap();
+    run.train(&objective, &folder.join("captions.safetensors")).unwrap();
+    let log = std::fs::read_to_string(folder.join("captions.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["steps"], &last["is_best"]), (&26.into(), &true.into()));
+    let curves = read_curves(&log, &["caption", "dev_loss", "norm"].map(String::from)).unwrap();
+    let steps = |(_, points): &Curve| points.iter().map(|point| point.0).collect::<Vec<f64>>();
+    let steps: Vec<Vec<f64>> = curves.iter().map(steps).collect();
+    assert_eq!(steps, [vec![25.0, 26.0], vec![26.0], vec![25.0, 26.0]]);
+    let best = f64::from(run.state.best_dev.unwrap());
+    assert!((curves[1].1[0].1 - best).abs() < 1e-6, "{curves:?} {best}");
+    // The measures were learned from, so that they fall.
+    assert!(curves[0].1[1].1 < curves[0].1[0].1, "{curves:?}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
