@@ -32,7 +32,7 @@ use crate::model_name::model_name;
 use crate::pipeline;
 use crate::preprocess;
 use crate::stem::Stem;
-use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
+use crate::tokenizer::{check_vocab, hint_prompt, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
@@ -270,7 +270,7 @@ impl Captioner {
         let convolved_at = (self.now)();
         let encoded = self.model.encode_photo(&features)?;
         let encoded_at = (self.now)();
-        let fused = self.model.fuse(&encoded, hint)?;
+        let fused = self.model.fuse(&encoded, &hint_prompt(hint))?;
         let fused_at = (self.now)();
         let key = self.model.photo_key(&features)?;
         let recall = if options.recall {

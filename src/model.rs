@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! stem features -> VisionEncoder -> patch rows ----.
-//! query tokens, hint -> TextEncoder -> queries -> CrossModalFusion -> fused rows F
+//! query tokens, prompt -> TextEncoder -> queries -> CrossModalFusion -> fused rows F
 //! stem features -> key k; pool(F) -> episode e
 //! k -> memory READ -> context m_r, recalled captions
 //! [sinks | F | patch rows], then side by side [recalled captions] [start, y_1 .. y_t]
@@ -14,7 +14,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
-use crate::control_tokens::{hint_prompt, CORRECTED, RECALLED};
+use crate::control_tokens::{CORRECTED, RECALLED};
 use crate::decoder::{Decoder, DecoderState};
 use crate::fusion::CrossModalFusion;
 use crate::memory::RecalledCaption;
@@ -56,7 +56,7 @@ pub struct EncodedTexts {
 
 /// Photos after the fusion.
 pub struct FusedPhotos {
-    /// `[photos * num_queries + hint tokens + photos * (patches + 1), hidden_size]`: the fused
+    /// `[photos * num_queries + prompt tokens + photos * (patches + 1), hidden_size]`: the fused
     /// rows, then the patch rows they were fused with.
     pub rows: Tensor,
     /// The rows of each photo.
@@ -70,8 +70,8 @@ pub struct FusedPhotos {
 pub struct FusedPhotoRows {
     /// Its fused query rows.
     pub queries: Range<usize>,
-    /// Its fused hint rows, possibly none.
-    pub hint: Range<usize>,
+    /// Its fused prompt rows, possibly none.
+    pub prompt: Range<usize>,
     /// Its patch rows.
     pub patches: Range<usize>,
     /// Its CLS row.
@@ -81,7 +81,7 @@ pub struct FusedPhotoRows {
 impl FusedPhotoRows {
     /// The ranges that are not empty, in the order of the decoder's prefix.
     fn prefix(&self) -> impl Iterator<Item = &Range<usize>> {
-        let all = [&self.queries, &self.hint, &self.patches, &self.cls];
+        let all = [&self.queries, &self.prompt, &self.patches, &self.cls];
         all.into_iter().filter(|range| !range.is_empty())
     }
 }
@@ -145,24 +145,24 @@ impl BitMar {
         Ok(EncodedTexts { rows: self.text.forward(&rows, &ranges)?, ranges })
     }
 
-    /// Fuses photos: the query tokens, and the words of a hint if there is one, attend to each
-    /// photo.
+    /// Fuses photos: the query tokens, and the prompt (see [`prompt`](crate::control_tokens::prompt))
+    /// if there is one, attend to each photo.
     pub fn fuse_photos(
         &self,
         table: &QuantizedTable,
         photos: &EncodedPhotos,
-        hints: &[Vec<u32>],
+        prompts: &[Vec<u32>],
     ) -> Result<FusedPhotos> {
-        assert_eq!(hints.len(), photos.num_photos, "one hint, maybe empty, a photo");
+        assert_eq!(prompts.len(), photos.num_photos, "one prompt, maybe empty, a photo");
         let num_queries = self.config.num_queries;
-        let (prompts, prompt_of_photo) = self.encode_prompts(table, hints)?;
-        // Every photo's query rows come first, so that pooling is a reshape, then the hints' rows.
-        let hint_ranges = consecutive(hints.len() * num_queries, hints.iter().map(|h| h.len()));
+        let (encoded, prompt_of_photo) = self.encode_prompts(table, prompts)?;
+        // Every photo's query rows come first, so that pooling is a reshape, then the prompts'.
+        let of_prompts = consecutive(prompts.len() * num_queries, prompts.iter().map(Vec::len));
         let (mut gather, mut segments, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
         for (photo, prompt) in prompt_of_photo.iter().enumerate() {
             gather.extend(prompt.start..prompt.start + num_queries);
             let queries = photo * num_queries..(photo + 1) * num_queries;
-            ranges.push([queries, hint_ranges[photo].clone()]);
+            ranges.push([queries, of_prompts[photo].clone()]);
         }
         for prompt in &prompt_of_photo {
             gather.extend(prompt.start + num_queries..prompt.end);
@@ -173,42 +173,42 @@ impl BitMar {
                 segments.push(Segment { queries, keys, causal: false });
             }
         }
-        let queries = prompts.index_select(&indices(&gather)?, 0)?;
+        let queries = encoded.index_select(&indices(&gather)?, 0)?;
         let layout = AttentionLayout::new(segments);
         let (fused, patches) = self.fusion.forward(&queries, &photos.rows, &layout)?;
-        let episodes = self.pooled_episodes(&fused, hints.len())?;
+        let episodes = self.pooled_episodes(&fused, prompts.len())?;
         let first = fused.dim(0)?;
-        let of_photos = ranges.into_iter().enumerate().map(|(photo, [queries, hint])| {
+        let of_photos = ranges.into_iter().enumerate().map(|(photo, [queries, prompt])| {
             let [patches, cls] = photos.rows_of(photo).map(|r| first + r.start..first + r.end);
-            FusedPhotoRows { queries, hint, patches, cls }
+            FusedPhotoRows { queries, prompt, patches, cls }
         });
         let of_photos = of_photos.collect();
         let rows = Tensor::cat(&[fused, patches], 0)?;
         Ok(FusedPhotos { rows, photos: of_photos, episodes })
     }
 
-    /// Encoded prompts and, for each photo, the rows of its prompt. Photos without a hint share one
-    /// prompt.
+    /// Encoded prompts and, for each photo, the rows of its prompt. Photos without a prompt share the
+    /// query rows.
     fn encode_prompts(
         &self,
         table: &QuantizedTable,
-        hints: &[Vec<u32>],
+        prompts: &[Vec<u32>],
     ) -> Result<(Tensor, Vec<Range<usize>>)> {
         let num_queries = self.config.num_queries;
         let mut parts = vec![self.query_tokens.clone()];
         let shared = 0..num_queries;
         let mut ranges = Vec::from([shared]);
-        let mut prompt_of_photo = Vec::with_capacity(hints.len());
-        for hint in hints {
-            if hint.is_empty() {
+        let mut prompt_of_photo = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            if prompt.is_empty() {
                 prompt_of_photo.push(ranges[0].clone());
                 continue;
             }
             let start = ranges.last().map_or(0, |range| range.end);
             parts.push(self.query_tokens.clone());
-            parts.push(self.embedding.look_up(table, hint)?);
-            ranges.push(start..start + num_queries + hint.len());
-            prompt_of_photo.push(start..start + num_queries + hint.len());
+            parts.push(self.embedding.look_up(table, prompt)?);
+            ranges.push(start..start + num_queries + prompt.len());
+            prompt_of_photo.push(start..start + num_queries + prompt.len());
         }
         Ok((self.text.forward(&Tensor::cat(&parts, 0)?, &ranges)?, prompt_of_photo))
     }
@@ -231,41 +231,41 @@ impl BitMar {
     }
 
     /// Logits of texts without photos, as [`decode_captions`](Self::decode_captions). `photo`
-    /// numbers the group of a text: it sees the sinks, the hint and the recalled captions of its
-    /// group, and the context of an empty memory. `hints` are those of the first groups.
+    /// numbers the group of a text: it sees the sinks, the prompt and the recalled captions of
+    /// its group, and the context of an empty memory. `prompts` are those of the first groups.
     pub fn decode_texts(
         &self,
         table: &QuantizedTable,
-        hints: &[Vec<u32>],
+        prompts: &[Vec<u32>],
         recalled: &[PlacedText],
         texts: &[PlacedText],
     ) -> Result<Tensor> {
         let groups = texts.iter().map(|text| text.photo + 1).max().unwrap_or(0);
-        let fused = self.fuse_hints(table, hints, groups)?;
+        let fused = self.fuse_prompts(table, prompts, groups)?;
         self.decode_captions(table, &fused, recalled, texts, &self.null_context(groups)?)
     }
 
     /// The result of [`fuse_photos`](Self::fuse_photos) for groups without photos: the rows of
-    /// their hints.
-    fn fuse_hints(
+    /// their prompts.
+    fn fuse_prompts(
         &self,
         table: &QuantizedTable,
-        hints: &[Vec<u32>],
+        prompts: &[Vec<u32>],
         groups: usize,
     ) -> Result<FusedPhotos> {
         let (hidden, width) = (self.config.hidden_size, self.config.memory.width);
         let zeros = |width: usize| Tensor::zeros((0, width), DType::F32, &Device::Cpu);
         let mut photos = vec![FusedPhotoRows::default(); groups];
         let mut rows = zeros(hidden)?;
-        if hints.iter().any(|hint| !hint.is_empty()) {
-            let (prompts, prompt_of_group) = self.encode_prompts(table, hints)?;
+        if prompts.iter().any(|prompt| !prompt.is_empty()) {
+            let (encoded, prompt_of_group) = self.encode_prompts(table, prompts)?;
             let words = |prompt: &Range<usize>| prompt.start + self.config.num_queries..prompt.end;
             let gather: Vec<usize> = prompt_of_group.iter().flat_map(words).collect();
-            let rows_of_hints = consecutive(0, hints.iter().map(Vec::len));
-            for (photo, hint) in photos.iter_mut().zip(rows_of_hints) {
-                photo.hint = hint;
+            let of_prompts = consecutive(0, prompts.iter().map(Vec::len));
+            for (photo, prompt) in photos.iter_mut().zip(of_prompts) {
+                photo.prompt = prompt;
             }
-            rows = self.fusion.without_photo(&prompts.index_select(&indices(&gather)?, 0)?)?;
+            rows = self.fusion.without_photo(&encoded.index_select(&indices(&gather)?, 0)?)?;
         }
         Ok(FusedPhotos { rows, photos, episodes: zeros(width)? })
     }
@@ -320,9 +320,9 @@ impl BitMar {
         self.vision.forward(&Tensor::from_slice(features, shape, &Device::Cpu)?)
     }
 
-    /// Fuses one photo with the tokens of a hint, which may be empty.
-    pub fn fuse(&self, photo: &EncodedPhotos, hint: &[u32]) -> Result<FusedPhoto> {
-        let fused = self.fuse_photos(&self.table()?, photo, &[hint_prompt(hint)])?;
+    /// Fuses one photo with a prompt, which may be empty.
+    pub fn fuse(&self, photo: &EncodedPhotos, prompt: &[u32]) -> Result<FusedPhoto> {
+        let fused = self.fuse_photos(&self.table()?, photo, &[prompt.to_vec()])?;
         let episode = with_values(&fused.episodes, <[f32]>::to_vec)?;
         Ok(FusedPhoto { fused, episode })
     }
@@ -360,8 +360,8 @@ impl BitMar {
         tokens: &[u32],
     ) -> Result<Vec<Vec<f32>>> {
         let table = self.table()?;
-        let FusedPhotoRows { queries, hint, patches, .. } = &photo.fused.photos[0];
-        let first = self.config.num_sinks + queries.len() + hint.len();
+        let FusedPhotoRows { queries, prompt, patches, .. } = &photo.fused.photos[0];
+        let first = self.config.num_sinks + queries.len() + prompt.len();
         let of_token = |&token: &u32| {
             let row = self.embedding.look_up(&table, &[token])?;
             let (_, weights) = self.decoder.observed_step(state, &row)?;

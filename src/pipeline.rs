@@ -14,10 +14,9 @@ pub fn features(activations: &[i8], output_scale: f32) -> Vec<f32> {
 }
 
 impl BitMar {
-    /// Encodes and fuses one photo, from its features `[patches * channels]` and the tokens of a
-    /// hint.
-    pub fn fuse_features(&self, features: &[f32], hint: &[u32]) -> Result<FusedPhoto> {
-        self.fuse(&self.encode_photo(features)?, hint)
+    /// Encodes and fuses one photo, from its features `[patches * channels]` and its prompt.
+    pub fn fuse_features(&self, features: &[f32], prompt: &[u32]) -> Result<FusedPhoto> {
+        self.fuse(&self.encode_photo(features)?, prompt)
     }
 
     /// The decoder's state after the prefix of a photo, with an empty memory.

@@ -140,11 +140,12 @@ fn photos_of_a_batch_do_not_see_each_other() {
     let features = Tensor::from_vec(together, shape, &Device::Cpu).expect("two photos");
     let photos = model.vision().forward(&features).expect("two photos");
     let hint = vec![7, 60, 61];
-    let fused = model.fuse_photos(&table, &photos, &[Vec::new(), hint]).expect("two photos");
+    let fused =
+        model.fuse_photos(&table, &photos, &[Vec::new(), hint.clone()]).expect("two photos");
     let alone = model.fuse(&model.encode_photo(&photo(1)).expect("a photo"), &[]).expect("a photo");
     let query = fused.episodes.to_vec2::<f32>().expect("a matrix");
     assert!(largest_difference(&query[..1], &[alone.episode]) < 1e-4);
-    let hinted = model.fuse(&model.encode_photo(&photo(2)).expect("a photo"), &[60, 61]);
+    let hinted = model.fuse(&model.encode_photo(&photo(2)).expect("a photo"), &hint);
     assert!(largest_difference(&query[1..], &[hinted.expect("a photo").episode]) < 1e-4);
 }
 

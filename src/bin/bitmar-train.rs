@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
-use bitmar::train::data::photo_set::Split;
+use bitmar::train::commands::EvalPhotos;
+use bitmar::train::data::photo_set::{PhotoSet, Split, PHOTO_SETS};
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::draw_memory_reads;
 use bitmar::train::eval::probe::probe;
@@ -147,9 +148,16 @@ enum Command {
         /// Scores training photos instead of dev photos. The baselines then find the photo itself.
         #[arg(long)]
         on_train: bool,
-        /// Also prints each photo's name, confidence and caption.
-        #[arg(long)]
-        list: bool,
+        /// The photo set whose dev photos are scored.
+        #[arg(long, value_name = "NAME", default_value = PhotoSet::flickr8k().name, value_parser = photo_set)]
+        set: &'static PhotoSet,
+        /// Folder with the tags of the photos, a file SET.jsonl for each photo set, which are given
+        /// to the model.
+        #[arg(long, value_name = "FOLDER")]
+        tags: Option<PathBuf>,
+        /// Also writes `{"photo", "caption", "confidence"}` for every photo, one line each.
+        #[arg(long, value_name = "FILE")]
+        list: Option<PathBuf>,
         /// Network whose pooled features decide which training photos the baselines take for alike,
         /// instead of the stem: lite0, lite2, lite3:FILE or dinov2:FILE.
         #[arg(long, value_name = "NETWORK")]
@@ -244,6 +252,10 @@ struct Extras {
     /// are drawn.
     #[arg(long, value_name = "FILE")]
     label_captions: Option<PathBuf>,
+    /// Folder with the tags of the photos, a file SET.jsonl for each photo set: what `eval --list`
+    /// prints.
+    #[arg(long, value_name = "FOLDER")]
+    tags: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -299,6 +311,13 @@ struct Training {
     resume: bool,
 }
 
+/// The photo set of this name.
+fn photo_set(name: &str) -> Result<&'static PhotoSet, String> {
+    let found = PHOTO_SETS.iter().find(|set| set.name == name);
+    let names: Vec<&str> = PHOTO_SETS.iter().map(|set| set.name).collect();
+    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
 /// What a stage's options are by default.
 fn defaults(stage: &str) -> String {
     let RunOptions { steps, batch_size_per_worker, workers, learning_rate, dropout, seed, .. } =
@@ -323,6 +342,7 @@ impl InputOptions {
             teachers: Vec::new(),
             sentences: None,
             label_captions: None,
+            tags: None,
         }
     }
 }
@@ -351,9 +371,9 @@ impl Training {
 impl Captioning {
     fn of(self, stage: &str) -> Outcome<(Inputs, RunOptions, bool)> {
         let (inputs, options, is_resumed) = self.training.of(stage)?;
-        let Extras { sentences, label_captions } = self.extras;
+        let Extras { sentences, label_captions, tags } = self.extras;
         let teachers = self.teachers.teachers;
-        Ok((Inputs { teachers, sentences, label_captions, ..inputs }, options, is_resumed))
+        Ok((Inputs { teachers, sentences, label_captions, tags, ..inputs }, options, is_resumed))
     }
 }
 
@@ -396,10 +416,10 @@ fn run(command: Command) -> Outcome {
         Command::All { data, out, teachers, extras, steps, trained } => {
             // The tokenizer that it makes takes the place of this one.
             let tokenizer = TokenizerFile { tokenizer: out.out.join("tokenizer.json") };
-            let Extras { sentences, label_captions } = extras;
+            let Extras { sentences, label_captions, tags } = extras;
             let teachers = teachers.teachers;
             let inputs = InputOptions { data, out, tokenizer }.inputs();
-            let inputs = Inputs { teachers, sentences, label_captions, ..inputs };
+            let inputs = Inputs { teachers, sentences, label_captions, tags, ..inputs };
             commands::all(&inputs, &trained.trained, steps)
         }
         Command::Curves { log, svg, title, measures } => {
@@ -416,14 +436,27 @@ fn run(command: Command) -> Outcome {
         Command::Export { inputs, checkpoints, model, trained } => {
             commands::export(&inputs.inputs(), &checkpoints, &trained.trained, &model)
         }
-        Command::Eval { inputs, model, checkpoints, photos, beams, on_train, list, teacher } => {
+        Command::Eval {
+            inputs,
+            model,
+            checkpoints,
+            photos,
+            beams,
+            on_train,
+            set,
+            tags,
+            list,
+            teacher,
+        } => {
             let scored = match checkpoints.as_slice() {
                 [] => ModelSource::Model(&model),
                 checkpoints => ModelSource::Checkpoints(checkpoints),
             };
             let split = if on_train { Split::Train } else { Split::Dev };
-            let inputs = Inputs { teachers: teacher.into_iter().collect(), ..inputs.inputs() };
-            commands::eval(&inputs, scored, (split, photos, beams), list)
+            let teachers = teacher.into_iter().collect();
+            let inputs = Inputs { teachers, tags, ..inputs.inputs() };
+            let photos = EvalPhotos { set, split, count: photos };
+            commands::eval(&inputs, scored, photos, beams, list.as_deref())
         }
         Command::EvalMemory { data, tokenizer, model, photos } => {
             // It computes no features, so that there is nothing to keep.
@@ -464,7 +497,8 @@ mod tests {
             "curves --log l --svg s --title t caption align",
             "memory-reads --checkpoint a --checkpoint b --svg s",
             "export --checkpoint a --model m --trained {}",
-            "eval --checkpoint a --photos 1000 --beams 3 --on-train --list --teacher lite2",
+            "eval --checkpoint a --photos 1000 --beams 3 --on-train --list f --teacher lite2",
+            "eval --set coco_dev --tags d",
             "eval-memory --data d --model m --photos 1000",
             "probe --model m --checkpoint a --teacher lite0",
         ];

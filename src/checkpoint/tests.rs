@@ -3,6 +3,7 @@ use candle_core::{Device, Tensor};
 use super::*;
 use crate::config::MemoryConfig;
 use crate::random::Random;
+use crate::tokenizer::hint_prompt;
 
 /// `Config::tiny` with a stem whose channels fit the ternary kernels.
 fn config() -> Config {
@@ -40,7 +41,8 @@ fn model_file() -> (Vec<u8>, Weights, BitMar, Stem) {
 
 /// The logits after two tokens and a photo.
 fn logits(model: &BitMar, features: &[f32]) -> Vec<f32> {
-    let fused = model.fuse(&model.encode_photo(features).unwrap(), &[20, 21]).unwrap();
+    let fused =
+        model.fuse(&model.encode_photo(features).unwrap(), &hint_prompt(&[20, 21])).unwrap();
     let context = model.read_parameters().unwrap().null_value;
     let mut states = [model.prefill(&fused, &[], &context).unwrap()];
     model.step(&mut states, &[3]).unwrap();

@@ -18,7 +18,7 @@ pub(super) struct Placement {
     pub(super) positions: Vec<u32>,
     /// Photo of each row.
     pub(super) photo_of_row: Vec<u32>,
-    /// The prefix of each photo: sinks, fused rows, hint and patches.
+    /// The prefix of each photo: sinks, fused rows, prompt and patches.
     prefix: Vec<Vec<Range<usize>>>,
     /// Recalled captions of each photo.
     recalled: Vec<Vec<Range<usize>>>,

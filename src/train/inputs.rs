@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::stem::Stem;
 use crate::train::data::archive::CAPTION_TEXTS;
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
+use crate::train::data::photo_tags::PhotoTags;
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
@@ -45,6 +46,9 @@ pub struct Inputs {
     /// File of label captions that a model chose
     /// ([`ChosenCaptions`](crate::train::data::chosen_captions::ChosenCaptions)).
     pub label_captions: Option<PathBuf>,
+    /// Folder with the tags of the photos, one file a set
+    /// ([`PhotoTags`](crate::train::data::photo_tags::PhotoTags)). Without it photos have none.
+    pub tags: Option<PathBuf>,
 }
 
 impl Inputs {
@@ -66,6 +70,21 @@ impl Inputs {
         stem_cache::stem(&self.data, &self.out, &config.stem)
     }
 
+    /// Loads the photos of one set and split, with the tags in [`Self::tags`].
+    pub(crate) fn load(
+        &self,
+        stem: &Stem,
+        (set, split): (&'static PhotoSet, Split),
+        views: &[View],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
+        let mut samples = load(&self.data, &self.out, stem, (set, split), views, tokenizer)?;
+        if let Some(folder) = &self.tags {
+            PhotoTags::read(folder, set, tokenizer)?.add_to(&mut samples);
+        }
+        Ok(samples)
+    }
+
     /// Loads the training photos of all sets of `role`, without those that have no caption.
     pub(crate) fn samples(
         &self,
@@ -77,7 +96,7 @@ impl Inputs {
         let mut samples = Vec::new();
         for set in PhotoSet::of_role(role) {
             let split = (set, Split::Train);
-            samples.extend(load(&self.data, &self.out, stem, split, views, tokenizer)?);
+            samples.extend(self.load(stem, split, views, tokenizer)?);
         }
         samples.retain(|(_, sample)| !sample.captions.is_empty());
         Ok(samples)
@@ -91,7 +110,7 @@ impl Inputs {
         tokenizer: &Tokenizer,
     ) -> Result<Vec<(Photo, Sample)>, AnyError> {
         let split = (PhotoSet::flickr8k(), Split::Dev);
-        let mut samples = load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?;
+        let mut samples = self.load(stem, split, &[View::Original], tokenizer)?;
         samples.truncate(FLICKR8K_DEV_PHOTOS);
         Ok(samples)
     }
@@ -106,7 +125,7 @@ impl Inputs {
         let mut samples = self.flickr8k_dev(stem, tokenizer)?;
         for set in PhotoSet::of_role(Role::Dev) {
             let split = (set, Split::Dev);
-            samples.extend(load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?);
+            samples.extend(self.load(stem, split, &[View::Original], tokenizer)?);
         }
         samples.retain(|(_, sample)| !sample.captions.is_empty());
         Ok(samples.into_iter().map(|(_, sample)| sample).collect())

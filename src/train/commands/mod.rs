@@ -7,6 +7,7 @@ use candle_core::Var;
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
+use crate::generate::DEFAULT_BEAMS;
 use crate::model::BitMar;
 use crate::train::commands::distill_samples::{dev_samples, distill_dataset};
 use crate::train::data::archive::CAPTION_TEXTS;
@@ -15,7 +16,7 @@ use crate::train::data::chosen_captions::ChosenCaptions;
 use crate::train::data::consensus::weigh_by_consensus;
 use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::LabelCaptions;
-use crate::train::data::photo_set::{Role, Split};
+use crate::train::data::photo_set::{PhotoSet, Role, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::{load_dev_texts, load_texts};
 use crate::train::data::view::View;
@@ -37,7 +38,7 @@ pub mod choose_label_captions;
 pub(crate) mod distill_samples;
 mod scoring;
 
-pub use scoring::{eval, eval_memory, export};
+pub use scoring::{eval, eval_memory, export, EvalPhotos};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -122,7 +123,8 @@ pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), A
     }
     let model = inputs.out.join("model.safetensors");
     export(&inputs, &SHIPPED.map(|stage| inputs.checkpoint(stage)), trained, &model)?;
-    eval(&inputs, ModelSource::Model(&model), (Split::Dev, 1000, 3), false)
+    let photos = EvalPhotos { set: PhotoSet::flickr8k(), split: Split::Dev, count: 1000 };
+    eval(&inputs, ModelSource::Model(&model), photos, DEFAULT_BEAMS, None)
 }
 
 /// Trains the vision encoder by distillation from float teachers, on every photo set.

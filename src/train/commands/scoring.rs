@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
@@ -9,9 +11,8 @@ use crate::train::data::archive::{load_index, PhotoArchive};
 use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::Sample;
-use crate::train::data::samples::load;
 use crate::train::data::view::View;
-use crate::train::eval::captions::evaluate;
+use crate::train::eval::captions::{evaluate, Captioned};
 use crate::train::eval::memory::{evaluate_memory, CaptionedPhoto};
 use crate::train::eval::probe;
 use crate::train::inputs::{read_tokenizer, Inputs};
@@ -39,48 +40,70 @@ pub fn export(
     Ok(())
 }
 
-/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if
-/// `list`. On training photos only the model's own scores mean anything: the nearest-neighbor
-/// baselines find the photo itself.
+/// The photos that [`eval`] scores.
+#[derive(Debug, Clone, Copy)]
+pub struct EvalPhotos {
+    /// The set they belong to.
+    pub set: &'static PhotoSet,
+    /// Their split.
+    pub split: Split,
+    /// Their maximum number; the first ones of the set.
+    pub count: usize,
+}
+
+/// A line of `eval --list`.
+#[derive(Serialize)]
+struct Listed<'a> {
+    photo: &'a str,
+    caption: &'a str,
+    confidence: f32,
+}
+
+/// Prints the scores of a model on some photos as JSON, and writes every caption to `list`. On
+/// training photos only the model's own scores mean anything: the nearest-neighbor baselines find
+/// the photo itself. The held-out labelled photos are scored with the photos of Flickr8k only.
 pub fn eval(
     inputs: &Inputs,
     source: ModelSource<'_>,
-    (split, photos, beams): (Split, usize, usize),
-    list: bool,
+    photos: EvalPhotos,
+    beams: usize,
+    list: Option<&Path>,
 ) -> Result<(), AnyError> {
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
     std::fs::create_dir_all(&inputs.out)?;
-    let of = |set: &'static PhotoSet,
-              split: Split|
-     -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
-        let set = (set, split);
-        let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
-        Ok(photos.into_iter().unzip())
-    };
+    let of =
+        |set: &'static PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
+            let set = (set, split);
+            let photos = inputs.load(&stem, set, &[View::Original], &tokenizer)?;
+            Ok(photos.into_iter().unzip())
+        };
     let gold = PhotoSet::flickr8k();
     let ((train_photos, train), (mut dev, mut scored)) =
-        (of(gold, Split::Train)?, of(gold, split)?);
-    let labelled =
-        PhotoSet::held_out().map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
+        (of(gold, Split::Train)?, of(photos.set, photos.split)?);
+    let is_gold = photos.set.name == gold.name;
+    let labelled = PhotoSet::held_out().filter(|_| is_gold);
+    let labelled = labelled.map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
     let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
     let train_embeddings = probe::embeddings(inputs, &stem, &train_photos, &train)?;
     let mut dev_embeddings = probe::embeddings(inputs, &stem, &dev, &scored)?;
-    dev.truncate(photos);
-    scored.truncate(photos);
-    dev_embeddings.truncate(photos);
+    dev.truncate(photos.count);
+    scored.truncate(photos.count);
+    dev_embeddings.truncate(photos.count);
     let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
     captions.for_each(|caption| caption.start = evaluated.ablation.start(caption));
     let embeddings = [&train_embeddings[..], &dev_embeddings];
     let (evaluation, captioned) =
         evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labelled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
-    if list {
-        for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
-            println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
-        }
+    let Some(file) = list else { return Ok(()) };
+    let mut lines = Vec::new();
+    for (Photo { name, .. }, Captioned { text, confidence }) in dev.iter().zip(&captioned) {
+        let listed = Listed { photo: name, caption: text, confidence: *confidence };
+        serde_json::to_writer(&mut lines, &listed)?;
+        lines.push(b'\n');
     }
-    Ok(())
+    Ok(write_beside(file, &lines)?)
 }
 
 /// Prints how well the memory of a model file works, on at most `examples` dev photos.

@@ -53,7 +53,14 @@ mod tests {
             weight: 1.0,
         };
         let captions = texts.iter().map(caption).collect();
-        Sample { views: vec![], mirrored: vec![], captions, weight: 1.0, label_words: vec![] }
+        Sample {
+            views: vec![],
+            mirrored: vec![],
+            captions,
+            weight: 1.0,
+            evidence: vec![],
+            label_words: vec![],
+        }
     }
 
     #[test]

@@ -90,6 +90,7 @@ mod tests {
                     mirrored: vec![false],
                     captions,
                     weight: 1.0,
+                    evidence: vec![],
                     label_words: vec![],
                 }
             })

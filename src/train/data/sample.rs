@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
+use crate::control_tokens::Evidence;
 use crate::train::text::encode::encode;
 use crate::train::text::normalize::{length_class, word_count};
 
@@ -41,6 +42,8 @@ pub struct Sample {
     pub captions: Vec<CaptionTokens>,
     /// Weight of the photo in the loss, a factor of the weights of its captions.
     pub weight: f32,
+    /// Its tags, as a recognizer sees them that has not learned from this photo.
+    pub evidence: Vec<Evidence>,
     /// The words that name its label; empty if its captions do not come from a label.
     pub label_words: Vec<String>,
 }

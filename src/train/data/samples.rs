@@ -21,7 +21,7 @@ use crate::train::text::normalize::normalize_caption;
 type AnyError = Box<dyn std::error::Error>;
 
 /// Loads the photos of one set and split with the features of `views`, which are read from the
-/// folder `cache`, or computed and written there.
+/// folder `cache`, or computed and written there. They have no evidence yet.
 ///
 /// # Errors
 ///
@@ -47,6 +47,7 @@ pub fn load(
                 mirrored: views.iter().map(|view| view.is_mirrored()).collect(),
                 label_words: template.map_or_else(Vec::new, |template| label_words(&template.text)),
                 captions,
+                evidence: Vec::new(),
                 weight: 1.0,
             }
         })

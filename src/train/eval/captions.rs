@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 
 use crate::generate::{BeamSearch, HintBonus, Length};
 use crate::random::Random;
+use crate::tokenizer::prompt;
 use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
@@ -107,7 +108,8 @@ fn caption_one(
     let model = &evaluated.model;
     let bonus = HintBonus::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
-    let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &hint)?;
+    let prompt = prompt(&hint, &sample.evidence);
+    let fused = model.fuse(&evaluated.encode(&sample.views[..1])?, &prompt)?;
     let state = model.prefill_without_memory(&fused)?;
     let start = Length::default().start_token();
     let mut search = BeamSearch::new(state, start, beams).with_hint(bonus);
@@ -250,8 +252,8 @@ fn caption_loss_of(
 ) -> Result<f32, AnyError> {
     let model = &evaluated.model;
     let table = model.table()?;
-    let fused =
-        model.fuse_photos(&table, &evaluated.encode(std::slice::from_ref(view))?, &[Vec::new()])?;
+    let photo = evaluated.encode(std::slice::from_ref(view))?;
+    let fused = model.fuse_photos(&table, &photo, &[Vec::new()])?;
     let context = model.null_context(1)?;
     let targets = first_caption(sample);
     let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;

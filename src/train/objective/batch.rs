@@ -8,7 +8,9 @@ use tokenizers::Tokenizer;
 use crate::generate::Length;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::random::Random;
+use crate::tokenizer::prompt;
 use crate::train::data::sample::{CaptionTokens, Sample};
+use crate::train::objective::evidence::EvidenceNoise;
 use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::text::encode::encode;
@@ -21,8 +23,8 @@ use crate::train::text::normalize::{length_class, word_count};
 pub struct Batch {
     /// Stem features of the photos to caption, `[patches * channels]` int8 each.
     pub photos: Vec<Arc<[i8]>>,
-    /// Hint tokens of each photo, starting with the hint marker; empty for a photo without a hint.
-    pub hints: Vec<Vec<u32>>,
+    /// Prompt of each photo: its hint and its evidence; empty without both.
+    pub prompts: Vec<Vec<u32>>,
     /// One caption of each photo, for the alignment loss.
     pub aligned: Vec<Vec<u32>>,
     /// Episodes in the memory.
@@ -40,6 +42,8 @@ pub struct Support {
     pub photo: usize,
     /// Stem features of another view of that photo.
     pub view: Arc<[i8]>,
+    /// Prompt of that view: its evidence.
+    pub prompt: Vec<u32>,
     /// Tokens of the stored caption.
     pub caption: Vec<u32>,
     /// Whether the user wrote that caption; the model is then to repeat it.
@@ -59,6 +63,8 @@ pub struct BatchOptions {
     pub corrected_weight: f32,
     /// Share of photos with a hint; their targets are the captions that use the hint's words.
     pub hinted: f32,
+    /// How the evidence of a photo is drawn from its tags.
+    pub evidence: EvidenceNoise,
     /// Share of the decoder's input tokens that are replaced by random ones.
     pub corrupted: f32,
     /// Most tokens of a caption.
@@ -78,6 +84,7 @@ impl Default for BatchOptions {
             corrected: 0.3,
             corrected_weight: 2.0,
             hinted: 0.2,
+            evidence: EvidenceNoise::default(),
             corrupted: 0.1,
             max_tokens: 30,
             texts: 16,
@@ -156,8 +163,9 @@ impl Batch {
         let start = if random.uniform() < 0.5 { start } else { Length::Medium.start_token() };
         let weight = sample.weight * source.options.corrected_weight;
         self.captions.push(drawn.photo, start, &caption, weight);
-        self.hints.push(Vec::new());
-        self.remember(drawn, caption, true, random);
+        let evidence = source.options.evidence.draw(&sample.evidence, random);
+        self.prompts.push(prompt(&[], &evidence));
+        self.remember(drawn, caption, true, source.options, random);
     }
 
     /// Adds a photo with all of its captions except the one that the memory holds.
@@ -177,7 +185,9 @@ impl Batch {
         let has_hint = !targets.is_empty() && random.uniform() < options.hinted;
         let hinted = if has_hint { random.below(targets.len()) } else { 0 };
         let hint = has_hint.then(|| Hint::draw(&targets[hinted].text, random)).flatten();
-        self.hints.push(hint.as_ref().map_or_else(Vec::new, |hint| hint.prompt(tokenizer)));
+        let words = hint.as_ref().map_or_else(Vec::new, |hint| encode(tokenizer, &hint.text));
+        let evidence = options.evidence.draw(&sample.evidence, random);
+        self.prompts.push(prompt(&words, &evidence));
         for (index, caption) in targets.iter().enumerate() {
             // A target without the hint's words would teach the model to ignore hints.
             let tokens = match &hint {
@@ -191,7 +201,7 @@ impl Batch {
         }
         if let Some(remembered) = remembered {
             let caption = sample.captions[remembered].tokens.clone();
-            self.remember(drawn_view, caption, false, random);
+            self.remember(drawn_view, caption, false, options, random);
         }
     }
 
@@ -201,12 +211,14 @@ impl Batch {
         &DrawnView { photo, sample, view }: &DrawnView,
         caption: Vec<u32>,
         is_corrected: bool,
+        options: &BatchOptions,
         random: &mut Random,
     ) {
         let views = sample.views.len();
         let other = (view + 1 + random.below(views.max(2) - 1)) % views;
         let view = sample.views[other].clone();
-        self.support.push(Support { photo, view, caption, is_corrected });
+        let prompt = prompt(&[], &options.evidence.draw(&sample.evidence, random));
+        self.support.push(Support { photo, view, prompt, caption, is_corrected });
     }
 }
 

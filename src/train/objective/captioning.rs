@@ -11,7 +11,7 @@ use crate::memory::{MAX_CAPTION_TOKENS, RECALL_THRESHOLD};
 use crate::model::{BitMar, PlacedText, QuantizedTable};
 use crate::nn::dropout::hide_rows;
 use crate::random::Random;
-use crate::tokenizer::{CORRECTED, RECALLED};
+use crate::tokenizer::{prompt, CORRECTED, RECALLED};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::{Batch, BatchOptions};
@@ -92,7 +92,7 @@ impl Objective for Captioning {
         let table = model.table()?;
         let stem = self.features(&batch.photos)?;
         let photos = model.vision().forward(&hide_rows(&stem, HIDDEN_PATCHES)?)?;
-        let fused = model.fuse_photos(&table, &photos, &batch.hints)?;
+        let fused = model.fuse_photos(&table, &photos, &batch.prompts)?;
         let captions = self.caption_vectors(batch, &table)?;
         let aligned = captions.narrow(0, 0, batch.aligned.len())?;
         let alignment = alignment_loss(&fused.episodes, &aligned, &self.trained.log_scale)?;
@@ -127,8 +127,8 @@ impl Objective for Captioning {
         Ok((loss, measures))
     }
 
-    /// Nats a token of the human captions of dev photos: the original view, no hint, an empty
-    /// memory.
+    /// Nats a token of the human captions of dev photos: the original view, all tags, no hint, an
+    /// empty memory.
     fn dev(&self) -> Result<Option<DevScore>> {
         const BATCH: usize = 12;
         let model = &self.trained.model;
@@ -142,7 +142,9 @@ impl Objective for Captioning {
             }
             let table = model.table()?;
             let photos = model.vision().forward(&self.features(&views)?)?;
-            let fused = model.fuse_photos(&table, &photos, &vec![Vec::new(); samples.len()])?;
+            let prompts: Vec<_> =
+                samples.iter().map(|sample| prompt(&[], &sample.evidence)).collect();
+            let fused = model.fuse_photos(&table, &photos, &prompts)?;
             let context = model.null_context(samples.len())?;
             let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
             Ok((targets.plain_loss(&logits)?, targets.tokens.len()))
@@ -200,7 +202,8 @@ impl Captioning {
         let views: Vec<_> = batch.support.iter().map(|support| support.view.clone()).collect();
         let stored_stem = self.features(&views)?;
         let encoded = model.vision().forward(&stored_stem)?;
-        let stored = model.fuse_photos(table, &encoded, &vec![Vec::new(); slots])?;
+        let prompts: Vec<_> = batch.support.iter().map(|support| support.prompt.clone()).collect();
+        let stored = model.fuse_photos(table, &encoded, &prompts)?;
         let captions = captions.narrow(0, batch.aligned.len(), slots)?;
         let values = model.episode_values(&stored.episodes, &captions)?;
         let mask = Tensor::zeros((photos, slots), DType::F32, &Device::Cpu)?;

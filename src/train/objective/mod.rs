@@ -12,6 +12,7 @@ pub mod batch;
 pub mod captioning;
 pub mod dev;
 pub mod distill;
+pub mod evidence;
 pub(crate) mod features;
 pub mod losses;
 pub mod self_critical;

@@ -19,7 +19,7 @@ use crate::model::BitMar;
 use crate::nn::dropout::without_dropout;
 use crate::pipeline;
 use crate::random::Random;
-use crate::tokenizer::{hint_prompt, EOS};
+use crate::tokenizer::{prompt, Evidence, EOS};
 use crate::train::data::sample::Sample;
 use crate::train::metrics::{cider_of_each, words, CaptionVector, Cider};
 use crate::train::objective::batch::Batch;
@@ -74,8 +74,17 @@ struct PhotoView {
     view: usize,
     /// Tokens of the hint, without the marker; empty without a hint.
     hint: Vec<u32>,
+    /// The tags that are given to the model.
+    evidence: Vec<Evidence>,
     /// Words that the caption is to have: those of the hint, else of the photo's label.
     target_words: Vec<String>,
+}
+
+impl PhotoView {
+    /// The model's prompt.
+    fn prompt(&self) -> Vec<u32> {
+        prompt(&self.hint, &self.evidence)
+    }
 }
 
 impl SelfCritical {
@@ -120,7 +129,8 @@ impl SelfCritical {
         let sample = &self.captioning.pools[pool].0[photo];
         let view = random.below(sample.views.len());
         let target_words = sample.label_words.clone();
-        let mut drawn = PhotoView { pool, photo, view, hint: Vec::new(), target_words };
+        let evidence = self.captioning.options.evidence.draw(&sample.evidence, random);
+        let mut drawn = PhotoView { pool, photo, view, hint: Vec::new(), evidence, target_words };
         if random.uniform() < HINTED {
             let label = sample.label_words.join(" ");
             let caption = &sample.captions[random.below(sample.captions.len())].text;
@@ -154,7 +164,7 @@ impl SelfCritical {
         for photo in &batch.photos {
             let features = pipeline::features(self.view(photo), self.captioning.stem_scale);
             let state =
-                model.prefill_without_memory(&model.fuse_features(&features, &photo.hint)?)?;
+                model.prefill_without_memory(&model.fuse_features(&features, &photo.prompt())?)?;
             for _ in 0..SAMPLES {
                 let seed = batch.seed.wrapping_add(samplers.len() as u64);
                 samplers.push(Sampler::new(seed, TEMPERATURE, 1.0));
@@ -165,10 +175,10 @@ impl SelfCritical {
         Ok(captions.chunks(SAMPLES).map(<[_]>::to_vec).collect())
     }
 
-    /// What `model` writes about a photo with one beam, no hint and an empty memory.
+    /// What `model` writes about a photo with one beam, all tags, no hint and an empty memory.
     fn caption(&self, model: &BitMar, sample: &Sample) -> Result<String> {
         let photo = model.vision().forward(&self.captioning.features(&sample.views[..1])?)?;
-        let fused = model.fuse(&photo, &[])?;
+        let fused = model.fuse(&photo, &prompt(&[], &sample.evidence))?;
         let state = model.prefill_without_memory(&fused)?;
         let mut search = BeamSearch::new(state, Length::default().start_token(), 1);
         while model.search_step(&mut search, &fused.episode)? {}
@@ -265,9 +275,9 @@ impl Objective for SelfCritical {
         let model = &self.captioning.trained.model;
         let table = model.table()?;
         let views: Vec<_> = batch.photos.iter().map(|photo| self.view(photo).clone()).collect();
-        let hints: Vec<_> = batch.photos.iter().map(|photo| hint_prompt(&photo.hint)).collect();
+        let prompts: Vec<_> = batch.photos.iter().map(PhotoView::prompt).collect();
         let photos = model.vision().forward(&self.captioning.features(&views)?)?;
-        let fused = model.fuse_photos(&table, &photos, &hints)?;
+        let fused = model.fuse_photos(&table, &photos, &prompts)?;
         let context = model.null_context(views.len())?;
         let logits = model.decode_captions(&table, &fused, &[], &targets.inputs, &context)?;
         let policy = policy_loss(&logits, targets.tokens, targets.weights)?;

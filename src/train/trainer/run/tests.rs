@@ -38,6 +38,7 @@ fn sample(seed: u64, tokens: Vec<u32>) -> Sample {
         mirrored: vec![false],
         captions: vec![caption.clone(), caption],
         weight: 1.0,
+        evidence: vec![],
         label_words: vec![],
     }
 }
