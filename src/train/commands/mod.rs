@@ -26,6 +26,7 @@ use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::BatchOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
 use crate::train::objective::distill::{Distillation, WithDistillation};
+use crate::train::objective::evidence::TextEvidence;
 use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
 use crate::train::objective::Objective;
@@ -159,7 +160,9 @@ pub fn text(
     let texts = load_texts(&inputs.data, &CAPTION_TEXTS, &tokenizer)?;
     let hinted = BatchOptions::default().hinted_texts;
     let dev = load_dev_texts(&inputs.data, &tokenizer)?;
-    let objective = Language { trained, texts, dev, tokenizer, copied: COPIED_TEXTS, hinted };
+    let evidence = Some(TextEvidence::new(&tokenizer));
+    let copied = COPIED_TEXTS;
+    let objective = Language { trained, texts, dev, tokenizer, evidence, copied, hinted };
     let variables = weights.variables();
     start(inputs, &variables)?;
     train(inputs, stage, variables, &objective, options, is_resumed)
@@ -210,6 +213,7 @@ fn captioning(
         dev,
         texts,
         stem_scale,
+        text_evidence: inputs.tags.is_some().then(|| TextEvidence::new(&tokenizer)),
         tokenizer,
         options: ablation.batch_options(),
         ablation,

@@ -10,7 +10,7 @@ use crate::memory::MAX_CAPTION_TOKENS;
 use crate::random::Random;
 use crate::tokenizer::prompt;
 use crate::train::data::sample::{CaptionTokens, Sample};
-use crate::train::objective::evidence::EvidenceNoise;
+use crate::train::objective::evidence::{EvidenceNoise, TextEvidence};
 use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::text::encode::encode;
@@ -111,12 +111,14 @@ struct DrawnView<'a> {
 }
 
 impl Batch {
-    /// Draws the views, stored episodes, corrections and hints of `samples`, and some of `texts`.
+    /// Draws the views, stored episodes, corrections, hints and evidence of `samples`, and some of
+    /// `texts`.
     pub fn draw(
         samples: &[&Sample],
         texts: &[CaptionTokens],
         tokenizer: &Tokenizer,
         options: &BatchOptions,
+        text_evidence: Option<&TextEvidence>,
         random: &mut Random,
     ) -> Self {
         let source = Source { texts, tokenizer, options };
@@ -141,7 +143,8 @@ impl Batch {
             .map(|_| &texts[random.below(texts.len())])
             .collect();
         let (copied, hinted) = (options.copied_texts, options.hinted_texts);
-        batch.texts = TextBatch::new(chosen.into_iter(), copied, hinted, tokenizer, random);
+        batch.texts =
+            TextBatch::new(chosen.into_iter(), copied, hinted, tokenizer, text_evidence, random);
         batch
     }
 

@@ -16,6 +16,7 @@ use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::batch::{Batch, BatchOptions};
 use crate::train::objective::dev::{mean_loss, DevScore};
+use crate::train::objective::evidence::TextEvidence;
 use crate::train::objective::features::features;
 use crate::train::objective::losses::{alignment_loss, consistency_loss};
 use crate::train::objective::targets::Targets;
@@ -62,6 +63,8 @@ pub struct Captioning {
     pub stem_scale: f32,
     /// Encodes the hints and names that are drawn.
     pub tokenizer: Tokenizer,
+    /// Draws the evidence of the texts, if the photos have tags.
+    pub text_evidence: Option<TextEvidence>,
     /// How batches are drawn.
     pub options: BatchOptions,
     /// The part of the method that the run leaves out.
@@ -84,7 +87,8 @@ impl Objective for Captioning {
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> Batch {
         let samples: Vec<&Sample> =
             examples.iter().map(|&(pool, index)| &self.pools[pool].0[index]).collect();
-        Batch::draw(&samples, &self.texts, &self.tokenizer, &self.options, random)
+        let evidence = self.text_evidence.as_ref();
+        Batch::draw(&samples, &self.texts, &self.tokenizer, &self.options, evidence, random)
     }
 
     fn loss(&self, batch: &Batch, context: StepContext) -> Result<(Tensor, Measures)> {

@@ -6,8 +6,9 @@ use tokenizers::Tokenizer;
 use crate::memory::MAX_CAPTION_TOKENS;
 use crate::model::{BitMar, PlacedText, QuantizedTable};
 use crate::random::Random;
-use crate::tokenizer::CORRECTED;
+use crate::tokenizer::{prompt, CORRECTED};
 use crate::train::data::sample::CaptionTokens;
+use crate::train::objective::evidence::TextEvidence;
 use crate::train::objective::targets::Targets;
 use crate::train::objective::Measures;
 use crate::train::text::encode::encode;
@@ -20,12 +21,12 @@ const MAX_TOKENS: usize = 30;
 /// Texts to predict.
 #[derive(Debug, Clone, Default)]
 pub struct TextBatch {
-    /// Texts without a hint or a recalled caption.
+    /// Texts without a hint or a recalled caption; some have evidence.
     plain: Targets,
     /// Texts that use the words of a hint.
     hinted: Targets,
-    /// Hint tokens by text index; none at index 0, which all plain texts share.
-    hints: Vec<Vec<u32>>,
+    /// Prompts by text index; none at index 0, which the plain texts without evidence share.
+    prompts: Vec<Vec<u32>>,
     /// Texts that repeat a recalled caption.
     repeated: Targets,
     /// The captions they repeat.
@@ -34,30 +35,40 @@ pub struct TextBatch {
 
 impl TextBatch {
     /// Makes targets of `chosen`: a `copied` share of the texts is to be repeated from a recalled
-    /// caption, a `hinted` share of the others has a hint.
+    /// caption, a `hinted` share of the others has a hint. With `evidence`, those have evidence too.
     pub fn new<'a>(
         chosen: impl Iterator<Item = &'a CaptionTokens>,
         copied: f32,
         hinted: f32,
         tokenizer: &Tokenizer,
+        evidence: Option<&TextEvidence>,
         random: &mut Random,
     ) -> Self {
-        let mut batch = Self { hints: vec![Vec::new()], ..Self::default() };
-        // Plain texts share index 0.
+        let mut batch = Self { prompts: vec![Vec::new()], ..Self::default() };
+        let chosen: Vec<&CaptionTokens> = chosen.collect();
+        // Plain texts without evidence share index 0.
         let mut index = 0;
-        for CaptionTokens { text, tokens, start, .. } in chosen {
+        for (number, CaptionTokens { text, tokens, start, .. }) in chosen.iter().enumerate() {
             if random.uniform() >= copied {
                 let has_hint = random.uniform() < hinted;
-                if let Some(hint) = has_hint.then(|| Hint::draw(text, random)).flatten() {
+                let hint = has_hint.then(|| Hint::draw(text, random)).flatten();
+                let other = &chosen[(number + 1) % chosen.len()].text;
+                let evidence = evidence.map(|evidence| evidence.draw(text, other, random));
+                let words = hint.as_ref().map(|hint| encode(tokenizer, &hint.text));
+                let prompt = prompt(&words.unwrap_or_default(), &evidence.unwrap_or_default());
+                let mut own = 0;
+                if !prompt.is_empty() {
                     index += 1;
-                    let mut caption = encode(tokenizer, &hint.caption);
-                    caption.truncate(MAX_TOKENS);
-                    batch.hinted.push(index, *start, &caption, 1.0);
-                    batch.hints.resize(index, Vec::new());
-                    batch.hints.push(hint.prompt(tokenizer));
-                } else {
-                    batch.plain.push(0, *start, &tokens[..tokens.len().min(MAX_TOKENS)], 1.0);
+                    own = index;
+                    batch.prompts.resize(index, Vec::new());
+                    batch.prompts.push(prompt);
                 }
+                let (targets, mut caption) = match hint {
+                    Some(hint) => (&mut batch.hinted, encode(tokenizer, &hint.caption)),
+                    None => (&mut batch.plain, tokens.clone()),
+                };
+                caption.truncate(MAX_TOKENS);
+                targets.push(own, *start, &caption, 1.0);
                 continue;
             }
             index += 1;
@@ -86,7 +97,7 @@ impl TextBatch {
         if inputs.is_empty() {
             return Ok(None);
         }
-        let logits = model.decode_texts(table, &self.hints, &self.recalled, &inputs)?;
+        let logits = model.decode_texts(table, &self.prompts, &self.recalled, &inputs)?;
         let (mut losses, mut measures, mut start) = (Vec::new(), Measures::new(), 0);
         for (name, targets) in kinds {
             let rows = targets.tokens.len();

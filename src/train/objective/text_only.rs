@@ -8,6 +8,7 @@ use crate::random::Random;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::captioning::TrainedModel;
 use crate::train::objective::dev::{mean_loss, DevScore};
+use crate::train::objective::evidence::TextEvidence;
 use crate::train::objective::targets::Targets;
 use crate::train::objective::text_batch::TextBatch;
 use crate::train::objective::{Measures, Objective, StepContext};
@@ -22,6 +23,8 @@ pub struct Language {
     pub dev: Vec<CaptionTokens>,
     /// Encodes the hints and names that are drawn.
     pub tokenizer: Tokenizer,
+    /// Draws the evidence of texts, if they have any.
+    pub evidence: Option<TextEvidence>,
     /// Share of texts to be repeated from a recalled caption.
     pub copied: f32,
     /// Share of the other texts that have a hint.
@@ -37,7 +40,8 @@ impl Objective for Language {
 
     fn batch(&self, examples: &[(usize, usize)], random: &mut Random) -> TextBatch {
         let chosen = examples.iter().map(|&(_, index)| &self.texts[index]);
-        TextBatch::new(chosen, self.copied, self.hinted, &self.tokenizer, random)
+        let evidence = self.evidence.as_ref();
+        TextBatch::new(chosen, self.copied, self.hinted, &self.tokenizer, evidence, random)
     }
 
     fn loss(&self, batch: &TextBatch, _: StepContext) -> Result<(Tensor, Measures)> {

@@ -12,6 +12,7 @@ use crate::train::objective::batch::BatchOptions;
 use crate::train::objective::captioning::{Captioning, TrainedModel};
 use crate::train::objective::distill::teacher_loss::tests::examples;
 use crate::train::objective::distill::{DistillDataset, WithDistillation};
+use crate::train::objective::evidence::TextEvidence;
 use crate::train::objective::self_critical::SelfCritical;
 use crate::train::objective::text_only::Language;
 use crate::train::teacher::TargetSizes;
@@ -66,6 +67,7 @@ fn captioning(weights: &Weights, samples: Vec<Sample>) -> Captioning {
         texts,
         stem_scale: 0.02,
         tokenizer,
+        text_evidence: None,
         options: BatchOptions { hinted: 0.0, ..BatchOptions::default() },
         ablation: Ablation::Nothing,
     }
@@ -365,8 +367,10 @@ fn texts_learn_to_take_up_a_hint() {
         let tokens = encode(&tokenizer, text);
         CaptionTokens { text: text.into(), tokens, ..caption }
     });
+    let evidence = Some(TextEvidence::new(&tokenizer));
     let objective = Language {
         trained,
+        evidence,
         texts: texts.collect(),
         dev: Vec::new(),
         tokenizer,
