@@ -10,4 +10,6 @@ pub mod label_captions;
 pub mod photo_set;
 pub mod sample;
 pub mod samples;
+pub mod seen;
+pub mod tag_targets;
 pub mod view;
