@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
+use bitmar::train::commands::tag_names::tag_names;
 use bitmar::train::commands::EvalPhotos;
+use bitmar::train::data::photo_set::Split;
 use bitmar::train::data::photo_set::{PhotoSet, Split, PHOTO_SETS};
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::draw_memory_reads;
@@ -36,6 +38,17 @@ enum Command {
         /// The file to write.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Makes the vocabulary of the image tags from the nouns of the training captions.
+    TagNames {
+        #[command(flatten)]
+        data: Data,
+        /// The file to write.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Number of names; COCO's 80 are kept whatever their frequency.
+        #[arg(long, value_name = "COUNT", default_value_t = 600)]
+        count: usize,
     },
     /// Trains the decoder and the text encoder on captions without photos.
     #[command(after_help = defaults("text"))]
@@ -392,6 +405,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Outcome {
     match command {
         Command::Tokenizer { data, out } => commands::tokenizer(&data.data, &out),
+        Command::TagNames { data, out, count } => tag_names(&data.data, &out, count),
         Command::Text(training) => {
             let (inputs, options, is_resumed) = training.of("text")?;
             commands::text(&inputs, "text", options, is_resumed)
@@ -488,6 +502,7 @@ mod tests {
     fn every_command_parses() {
         let lines = [
             "tokenizer --data d --out tokenizer.json",
+            "tag-names --data d --out tag_names.json --count 600",
             "text --data d --out runs --steps 1800 --batch-size 32 --rate 0.0015 --dropout 0.1",
             "vision --from runs/text.safetensors --teacher lite0 --teacher lite3:f --sentences s",
             "captions --from a --from b --teacher lite2 --label-captions f --workers 2 --seed 3",

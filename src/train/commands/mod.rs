@@ -38,6 +38,7 @@ use crate::weights::Weights;
 pub mod choose_label_captions;
 pub(crate) mod distill_samples;
 mod scoring;
+pub mod tag_names;
 
 pub use scoring::{eval, eval_memory, export, EvalPhotos};
 

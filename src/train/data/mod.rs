@@ -11,4 +11,6 @@ pub mod photo_set;
 pub mod photo_tags;
 pub mod sample;
 pub mod samples;
+pub mod seen;
+pub mod tag_targets;
 pub mod view;
