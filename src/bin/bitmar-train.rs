@@ -7,7 +7,6 @@ use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
 use bitmar::train::commands::tag_names::tag_names;
 use bitmar::train::commands::EvalPhotos;
-use bitmar::train::data::photo_set::Split;
 use bitmar::train::data::photo_set::{PhotoSet, Split, PHOTO_SETS};
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::draw_memory_reads;
