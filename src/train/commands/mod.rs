@@ -37,6 +37,7 @@ use crate::weights::Weights;
 
 pub mod choose_label_captions;
 pub(crate) mod distill_samples;
+pub mod features;
 mod scoring;
 pub mod tag_names;
 
