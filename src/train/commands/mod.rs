@@ -37,6 +37,7 @@ pub mod choose_label_captions;
 pub(crate) mod distill_samples;
 mod scoring;
 pub mod tag_names;
+pub mod tags;
 
 pub use scoring::{eval, eval_memory, export};
 

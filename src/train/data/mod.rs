@@ -8,6 +8,7 @@ pub mod consensus;
 pub mod key_whitening;
 pub mod label_captions;
 pub mod photo_set;
+pub mod pooled;
 pub mod sample;
 pub mod samples;
 pub mod seen;

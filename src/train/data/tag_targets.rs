@@ -237,7 +237,11 @@ mod tests {
         let detected = |category: &str, score| (category.to_owned(), score, 0.0, 0.0, 1.0, 1.0);
         let seen = Seen {
             imagenet: vec![(151, 0.25), (152, 0.25), (409, 0.1)],
-            coco: vec![detected("dog", 0.4), detected("cell phone", 0.3), detected("cell phone", 0.9)],
+            coco: vec![
+                detected("dog", 0.4),
+                detected("cell phone", 0.3),
+                detected("cell phone", 0.9),
+            ],
             ..seen("a")
         };
         let targets = targets_of(&photos, &seen);

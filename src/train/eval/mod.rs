@@ -6,3 +6,4 @@ pub mod curves;
 pub mod memory;
 pub mod memory_reads;
 pub mod probe;
+pub mod tag_calibration;
