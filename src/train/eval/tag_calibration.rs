@@ -5,6 +5,9 @@
 /// Variance of the names' offsets, in squared log-odds.
 const OFFSET_VARIANCE: f64 = 1.0;
 
+/// Rounds of fitting what the names share, then what each has of its own.
+const ROUNDS: usize = 4;
+
 /// Log-odds of names on photos, and whether people mention them.
 #[derive(Debug, Default)]
 pub struct Observations {
@@ -36,12 +39,17 @@ impl Calibration {
     pub fn fit(observed: &Observations) -> Self {
         assert_eq!(observed.log_odds.len(), observed.weights.len() * observed.names);
         assert_eq!(observed.log_odds.len(), observed.is_mentioned.len());
-        let (slope, common) = platt(observed);
-        let offsets = (0..observed.names).map(|name| {
-            let offset = common + own_offset(observed, name, slope, common);
+        let (mut slope, mut common, mut own) = (1.0, 0.0, vec![0.0; observed.names]);
+        for _ in 0..ROUNDS {
+            (slope, common) = platt(observed, (slope, common), &own);
+            for (name, own) in own.iter_mut().enumerate() {
+                *own = own_offset(observed, name, slope, common);
+            }
+        }
+        let offsets = own.into_iter().map(|own| {
             #[allow(clippy::cast_possible_truncation, reason = "f32 is the head's precision")]
             {
-                offset as f32
+                (common + own) as f32
             }
         });
         #[allow(clippy::cast_possible_truncation, reason = "f32 is the head's precision")]
@@ -64,14 +72,15 @@ impl Observations {
     }
 }
 
-/// The slope and the offset that all names share.
-fn platt(observed: &Observations) -> (f64, f64) {
-    let (mut slope, mut offset) = (1.0, 0.0);
-    for _ in 0..30 {
+/// The slope and the offset that all names share, given what each has of its own.
+fn platt(observed: &Observations, (mut slope, mut offset): (f64, f64), own: &[f64]) -> (f64, f64) {
+    for _ in 0..10 {
         // Gradient and Hessian; a small ridge keeps the Hessian invertible.
         let (mut g, mut h) = ([0.0; 2], [1e-3, 0.0, 1e-3]);
-        for (x, y, weight) in (0..observed.names).flat_map(|name| observed.of_name(name)) {
-            let p = probability(slope * x + offset);
+        let names = own.iter().enumerate();
+        let all = names.flat_map(|(name, own)| observed.of_name(name).map(move |of| (of, own)));
+        for ((x, y, weight), own) in all {
+            let p = probability(slope * x + offset + own);
             let (error, curvature) = (weight * (p - y), weight * p * (1.0 - p));
             g[0] += error * x;
             g[1] += error;
