@@ -120,7 +120,7 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
         memory.write(Episode { key, value: row, record }).unwrap();
     }
     assert_eq!(memory.stats().len, slots, "two episodes were merged");
-    let keys_sha256 = ModelFile::read(MODEL).unwrap().model.keys_sha256().unwrap();
+    let keys_sha256 = ModelFile::read(MODEL).unwrap().keys_sha256().unwrap();
     Snapshot::write(&memory, Origin { model_sha256: &info.sha256, keys_sha256: &keys_sha256 })
 }
 

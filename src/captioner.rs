@@ -126,10 +126,11 @@ impl Captioner {
         check.map_err(|error| Error::Tokenizer(error.to_string()))?;
         let tokenizer = read_tokenizer(tokenizer)?;
         check_vocab(&tokenizer, loaded.config.vocab_size)?;
+        let keys_sha256 = loaded.keys_sha256()?;
         let LoadedModel { model, stem, config, sha256, metadata } = loaded;
         Ok(Self {
             read_parameters: model.read_parameters()?,
-            keys_sha256: model.keys_sha256()?,
+            keys_sha256,
             memory: EpisodicMemory::new(config.memory.num_slots, config.memory.width),
             changes: memory::Changes::new(),
             model,

@@ -26,6 +26,9 @@ const WEIGHT_SCALE: &str = "multiply";
 const EMBEDDING: &str = "embedding";
 /// Scope of the stem's tensors in the file.
 const STEM: &str = "stem";
+/// [`Stem::output_sha256`] of every shipped model.
+const SHIPPED_STEM_SHA256: &str =
+    "ecc9ade202451be2ec0e6ff3dea3ca3829f1e72ff60d8bbbc25850c689eb884a";
 
 /// The origin of a model, as its file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +64,23 @@ impl LoadedModel {
         }
         Err(ModelError::OtherTokenizer { expected: expected.clone(), found: sha256.to_owned() })
     }
+
+    /// SHA-256 of what makes memory keys: models in which it is equal can read each other's keys.
+    ///
+    /// It is that of the whitening, which was fitted to the features of one stem. A model whose stem
+    /// has an extension and is not that of the shipped models has the SHA-256 of both instead.
+    pub fn keys_sha256(&self) -> candle_core::Result<String> {
+        let whitening = self.model.whitening_sha256()?;
+        if !self.config.has_stem_extension {
+            return Ok(whitening);
+        }
+        let stem = self.stem.output_sha256();
+        Ok(if stem == SHIPPED_STEM_SHA256 {
+            whitening
+        } else {
+            sha256(format!("{whitening}{stem}").as_bytes())
+        })
+    }
 }
 
 /// Shape and values of every trainable variable, by name.
@@ -86,13 +106,19 @@ impl ModelFile {
     ///
     /// # Panics
     ///
-    /// If a variable is not an f32 tensor in main memory, or a ternary one has no packed form.
+    /// If a variable is not an f32 tensor in main memory, a ternary one has no packed form, or the
+    /// stem has an extension unlike `config`, or the other way round.
     pub fn write(
         variables: &BTreeMap<String, Var>,
         stem: &Stem,
         config: &Config,
         provenance: &Provenance,
     ) -> candle_core::Result<Vec<u8>> {
+        assert_eq!(
+            stem.has_extension(),
+            config.has_stem_extension,
+            "the configuration says whether the stem has an extension"
+        );
         let mut tensors = packed(variables)?;
         for (name, shape, tensor) in stem.tensors() {
             let (dtype, data) = match tensor {
@@ -233,7 +259,12 @@ fn read_stem(weights: &Weights, config: &Config) -> Result<Stem, ModelError> {
         };
         tensor.map_err(StemFileError::Model)
     };
-    Stem::from_tensors(&config.stem, &mut get).map_err(|error| match error {
+    let stem = Stem::from_tensors(&config.stem, &mut get);
+    let stem = stem.and_then(|stem| match config.has_stem_extension {
+        true => stem.with_extension_tensors(&mut get),
+        false => Ok(stem),
+    });
+    stem.map_err(|error| match error {
         StemFileError::Model(error) => error,
         StemFileError::Stem(error) => stem_error(error),
     })

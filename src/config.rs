@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 mod stem;
 
 pub use stem::StemConfig;
-pub(crate) use stem::{BlockShape, CONV_CHANNELS, MAX_BLOCKS};
+pub(crate) use stem::{BlockShape, CONV_CHANNELS, HEAD_CHANNELS, MAX_BLOCKS};
 
 /// Why a [`Config`] was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,10 @@ pub struct Config {
     pub window: usize,
     /// The frozen convolutional stem.
     pub stem: StemConfig,
+    /// Whether the file also holds the rest of Lite0's trunk, which reads the stem's output. Models
+    /// without it lack the field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_stem_extension: bool,
     /// The ternary blocks above the stem.
     pub vision: VisionConfig,
     /// The episodic memory.
@@ -96,6 +100,7 @@ impl Config {
             num_sinks: 4,
             window: 252,
             stem: StemConfig { input_size: 224, num_blocks: 15 },
+            has_stem_extension: false,
             vision: VisionConfig { hidden_size: 256, num_heads: 8, mlp_size: 640, num_layers: 3 },
             memory: MemoryConfig { num_slots: 512, width: 128 },
         }

@@ -7,16 +7,23 @@
 //! Weights are int8 with one scale per output channel, batch norm folded in; activations are int8
 //! with one scale per layer. A layer's scales are merged into the multiplier and the bias that turn
 //! its integer sums into the next layer's int8, so only the last scale, `output_scale`, is left.
+//! An optional extension runs the rest of Lite0's trunk on this output ([`Stem::deep_features`]).
 
+mod extension;
 mod layers;
 #[cfg(test)]
 mod tests;
 
 use crate::config::{BlockShape, CONV_CHANNELS};
+use crate::hash::sha256;
 use crate::kernels::{self, DepthwiseFilter, Int8Matrix, Requantize};
 
 pub use crate::config::StemConfig;
+pub use extension::DeepFeatures;
+pub use layers::{ExtensionLayers, NamedTensor};
 pub use layers::{GetTensor, StemBlock, StemError, StemLayer, StemLayers, StemTensor};
+
+use extension::Extension;
 
 /// Inputs of the first convolution: 3 x 3 pixels of 3 colors.
 const CONV_INPUTS: usize = 27;
@@ -28,6 +35,7 @@ pub struct Stem {
     layers: StemLayers,
     conv: Pointwise,
     blocks: Vec<Block>,
+    extension: Option<Extension>,
 }
 
 impl Stem {
@@ -40,10 +48,14 @@ impl Stem {
         config.validate().expect("the stem's configuration is checked before its tensors");
         layers.check(config)?;
         let conv = Pointwise::new(&layers.conv, CONV_INPUTS, RELU6);
-        let shapes = config.block_shapes();
-        let blocks =
-            layers.blocks.iter().zip(shapes).map(|(block, shape)| Block::new(block, shape));
-        Ok(Self { config: *config, conv, blocks: blocks.collect(), layers })
+        let blocks = blocks(&layers.blocks, config.block_shapes());
+        Ok(Self { config: *config, conv, blocks, layers, extension: None })
+    }
+
+    /// The stem with the rest of Lite0's trunk behind it.
+    pub fn with_extension(self, layers: ExtensionLayers) -> Result<Self, StemError> {
+        layers.check(&self.config)?;
+        Ok(Self { extension: Some(Extension::new(layers, &self.config)), ..self })
     }
 
     /// Builds the stem from tensors that `get` returns by name and shape.
@@ -58,9 +70,39 @@ impl Stem {
         Ok(Self::from_layers(config, StemLayers::from_tensors(config, get)?)?)
     }
 
-    /// Every tensor with its name and shape, in the order of `from_tensors`.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>, StemTensor)> {
-        self.layers.tensors(&self.config)
+    /// The stem with an extension of tensors that `get` returns by name and shape.
+    pub fn with_extension_tensors<E: From<StemError>>(
+        self,
+        get: GetTensor<'_, E>,
+    ) -> Result<Self, E> {
+        let layers = ExtensionLayers::from_tensors(&self.config, get)?;
+        Ok(self.with_extension(layers)?)
+    }
+
+    /// Every tensor with its name and shape: those of `from_tensors` in that order, then those of
+    /// `with_extension_tensors`.
+    pub fn tensors(&self) -> Vec<NamedTensor> {
+        let mut tensors = self.layers.tensors(&self.config);
+        if let Some(extension) = &self.extension {
+            tensors.extend(extension.layers().tensors(&self.config));
+        }
+        tensors
+    }
+
+    /// SHA-256 of the names and values of the tensors on which the output of `forward` depends, in
+    /// hexadecimal: with or without an extension it is the same.
+    pub fn output_sha256(&self) -> String {
+        tensors_sha256(&self.layers.tensors(&self.config))
+    }
+
+    /// SHA-256 of the names and values of all tensors, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        tensors_sha256(&self.tensors())
+    }
+
+    /// Whether there is an extension.
+    pub fn has_extension(&self) -> bool {
+        self.extension.is_some()
     }
 
     /// The configuration.
@@ -90,6 +132,33 @@ impl Stem {
         }
         hidden
     }
+
+    /// Runs the extension on `features`, the output of `forward`; `None` without an extension.
+    ///
+    /// # Panics
+    ///
+    /// If `features` is not `[grid * grid, channels]`.
+    pub fn deep_features(&self, features: &[i8]) -> Option<DeepFeatures> {
+        let (side, channels) = (self.config.output_grid(), self.config.output_channels());
+        assert_eq!(features.len(), side * side * channels, "expected the stem's output");
+        Some(self.extension.as_ref()?.forward(features.to_vec(), side))
+    }
+}
+
+fn tensors_sha256(tensors: &[NamedTensor]) -> String {
+    let mut bytes = Vec::new();
+    for (name, _, tensor) in tensors {
+        bytes.extend(name.as_bytes());
+        match tensor {
+            StemTensor::I8(values) => {
+                bytes.extend(values.iter().map(|value| value.cast_unsigned()))
+            }
+            StemTensor::F32(values) => {
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            }
+        }
+    }
+    sha256(&bytes)
 }
 
 /// The int8 range of activations after ReLU6, whose scale maps at most 6 to 127.
@@ -170,6 +239,11 @@ fn round_to_int8(value: f32, low: f32, high: f32) -> i8 {
     let value = if value > low { value } else { low };
     let value = if value < high { value } else { high };
     (value + ROUND).to_bits().to_le_bytes()[0].cast_signed()
+}
+
+/// The blocks of these layers and shapes, in their order.
+fn blocks(layers: &[StemBlock], shapes: impl Iterator<Item = BlockShape>) -> Vec<Block> {
+    layers.iter().zip(shapes).map(|(block, shape)| Block::new(block, shape)).collect()
 }
 
 fn requantize(layer: &StemLayer, (low, high): (i8, i8)) -> Requantize {

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
+use bitmar::train::commands::features::features;
 use bitmar::train::commands::tag_names::tag_names;
 use bitmar::train::commands::tags::{eval_tags, list_tags, train_tags, TagInputs};
 use bitmar::train::data::photo_set::Split;
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::draw_memory_reads;
 use bitmar::train::eval::probe::probe;
+use bitmar::train::eval::quantization::compare_quantized;
 use bitmar::train::inputs::Inputs;
 use bitmar::train::model_source::ModelSource;
 use bitmar::train::objective::ablation::Ablation;
@@ -122,6 +124,35 @@ enum Command {
     /// model draws.
     #[command(after_help = defaults("critical"))]
     Critical(Captioning),
+    /// Writes what the whole of EfficientNet-Lite0 sees in every photo into OUT/features: 1,280
+    /// numbers a photo.
+    Features {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        out: Out,
+        /// The model file whose stem is extended, if it is not yet.
+        #[arg(long, value_name = "FILE", default_value = MODEL)]
+        model: PathBuf,
+        /// Folder with files SET-N.jsonl of crops, {"image": NAME, "crop": [LEFT, TOP, RIGHT,
+        /// BOTTOM]} a line, whose features are written, too.
+        #[arg(long, value_name = "FOLDER")]
+        crops: Option<PathBuf>,
+    },
+    /// Compares EfficientNet-Lite0 in int8 with the float network on Flickr8k dev photos: agreement
+    /// and time, as JSON.
+    CompareQuantized {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        out: Out,
+        /// The model file whose stem is compared, extended if it is not yet.
+        #[arg(long, value_name = "FILE", default_value = MODEL)]
+        model: PathBuf,
+        /// Photos at most.
+        #[arg(long, value_name = "COUNT", default_value_t = 500)]
+        photos: usize,
+    },
     /// Lets a trained model choose captions for photos that only have a label.
     LabelCaptions {
         #[command(flatten)]
@@ -491,6 +522,12 @@ fn run(command: Command) -> Outcome {
             let (inputs, options, is_resumed) = captioning.of("critical")?;
             commands::critical(&inputs, "critical", options, is_resumed)
         }
+        Command::Features { data, out, model, crops } => {
+            features(&data.data, &out.out, &model, crops.as_deref())
+        }
+        Command::CompareQuantized { data, out, model, photos } => {
+            compare_quantized(&data.data, &out.out, &model, photos)
+        }
         Command::LabelCaptions { inputs, checkpoints, label_captions } => {
             let inputs = Inputs { label_captions: Some(label_captions), ..inputs.inputs() };
             choose_label_captions(&inputs, ModelSource::Checkpoints(&checkpoints))
@@ -564,6 +601,8 @@ mod tests {
             "vision --from runs/text.safetensors --teacher lite0 --teacher lite3:f --sentences s",
             "captions --from a --from b --teacher lite2 --label-captions f --workers 2 --seed 3",
             "critical --init m --tokenizer t --without lengths",
+            "features --data d --out runs --model m --crops f",
+            "compare-quantized --data d --out runs --model m --photos 100",
             "label-captions --checkpoint a --checkpoint b --label-captions f",
             "all --data d --out runs --steps 3 --trained {}",
             "curves --log l --svg s --title t caption align",

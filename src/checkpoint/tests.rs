@@ -12,17 +12,21 @@ fn config() -> Config {
 
 /// A stem of small random weights.
 fn stem(config: &Config) -> Stem {
-    let mut random = Random::new(9);
-    let mut get = |name: &str, shape: &[usize]| {
+    Stem::from_tensors(&config.stem, &mut random_tensors(9)).unwrap()
+}
+
+/// A source of small random weights.
+fn random_tensors(seed: u64) -> impl FnMut(&str, &[usize]) -> Result<StemTensor, StemError> {
+    let mut random = Random::new(seed);
+    move |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        Ok::<_, StemError>(if name.ends_with(".weight") {
+        Ok(if name.ends_with(".weight") {
             let weight = |_| i8::try_from(random.below(21)).expect("below 21") - 10;
             StemTensor::I8((0..count).map(weight).collect())
         } else {
             StemTensor::F32((0..count).map(|_| 0.01 + 0.01 * random.uniform()).collect())
         })
-    };
-    Stem::from_tensors(&config.stem, &mut get).unwrap()
+    }
 }
 
 fn provenance() -> Provenance {
@@ -80,6 +84,61 @@ fn a_written_model_reads_back_with_the_same_logits() {
         // The latent head multiplies in floats, the packed one in integers.
         assert!((latent - packed).abs() < 1e-3, "{latent} and {packed}");
     }
+}
+
+/// `model_file` with a stem that has an extension of small random weights.
+fn extended_file() -> Vec<u8> {
+    let (config, weights) = (Config { has_stem_extension: true, ..config() }, Weights::fresh(3));
+    BitMar::new(&weights, &config).unwrap();
+    let stem = stem(&config).with_extension_tensors::<StemError>(&mut random_tensors(4)).unwrap();
+    ModelFile::write(&weights.variables(), &stem, &config, &provenance()).unwrap()
+}
+
+#[test]
+fn a_stem_extension_is_read_back_and_leaves_the_model_as_it_is() {
+    let (bytes, extended) = (model_file().0, extended_file());
+    let (without, with) = (ModelFile::read(&bytes).unwrap(), ModelFile::read(&extended).unwrap());
+    assert!(
+        !without.metadata["config"].contains("extension"),
+        "files without one stay as they are"
+    );
+    assert!(!without.stem.has_extension() && with.stem.has_extension());
+    assert_eq!(without.stem.output_sha256(), with.stem.output_sha256());
+    assert!(with.stem.tensors().iter().any(|(name, ..)| name == "head.weight"));
+    let latents = |bytes: &[u8]| ModelFile::latents(bytes).unwrap();
+    assert_eq!(latents(&bytes), latents(&extended));
+}
+
+#[test]
+fn an_extension_that_the_configuration_does_not_announce_is_refused() {
+    let renamed = |bytes: &[u8], config: Config| {
+        let config = serde_json::to_string(&config).unwrap();
+        let bytes = changed(bytes, |_, metadata| drop(metadata.insert("config".into(), config)));
+        ModelFile::read(&bytes).err().unwrap()
+    };
+    let announced = renamed(&model_file().0, Config { has_stem_extension: true, ..config() });
+    let name = "stem.blocks.12.expand.weight";
+    assert!(
+        matches!(&announced, ModelError::MissingTensor { name: n } if n == name),
+        "{announced}"
+    );
+    let hidden = renamed(&extended_file(), config());
+    assert!(matches!(&hidden, ModelError::UnknownTensor { .. }), "{hidden}");
+}
+
+#[test]
+fn keys_belong_to_the_stem_and_its_whitening() {
+    let shipped = include_bytes!("../../pkg/model/model.safetensors");
+    let mut shipped = ModelFile::read(shipped).unwrap();
+    let keys = shipped.keys_sha256().unwrap();
+    assert_eq!(keys, "37ba4b2a14f683c1302245a926d2b3482e0d4184bd053f199d759ff18d1448fb");
+    // Of an extended model the keys are still those of the shipped stem, but of no other stem.
+    shipped.config.has_stem_extension = true;
+    assert_eq!(shipped.keys_sha256().unwrap(), keys);
+    let other = ModelFile::read(&extended_file()).unwrap();
+    assert_ne!(other.keys_sha256().unwrap(), other.model.whitening_sha256().unwrap());
+    let without = ModelFile::read(&model_file().0).unwrap();
+    assert_eq!(without.keys_sha256().unwrap(), without.model.whitening_sha256().unwrap());
 }
 
 #[test]

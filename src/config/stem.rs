@@ -8,6 +8,8 @@ use super::{check, ConfigError};
 pub(crate) const CONV_CHANNELS: usize = 32;
 /// Maximum number of blocks of a stem: all of Lite0's.
 pub(crate) const MAX_BLOCKS: usize = 16;
+/// Channels of Lite0's head convolution.
+pub(crate) const HEAD_CHANNELS: usize = 1280;
 
 /// Lite0's stages: blocks, side of the depthwise filters, stride of the first block, expansion,
 /// channels.
@@ -66,18 +68,25 @@ impl StemConfig {
 
     /// The blocks of Lite0 that belong to the stem.
     pub(crate) fn block_shapes(&self) -> impl Iterator<Item = BlockShape> {
-        let mut inputs = CONV_CHANNELS;
-        let all = STAGES.iter().flat_map(|stage| (0..stage.0).map(move |index| (index, stage)));
-        all.take(self.num_blocks).map(
-            move |(index, &(_, filter_size, stride, expansion, outputs))| {
-                let stride = if index == 0 { stride } else { 1 };
-                let shape =
-                    BlockShape { inputs, hidden: expansion * inputs, outputs, filter_size, stride };
-                inputs = outputs;
-                shape
-            },
-        )
+        lite0_shapes().take(self.num_blocks)
     }
+
+    /// The blocks of Lite0 behind the stem, which an extension holds.
+    pub(crate) fn extension_shapes(&self) -> impl Iterator<Item = BlockShape> {
+        lite0_shapes().skip(self.num_blocks)
+    }
+}
+
+/// All blocks of Lite0.
+fn lite0_shapes() -> impl Iterator<Item = BlockShape> {
+    let mut inputs = CONV_CHANNELS;
+    let all = STAGES.iter().flat_map(|stage| (0..stage.0).map(move |index| (index, stage)));
+    all.map(move |(index, &(_, filter_size, stride, expansion, outputs))| {
+        let stride = if index == 0 { stride } else { 1 };
+        let shape = BlockShape { inputs, hidden: expansion * inputs, outputs, filter_size, stride };
+        inputs = outputs;
+        shape
+    })
 }
 
 impl BlockShape {

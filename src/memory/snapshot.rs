@@ -63,7 +63,7 @@ pub struct Origin<'a> {
     /// SHA-256 of the model's file.
     pub model_sha256: &'a str,
     /// SHA-256 of what it makes keys with:
-    /// [`BitMar::keys_sha256`](crate::model::BitMar::keys_sha256).
+    /// [`LoadedModel::keys_sha256`](crate::checkpoint::LoadedModel::keys_sha256).
     pub keys_sha256: &'a str,
 }
 

@@ -104,9 +104,8 @@ impl BitMar {
         projections.episode_norm.forward(&episode)
     }
 
-    /// SHA-256 of the whitening that makes keys. It was fitted to the features of one stem: models
-    /// with the same whitening have the same stem and can read each other's keys.
-    pub fn keys_sha256(&self) -> Result<String> {
+    /// SHA-256 of the whitening that makes keys.
+    pub fn whitening_sha256(&self) -> Result<String> {
         let mut bytes = Vec::new();
         for tensor in [&self.episode.key_mean, &self.episode.key_whitening] {
             with_values(tensor, |values| {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::CONV_INPUTS;
-use crate::config::{BlockShape, StemConfig, CONV_CHANNELS, MAX_BLOCKS};
+use crate::config::{BlockShape, StemConfig, CONV_CHANNELS, HEAD_CHANNELS, MAX_BLOCKS};
 
 /// Why a stem's tensors were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +57,9 @@ pub enum StemTensor {
     F32(Vec<f32>),
 }
 
+/// The name, shape and values of a tensor.
+pub type NamedTensor = (String, Vec<usize>, StemTensor);
+
 /// A source of tensors: takes a name and a shape, returns the tensor or an error.
 pub type GetTensor<'a, E> = &'a mut dyn FnMut(&str, &[usize]) -> Result<StemTensor, E>;
 
@@ -96,6 +99,19 @@ pub struct StemLayers {
     pub output_scale: f32,
 }
 
+/// The layers of Lite0's trunk behind the stem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtensionLayers {
+    /// The other inverted residual blocks; the first reads the stem's output.
+    pub blocks: Vec<StemBlock>,
+    /// The scale that turns the output of the last block into Lite0's activations.
+    pub grid_scale: f32,
+    /// The head convolution, `[1280, channels of the last block]`.
+    pub head: StemLayer,
+    /// The scale that turns the head's output into Lite0's activations.
+    pub head_scale: f32,
+}
+
 impl StemLayers {
     pub(super) fn from_tensors<E: From<StemError>>(
         config: &StemConfig,
@@ -110,29 +126,14 @@ impl StemLayers {
         Ok(Self { conv, blocks, output_scale })
     }
 
-    pub(super) fn tensors(&self, config: &StemConfig) -> Vec<(String, Vec<usize>, StemTensor)> {
+    pub(super) fn tensors(&self, config: &StemConfig) -> Vec<NamedTensor> {
         let mut tensors = Vec::new();
         let conv = vec![CONV_CHANNELS, CONV_INPUTS];
         put_layer("conv", conv, &self.conv, &mut tensors);
         for (index, (block, shape)) in self.blocks.iter().zip(config.block_shapes()).enumerate() {
-            let name = |part: &str| format!("blocks.{index}.{part}");
-            if let Some(expand) = &block.expand {
-                put_layer(name("expand"), vec![shape.hidden, shape.inputs], expand, &mut tensors);
-            }
-            let depthwise = vec![shape.filter_size * shape.filter_size, shape.hidden];
-            put_layer(name("depthwise"), depthwise, &block.depthwise, &mut tensors);
-            put_layer(
-                name("project"),
-                vec![shape.outputs, shape.hidden],
-                &block.project,
-                &mut tensors,
-            );
-            if let Some(scale) = block.residual_scale {
-                tensors.push((name("residual_scale"), vec![1], StemTensor::F32(vec![scale])));
-            }
+            put_block(index, shape, block, &mut tensors);
         }
-        let output_scale = StemTensor::F32(vec![self.output_scale]);
-        tensors.push(("output_scale".into(), vec![1], output_scale));
+        put_scale("output_scale", self.output_scale, &mut tensors);
         tensors
     }
 
@@ -145,6 +146,51 @@ impl StemLayers {
             block.check(index, shape)?;
         }
         check_finite("output_scale", &[self.output_scale])
+    }
+}
+
+impl ExtensionLayers {
+    pub(super) fn from_tensors<E: From<StemError>>(
+        config: &StemConfig,
+        get: GetTensor<'_, E>,
+    ) -> Result<Self, E> {
+        let (mut blocks, mut channels) = (Vec::new(), config.output_channels());
+        for (index, shape) in (config.num_blocks..).zip(config.extension_shapes()) {
+            blocks.push(get_block(index, shape, get)?);
+            channels = shape.outputs;
+        }
+        let grid_scale = get_scale("grid_scale", get)?;
+        let head = get_layer("head", &[HEAD_CHANNELS, channels], HEAD_CHANNELS, get)?;
+        let head_scale = get_scale("head_scale", get)?;
+        Ok(Self { blocks, grid_scale, head, head_scale })
+    }
+
+    pub(super) fn tensors(&self, config: &StemConfig) -> Vec<NamedTensor> {
+        let mut tensors = Vec::new();
+        let blocks = self.blocks.iter().zip(config.extension_shapes());
+        for (index, (block, shape)) in (config.num_blocks..).zip(blocks) {
+            put_block(index, shape, block, &mut tensors);
+        }
+        put_scale("grid_scale", self.grid_scale, &mut tensors);
+        let head = vec![HEAD_CHANNELS, self.head.weight.len() / HEAD_CHANNELS];
+        put_layer("head", head, &self.head, &mut tensors);
+        put_scale("head_scale", self.head_scale, &mut tensors);
+        tensors
+    }
+
+    pub(super) fn check(&self, config: &StemConfig) -> Result<(), StemError> {
+        let shapes: Vec<BlockShape> = config.extension_shapes().collect();
+        if self.blocks.len() != shapes.len() {
+            return Err(StemError::WrongBlock { block: config.num_blocks + self.blocks.len() });
+        }
+        let mut channels = config.output_channels();
+        for (index, (block, shape)) in (config.num_blocks..).zip(self.blocks.iter().zip(shapes)) {
+            block.check(index, shape)?;
+            channels = shape.outputs;
+        }
+        check_finite("grid_scale", &[self.grid_scale])?;
+        self.head.check("head", HEAD_CHANNELS * channels, HEAD_CHANNELS)?;
+        check_finite("head_scale", &[self.head_scale])
     }
 }
 
@@ -250,11 +296,29 @@ fn get_scale<E: From<StemError>>(name: &str, get: GetTensor<'_, E>) -> Result<f3
     Ok(scale)
 }
 
+fn put_block(index: usize, shape: BlockShape, block: &StemBlock, tensors: &mut Vec<NamedTensor>) {
+    let BlockShape { inputs, hidden, outputs, filter_size, .. } = shape;
+    let name = |part: &str| format!("blocks.{index}.{part}");
+    if let Some(expand) = &block.expand {
+        put_layer(name("expand"), vec![hidden, inputs], expand, tensors);
+    }
+    let depthwise = vec![filter_size * filter_size, hidden];
+    put_layer(name("depthwise"), depthwise, &block.depthwise, tensors);
+    put_layer(name("project"), vec![outputs, hidden], &block.project, tensors);
+    if let Some(scale) = block.residual_scale {
+        put_scale(name("residual_scale"), scale, tensors);
+    }
+}
+
+fn put_scale(name: impl Into<String>, scale: f32, tensors: &mut Vec<NamedTensor>) {
+    tensors.push((name.into(), vec![1], StemTensor::F32(vec![scale])));
+}
+
 fn put_layer(
     name: impl Display,
     shape: Vec<usize>,
     layer: &StemLayer,
-    tensors: &mut Vec<(String, Vec<usize>, StemTensor)>,
+    tensors: &mut Vec<NamedTensor>,
 ) {
     let outputs = vec![layer.bias.len()];
     tensors.push((format!("{name}.weight"), shape, StemTensor::I8(layer.weight.clone())));

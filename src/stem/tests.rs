@@ -1,6 +1,7 @@
 //! The stem against its definition, and its tensors against the file.
 
 use super::*;
+use crate::config::HEAD_CHANNELS;
 
 const SMALL: StemConfig = StemConfig { input_size: 32, num_blocks: 5 };
 
@@ -24,14 +25,26 @@ impl Numbers {
 
     fn layers(&mut self, config: &StemConfig) -> StemLayers {
         let conv = self.layer(CONV_INPUTS, CONV_CHANNELS);
-        let block = |shape: BlockShape| StemBlock {
+        let blocks = config.block_shapes().map(|shape| self.block(shape)).collect();
+        StemLayers { conv, blocks, output_scale: 0.05 }
+    }
+
+    fn extension(&mut self, config: &StemConfig) -> ExtensionLayers {
+        ExtensionLayers {
+            blocks: config.extension_shapes().map(|shape| self.block(shape)).collect(),
+            grid_scale: 0.04,
+            head: self.layer(320, HEAD_CHANNELS),
+            head_scale: 0.03,
+        }
+    }
+
+    fn block(&mut self, shape: BlockShape) -> StemBlock {
+        StemBlock {
             expand: shape.has_expansion().then(|| self.layer(shape.inputs, shape.hidden)),
             depthwise: self.layer(shape.filter_size * shape.filter_size, shape.hidden),
             project: self.layer(shape.hidden, shape.outputs),
             residual_scale: shape.has_residual().then_some(0.75),
-        };
-        let blocks = config.block_shapes().map(block).collect();
-        StemLayers { conv, blocks, output_scale: 0.05 }
+        }
     }
 
     fn pixels(&mut self, size: usize) -> Vec<u8> {
@@ -47,7 +60,7 @@ fn reference(config: &StemConfig, layers: &StemLayers, pixels: &[u8]) -> Vec<i8>
         .collect();
     let size = config.input_size;
     let weight = |o: usize, tap: usize, c: usize| layers.conv.weight[o * 27 + tap * 3 + c];
-    let mut side = size / 2;
+    let side = size / 2;
     let mut hidden = vec![0; side * side * CONV_CHANNELS];
     for (index, out) in hidden.iter_mut().enumerate() {
         let (pixel, o) = (index / CONV_CHANNELS, index % CONV_CHANNELS);
@@ -59,7 +72,17 @@ fn reference(config: &StemConfig, layers: &StemLayers, pixels: &[u8]) -> Vec<i8>
         }
         *out = requantized(&layers.conv, o, sum, 0.0, RELU6);
     }
-    for (block, shape) in layers.blocks.iter().zip(config.block_shapes()) {
+    let (hidden, _) = reference_blocks(&layers.blocks, config.block_shapes(), (hidden, side));
+    hidden
+}
+
+/// Runs blocks on a map and its side; returns the last one's output and its side.
+fn reference_blocks(
+    blocks: &[StemBlock],
+    shapes: impl Iterator<Item = BlockShape>,
+    (mut hidden, mut side): (Vec<i8>, usize),
+) -> (Vec<i8>, usize) {
+    for (block, shape) in blocks.iter().zip(shapes) {
         let expanded = match &block.expand {
             Some(layer) => reference_pointwise(layer, shape.inputs, &hidden, None, RELU6),
             None => hidden.clone(),
@@ -80,7 +103,7 @@ fn reference(config: &StemConfig, layers: &StemLayers, pixels: &[u8]) -> Vec<i8>
         hidden = reference_pointwise(&block.project, shape.hidden, &filtered, residual, LINEAR);
         side = out_side;
     }
-    hidden
+    (hidden, side)
 }
 
 fn reference_pointwise(
@@ -126,6 +149,15 @@ fn taps(side: usize, filter: usize, stride: usize, pixel: usize) -> Vec<(usize, 
 
 fn small_stem() -> Stem {
     Stem::from_layers(&SMALL, Numbers(7).layers(&SMALL)).expect("good layers")
+}
+
+/// Leaves blocks with and without a residual sum to the extension.
+const BASE: StemConfig = StemConfig { input_size: 64, num_blocks: 12 };
+
+fn extended_stem() -> Stem {
+    let mut numbers = Numbers(7);
+    let stem = Stem::from_layers(&BASE, numbers.layers(&BASE)).expect("good layers");
+    stem.with_extension(numbers.extension(&BASE)).expect("good layers")
 }
 
 /// Builds a stem from the tensors of `small_stem` after `change` has modified them.
@@ -175,6 +207,80 @@ fn the_stem_equals_its_definition() {
 }
 
 #[test]
+fn the_extension_equals_its_definition() {
+    for num_blocks in [12, 15, 16] {
+        let config = StemConfig { num_blocks, ..BASE };
+        let mut numbers = Numbers(5);
+        let (layers, extension) = (numbers.layers(&config), numbers.extension(&config));
+        let pixels = numbers.pixels(config.input_size);
+        let stem = Stem::from_layers(&config, layers).expect("good layers");
+        let stem = stem.with_extension(extension.clone()).expect("good layers");
+        let output = stem.forward(&pixels);
+        let found = stem.deep_features(&output).expect("an extension");
+        let map = (output, config.output_grid());
+        let (grid, side) = reference_blocks(&extension.blocks, config.extension_shapes(), map);
+        assert_eq!((found.grid_scale, &found.grid), (0.04, &grid));
+        let head = reference_pointwise(&extension.head, 320, &grid, None, RELU6);
+        for (channel, &found) in found.pooled.iter().enumerate() {
+            let values = head.iter().skip(channel).step_by(HEAD_CHANNELS);
+            let sum: f32 = values.map(|&value| f32::from(value)).sum();
+            let expected = 0.03 * sum / (side * side) as f32;
+            assert!((found - expected).abs() < 1e-5, "{channel}: {found}, {expected}");
+        }
+        let distinct: std::collections::BTreeSet<i8> = head.iter().copied().collect();
+        assert!(distinct.len() > 100, "too few values for the test to mean much");
+    }
+}
+
+#[test]
+fn an_extension_leaves_the_stem_as_it_is() {
+    let extended = extended_stem();
+    let stem = Stem::from_layers(&BASE, Numbers(7).layers(&BASE)).expect("good layers");
+    let pixels = Numbers(3).pixels(BASE.input_size);
+    let output = stem.forward(&pixels);
+    assert_eq!(output, extended.forward(&pixels));
+    assert_eq!(stem.deep_features(&output), None);
+    assert_eq!(stem.output_sha256(), extended.output_sha256());
+    assert_ne!(stem.sha256(), extended.sha256());
+    assert!(extended.tensors().starts_with(&stem.tensors()));
+}
+
+#[test]
+fn an_extension_is_rebuilt_from_its_tensors() {
+    let stem = extended_stem();
+    let base = Stem::from_layers(&BASE, Numbers(7).layers(&BASE)).expect("good layers");
+    let mut tensors = stem.tensors().into_iter().skip(base.tensors().len());
+    let again = base.with_extension_tensors::<StemError>(&mut |name, shape| {
+        let (expected, expected_shape, tensor) = tensors.next().expect("one more tensor");
+        assert_eq!((name, shape), (expected.as_str(), expected_shape.as_slice()));
+        Ok(tensor)
+    });
+    assert_eq!(again.expect("the same tensors").tensors(), stem.tensors());
+    assert_eq!(tensors.next(), None);
+}
+
+#[test]
+fn a_bad_extension_is_refused() {
+    let refused = |change: fn(&mut ExtensionLayers)| {
+        let mut numbers = Numbers(7);
+        let stem = Stem::from_layers(&BASE, numbers.layers(&BASE)).expect("good layers");
+        let mut layers = numbers.extension(&BASE);
+        change(&mut layers);
+        stem.with_extension(layers).expect_err("a bad extension")
+    };
+    let head_scale = StemError::NotFinite { name: "head_scale".into() };
+    assert_eq!(refused(|layers| layers.head_scale = f32::NAN), head_scale);
+    let grid_scale = StemError::NotFinite { name: "grid_scale".into() };
+    assert_eq!(refused(|layers| layers.grid_scale = f32::INFINITY), grid_scale);
+    let weight = StemError::WeightOutOfRange { name: "blocks.15.project.weight".into() };
+    assert_eq!(refused(|layers| layers.blocks[3].project.weight[5] = -128), weight);
+    let length = refused(|layers| layers.head.weight.push(1));
+    assert!(matches!(length, StemError::WrongLength { name, .. } if name == "head.weight"));
+    let missing = refused(|layers| drop(layers.blocks.pop()));
+    assert_eq!(missing, StemError::WrongBlock { block: 15 });
+}
+
+#[test]
 fn a_stem_is_rebuilt_from_its_tensors() {
     let stem = reload(|_, _| {}).expect("the same tensors");
     assert_eq!(stem.layers, small_stem().layers);
@@ -192,6 +298,13 @@ fn tensors_have_the_names_of_the_model_file() {
     assert!(names.contains(&"blocks.2.residual_scale".to_string()));
     assert!(!names.contains(&"blocks.3.residual_scale".to_string()));
     assert_eq!(names.last().map(String::as_str), Some("output_scale"));
+
+    let tensors = extended_stem().tensors();
+    let names: Vec<&str> = tensors.iter().map(|(name, ..)| name.as_str()).collect();
+    let after = names.iter().position(|&name| name == "output_scale").expect("the stem's scale");
+    assert_eq!(names[after + 1], "blocks.12.expand.weight");
+    let last = ["grid_scale", "head.weight", "head.multiplier", "head.bias", "head_scale"];
+    assert!(names.ends_with(&last), "{names:?}");
 }
 
 #[test]

@@ -35,6 +35,7 @@ use crate::weights::Weights;
 
 pub mod choose_label_captions;
 pub(crate) mod distill_samples;
+pub mod features;
 mod scoring;
 pub mod tag_names;
 pub mod tags;

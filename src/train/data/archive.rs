@@ -195,7 +195,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, bytes) in members {
             let mut header = tar::Header::new_gnu();

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::sha256;
 use crate::preprocess;
-use crate::stem::{Stem, StemTensor};
+use crate::stem::Stem;
 use crate::train::data::archive::{load_caption_text, load_index};
 use crate::train::data::cache::cached;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
@@ -52,7 +51,7 @@ pub fn load(
         })
         .collect();
     // The name of the cache file identifies the stem, so that another stem's features are not read.
-    let stem_name = &fingerprint(stem)[..12];
+    let stem_name = &stem.output_sha256()[..12];
     for &view in views {
         let file = format!("{}-{split:?}-{}-{stem_name}.bin", set.name, view.name());
         let features = view_features(data, &cache.join(file), stem, &photos, view)?;
@@ -62,19 +61,6 @@ pub fn load(
         }
     }
     Ok(photos.into_iter().zip(samples).collect())
-}
-
-/// SHA-256 of a stem's tensors and their names, in hexadecimal.
-fn fingerprint(stem: &Stem) -> String {
-    let mut bytes = Vec::new();
-    for (name, _, tensor) in stem.tensors() {
-        bytes.extend_from_slice(name.as_bytes());
-        match tensor {
-            StemTensor::I8(values) => bytes.extend_from_slice(bytemuck::cast_slice(&values)),
-            StemTensor::F32(values) => bytes.extend_from_slice(bytemuck::cast_slice(&values)),
-        }
-    }
-    sha256(&bytes)
 }
 
 /// Loads the caption texts of `files` in the folder `data`, normalized and tokenized.

@@ -6,4 +6,5 @@ pub mod curves;
 pub mod memory;
 pub mod memory_reads;
 pub mod probe;
+pub mod quantization;
 pub mod tag_calibration;

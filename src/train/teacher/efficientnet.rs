@@ -184,6 +184,11 @@ impl EfficientNet {
         &self.blocks
     }
 
+    /// The head convolution, before the mean over the grid.
+    pub fn head(&self) -> &Pointwise {
+        &self.head
+    }
+
     /// Channels of `Features::grid`.
     pub fn grid_channels(&self) -> usize {
         self.blocks.last().map_or(0, |block| block.project.bias.len())
@@ -218,9 +223,16 @@ impl EfficientNet {
         let head = self.head.forward(&hidden, RELU6);
         observe(Layer::Head, &head);
         let pooled = mean_of_pixels(&head, self.head.bias.len());
-        let logits = self.classifier.forward(&pooled, LINEAR);
+        let logits = self.logits(&pooled);
         debug_assert_eq!(hidden.len(), side * side * self.grid_channels());
         Features { grid: hidden, pooled, logits }
+    }
+}
+
+impl EfficientNet {
+    /// Logits of the ImageNet classes, `[1000]`, for pooled features `[1280]`.
+    pub fn logits(&self, pooled: &[f32]) -> Vec<f32> {
+        self.classifier.forward(pooled, LINEAR)
     }
 }
 

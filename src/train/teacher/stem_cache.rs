@@ -12,7 +12,7 @@ use crate::train::data::archive::PhotoArchive;
 use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::teacher::efficientnet::EfficientNet;
-use crate::train::teacher::stem_quantization::build_stem;
+use crate::train::teacher::stem_quantization::{build_stem, extend_stem};
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -28,20 +28,51 @@ const CALIBRATION_STRIDE: usize = 30;
 pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyError> {
     let file = cache.join(format!("stem-{}-{}.safetensors", config.num_blocks, config.input_size));
     if let Ok(bytes) = std::fs::read(&file) {
-        return read(&bytes, config);
+        let tensors = SafeTensors::deserialize(&bytes)?;
+        return Ok(Stem::from_tensors(config, &mut tensor_of(&tensors))?);
     }
-    let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
-    let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
-    let mut calibration = Vec::new();
-    let train =
-        load_index(data, PhotoSet::flickr8k())?.into_iter().filter(|p| p.split == Split::Train);
-    for photo in train.step_by(CALIBRATION_STRIDE) {
-        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
-        calibration.push(preprocess::to_pixels(&photo, config.input_size));
-    }
-    let stem = build_stem(&lite0, config, calibration.into_iter());
+    let photos = calibration(data, config.input_size)?;
+    let stem = build_stem(&lite0(data)?, config, photos.into_iter());
     write_beside(&file, &write(&stem)?)?;
     Ok(stem)
+}
+
+/// `stem` with an extension: its own, or one that is read from the folder `cache` or built from the
+/// weights and photos in `data` and written there.
+///
+/// # Errors
+///
+/// If a file cannot be read or written, or does not hold such an extension.
+pub fn extended_stem(data: &Path, cache: &Path, stem: Stem) -> Result<Stem, AnyError> {
+    if stem.has_extension() {
+        return Ok(stem);
+    }
+    let file = cache.join(format!("stem-{}-extended.safetensors", &stem.output_sha256()[..12]));
+    if let Ok(bytes) = std::fs::read(&file) {
+        let tensors = SafeTensors::deserialize(&bytes)?;
+        return Ok(stem.with_extension_tensors(&mut tensor_of(&tensors))?);
+    }
+    let photos = calibration(data, stem.config().input_size)?;
+    let stem = extend_stem(&lite0(data)?, stem, photos.into_iter());
+    write_beside(&file, &write(&stem)?)?;
+    Ok(stem)
+}
+
+/// Float Lite0 from the data folder.
+pub(crate) fn lite0(data: &Path) -> Result<EfficientNet, AnyError> {
+    Ok(EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?)
+}
+
+/// The photos that calibrate activation scales, `[size, size, 3]` RGB8 each.
+fn calibration(data: &Path, size: usize) -> Result<Vec<Vec<u8>>, AnyError> {
+    let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
+    let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
+    let photos = photos.filter(|photo| photo.split == Split::Train).step_by(CALIBRATION_STRIDE);
+    let pixels = photos.map(|photo| {
+        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
+        Ok(preprocess::to_pixels(&photo, size))
+    });
+    pixels.collect()
 }
 
 fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
@@ -63,16 +94,17 @@ fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
     Ok(safetensors::serialize(views, None)?)
 }
 
-fn read(bytes: &[u8], config: &StemConfig) -> Result<Stem, AnyError> {
-    let tensors = SafeTensors::deserialize(bytes)?;
-    let mut get = |name: &str, _: &[usize]| -> Result<StemTensor, CacheError> {
+/// A source of the tensors in a cache file.
+fn tensor_of<'a>(
+    tensors: &'a SafeTensors<'a>,
+) -> impl FnMut(&str, &[usize]) -> Result<StemTensor, CacheError> + 'a {
+    move |name: &str, _: &[usize]| {
         let view = tensors.tensor(name)?;
         Ok(match view.dtype() {
             Dtype::I8 => StemTensor::I8(bytemuck::cast_slice(view.data()).to_vec()),
             _ => StemTensor::F32(bytemuck::pod_collect_to_vec(view.data())),
         })
-    };
-    Ok(Stem::from_tensors(config, &mut get)?)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Quantizes the first layers of float Lite0 to the int8 stem, with one weight scale per output
+//! Quantizes float Lite0 to the int8 stem and its extension, with one weight scale per output
 //! channel and activation scales measured on calibration photos.
 //!
 //! A layer with input scale `s_in`, output scale `s_out` and weights `w ~ s_w[c] * int8` has the
@@ -7,14 +7,18 @@
 mod range;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use range::Range;
+use range::ActivationRange;
 
-use crate::stem::{Stem, StemBlock, StemConfig, StemLayer, StemLayers};
+use crate::stem::{ExtensionLayers, Stem, StemBlock, StemConfig, StemLayer, StemLayers};
 use crate::train::teacher::efficientnet::{Depthwise, EfficientNet, Layer, Pointwise};
 
 /// Scale of the int8 input `clamp(pixel - 127)`, which stands for Lite0's `(pixel - 127) / 128`.
 const INPUT_SCALE: f32 = 1.0 / 128.0;
+
+/// The activation scale of every layer.
+type Scales = HashMap<Layer, f32>;
 
 /// Builds the stem of `config` from the first layers of `lite0`, with activation scales measured on
 /// the photos of `calibration`, each `[input_size, input_size, 3]` RGB8. Two hundred photos are
@@ -31,9 +35,42 @@ pub fn build_stem(
     config.validate().expect("the stem's configuration is valid");
     let scales = activation_scales(lite0, config, calibration);
     let conv = pointwise(lite0.stem(), INPUT_SCALE, scales[&Layer::Stem]);
-    let mut input_scale = scales[&Layer::Stem];
-    let mut blocks = Vec::with_capacity(config.num_blocks);
-    for (index, block) in lite0.blocks().iter().take(config.num_blocks).enumerate() {
+    let (blocks, output_scale) =
+        quantized_blocks(lite0, 0..config.num_blocks, scales[&Layer::Stem], &scales);
+    let layers = StemLayers { conv, blocks, output_scale };
+    Stem::from_layers(config, layers).expect("the layers are those of Lite0")
+}
+
+/// Gives `stem` an extension from the other layers of `lite0`, calibrated as in [`build_stem`].
+///
+/// # Panics
+///
+/// If `lite0` is not Lite0, or `calibration` is empty.
+pub fn extend_stem(
+    lite0: &EfficientNet,
+    stem: Stem,
+    calibration: impl Iterator<Item = Vec<u8>>,
+) -> Stem {
+    let scales = activation_scales(lite0, stem.config(), calibration);
+    let range = stem.config().num_blocks..lite0.blocks().len();
+    let (blocks, grid_scale) = quantized_blocks(lite0, range, stem.output_scale(), &scales);
+    let head_scale = scales[&Layer::Head];
+    let head = pointwise(lite0.head(), grid_scale, head_scale);
+    let layers = ExtensionLayers { blocks, grid_scale, head, head_scale };
+    stem.with_extension(layers).expect("the layers are those of Lite0")
+}
+
+/// Quantizes a range of blocks, the first of which has inputs of this scale; returns them with the
+/// scale of the last one's output.
+fn quantized_blocks(
+    lite0: &EfficientNet,
+    range: Range<usize>,
+    mut input_scale: f32,
+    scales: &Scales,
+) -> (Vec<StemBlock>, f32) {
+    let mut blocks = Vec::with_capacity(range.len());
+    for index in range {
+        let block = &lite0.blocks()[index];
         let output_scale = scales[&Layer::Block(index)];
         let filtered_scale = scales[&Layer::Depthwise(index)];
         let expanded_scale = match &block.expand {
@@ -48,17 +85,16 @@ pub fn build_stem(
         });
         input_scale = output_scale;
     }
-    let layers = StemLayers { conv, blocks, output_scale: input_scale };
-    Stem::from_layers(config, layers).expect("the layers are those of Lite0")
+    (blocks, input_scale)
 }
 
-/// The activation scale of every layer.
+/// Measures the activation scales.
 fn activation_scales(
     lite0: &EfficientNet,
     config: &StemConfig,
     calibration: impl Iterator<Item = Vec<u8>>,
-) -> HashMap<Layer, f32> {
-    let mut ranges = HashMap::<Layer, Range>::new();
+) -> Scales {
+    let mut ranges = HashMap::<Layer, ActivationRange>::new();
     for pixels in calibration {
         lite0.forward_observed(&pixels, config.input_size, &mut |layer, values| {
             ranges.entry(layer).or_default().add(values);
@@ -155,10 +191,6 @@ mod tests {
     fn the_int8_stem_follows_the_float_network() {
         let lite0 = made_up_lite0();
         let config = StemConfig { input_size: 64, num_blocks: 15 };
-        let photo = |seed: usize| -> Vec<u8> {
-            let wave = |index: usize| (index * seed / 3 % 256).abs_diff(128) * 2;
-            (0..64 * 64 * 3).map(|index| u8::try_from(wave(index)).unwrap_or(255)).collect()
-        };
         let stem = build_stem(&lite0, &config, (1..5).map(photo));
         let pixels = photo(7);
         let mut expected = Vec::new();
@@ -169,9 +201,37 @@ mod tests {
         });
         let output = stem.forward(&pixels);
         let found = output.iter().map(|&value| f32::from(value) * stem.output_scale());
-        let error: f32 = found.zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
-        let energy: f32 = expected.iter().map(|value| value.powi(2)).sum();
+        let error = relative_error(&found.collect::<Vec<f32>>(), &expected);
         // 45 layers are rounded to eight bits; one wrong scale or order gives about 1.
-        assert!(error < 0.02 * energy, "{}", error / energy);
+        assert!(error < 0.02, "{error}");
+    }
+
+    #[test]
+    fn the_extension_follows_the_float_network() {
+        let lite0 = made_up_lite0();
+        let config = StemConfig { input_size: 64, num_blocks: 15 };
+        let stem = build_stem(&lite0, &config, (1..5).map(photo));
+        let stem = extend_stem(&lite0, stem, (1..5).map(photo));
+        let pixels = photo(7);
+        let expected = lite0.forward(&pixels, 64);
+        let found = stem.deep_features(&stem.forward(&pixels)).expect("an extension");
+        let grid: Vec<f32> =
+            found.grid.iter().map(|&value| f32::from(value) * found.grid_scale).collect();
+        let [grid, pooled] = [(&grid, &expected.grid), (&found.pooled, &expected.pooled)]
+            .map(|(found, expected)| relative_error(found, expected));
+        // The same as for the stem, with four layers more.
+        assert!(grid < 0.02 && pooled < 0.02, "{grid} and {pooled}");
+    }
+
+    fn photo(seed: usize) -> Vec<u8> {
+        let wave = |index: usize| (index * seed / 3 % 256).abs_diff(128) * 2;
+        (0..64 * 64 * 3).map(|index| u8::try_from(wave(index)).unwrap_or(255)).collect()
+    }
+
+    /// The squared error in relation to the squared length.
+    fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+        assert_eq!(found.len(), expected.len());
+        let error: f32 = found.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum();
+        error / expected.iter().map(|value| value.powi(2)).sum::<f32>()
     }
 }

@@ -8,20 +8,20 @@ const CANDIDATES: std::ops::RangeInclusive<usize> = 8..=64;
 /// A histogram of absolute values from 0 to `width * BINS`; its width doubles when a value lies
 /// beyond.
 #[derive(Debug)]
-pub(super) struct Range {
+pub(super) struct ActivationRange {
     width: f32,
     counts: Vec<u64>,
     largest: f32,
 }
 
-impl Default for Range {
+impl Default for ActivationRange {
     fn default() -> Self {
         // It starts with the range of ReLU6, 0 to 6.
         Self { width: 6.0 / BINS as f32, counts: vec![0; BINS], largest: 0.0 }
     }
 }
 
-impl Range {
+impl ActivationRange {
     pub(super) fn add(&mut self, values: &[f32]) {
         let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         assert!(largest.is_finite(), "activations are finite");
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn uniform_values_keep_their_whole_range() {
-        let mut range = Range::default();
+        let mut range = ActivationRange::default();
         let values: Vec<f32> = (0..6000).map(|index| index as f32 / 1000.0 - 3.0).collect();
         range.add(&values);
         assert_eq!(range.best_limit(), 3.0);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_rare_outlier_is_clipped() {
-        let mut range = Range::default();
+        let mut range = ActivationRange::default();
         let values: Vec<f32> = (0..1_000_000).map(|index| (index % 1000) as f32 / 1000.0).collect();
         range.add(&values);
         range.add(&[4.0]);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_histogram_grows_without_losing_values() {
-        let mut range = Range::default();
+        let mut range = ActivationRange::default();
         range.add(&[1.0, 5.9, 0.0]);
         range.add(&[-700.0]);
         assert_eq!(range.counts.iter().sum::<u64>(), 4);
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_layer_of_zeros_has_a_range() {
-        let mut range = Range::default();
+        let mut range = ActivationRange::default();
         range.add(&[0.0; 16]);
         assert!(range.best_limit() > 0.0);
     }
