@@ -81,6 +81,8 @@ pub mod preprocess;
 pub mod random;
 #[doc(hidden)]
 pub mod stem;
+#[doc(hidden)]
+pub mod tag_head;
 mod tensor_file;
 #[doc(hidden)]
 pub mod text;

@@ -247,6 +247,20 @@ impl Weights {
         Ok(bytes.into_iter().map(|b| i8::from_le_bytes([b])).collect())
     }
 
+    /// [`Self::take_i8`] for weights of the int8 kernels, which do not accept -128.
+    pub(crate) fn take_int8_weights(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Vec<i8>, ModelError> {
+        let values = self.take_i8(name, shape)?;
+        if values.contains(&i8::MIN) {
+            let (expected, found) = ("-127 to 127", "-128".into());
+            return Err(ModelError::WrongType { name: self.full(name), expected, found });
+        }
+        Ok(values)
+    }
+
     /// Whether the parameters come from a file.
     pub(crate) fn is_file(&self) -> bool {
         matches!(&*self.source.borrow(), Source::File(_))

@@ -7,6 +7,7 @@ use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
 use bitmar::train::commands::features::features;
 use bitmar::train::commands::tag_names::tag_names;
+use bitmar::train::commands::tags::{eval_tags, list_tags, train_tags, TagInputs};
 use bitmar::train::commands::EvalPhotos;
 use bitmar::train::data::photo_set::{PhotoSet, Split, PHOTO_SETS};
 use bitmar::train::eval::curves::{draw, read_curves};
@@ -16,6 +17,7 @@ use bitmar::train::eval::quantization::compare_quantized;
 use bitmar::train::inputs::Inputs;
 use bitmar::train::model_source::ModelSource;
 use bitmar::train::objective::ablation::Ablation;
+use bitmar::train::objective::tagging::Focus;
 use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::{checkpoint_options, recipe, RunOptions};
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,56 @@ enum Command {
         /// Number of names; COCO's 80 are kept whatever their frequency.
         #[arg(long, value_name = "COUNT", default_value_t = 600)]
         count: usize,
+    },
+    /// Trains the head that recognizes things, on features that `features` has computed.
+    #[command(after_help = defaults("tags"))]
+    Tags {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        features: Features,
+        /// Folder of what teachers see in crops of the photos, SET-ROUND.jsonl.
+        #[arg(long, value_name = "DIR")]
+        crops: Option<PathBuf>,
+        /// Rounds of crops to learn from.
+        #[arg(long, value_name = "COUNT", default_value_t = 0, requires_if("1", "crops"))]
+        rounds: usize,
+        /// Width of a hidden layer; 0 for a linear head.
+        #[arg(long, value_name = "WIDTH", default_value_t = 0)]
+        hidden: usize,
+        /// Powers of the error by which the loss of what is present and of what is absent is
+        /// multiplied.
+        #[arg(long, num_args = 2, value_names = ["PRESENT", "ABSENT"], default_values_t = [0.0, 0.0])]
+        focus: Vec<f64>,
+        /// Optimizer steps.
+        #[arg(long, value_name = "STEPS")]
+        steps: Option<usize>,
+        /// Pictures of a step.
+        #[arg(long, value_name = "PICTURES")]
+        batch_size: Option<usize>,
+        /// Highest learning rate.
+        #[arg(long, value_name = "RATE")]
+        rate: Option<f32>,
+        /// Seed of everything random.
+        #[arg(long, value_name = "SEED")]
+        seed: Option<u64>,
+        /// The file to write; the log and the checkpoint are next to it.
+        #[arg(long, value_name = "FILE")]
+        head: PathBuf,
+    },
+    /// Prints how many held-out labelled photos get the name of their label, or with --list the tags
+    /// of the dev photos of a set, one JSON object a line.
+    EvalTags {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        features: Features,
+        /// What `tags` has written.
+        #[arg(long, value_name = "FILE")]
+        head: PathBuf,
+        /// The set whose dev photos are listed.
+        #[arg(long, value_name = "SET")]
+        list: Option<String>,
     },
     /// Trains the decoder and the text encoder on captions without photos.
     #[command(after_help = defaults("text"))]
@@ -270,6 +322,13 @@ struct InputOptions {
 }
 
 #[derive(Debug, Args)]
+struct Features {
+    /// Folder of the features that `features` has computed.
+    #[arg(long, value_name = "DIR", default_value = "runs/features")]
+    features: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Trained {
     /// What the model was trained on, a JSON object that the model file keeps.
     #[arg(long, value_name = "JSON", default_value = "{}")]
@@ -436,6 +495,36 @@ fn run(command: Command) -> Outcome {
     match command {
         Command::Tokenizer { data, out } => commands::tokenizer(&data.data, &out),
         Command::TagNames { data, out, count } => tag_names(&data.data, &out, count),
+        Command::Tags {
+            data,
+            features,
+            crops,
+            rounds,
+            hidden,
+            focus,
+            steps,
+            batch_size,
+            rate,
+            seed,
+            head,
+        } => {
+            let (data, features) = (data.data, features.features);
+            let focus = Focus { present: focus[0], absent: focus[1] };
+            let recipe = recipe::options("tags");
+            let options = RunOptions {
+                steps: steps.unwrap_or(recipe.steps),
+                batch_size_per_worker: batch_size.unwrap_or(recipe.batch_size_per_worker),
+                learning_rate: rate.unwrap_or(recipe.learning_rate),
+                seed: seed.unwrap_or(recipe.seed),
+                ..recipe
+            };
+            let inputs = TagInputs { data, features, crops, rounds, hidden, focus };
+            train_tags(&inputs, options, &head)
+        }
+        Command::EvalTags { data, features, head, list } => match list {
+            None => eval_tags(&data.data, &features.features, &head),
+            Some(set) => list_tags(&data.data, &features.features, &head, &set),
+        },
         Command::Text(training) => {
             let (inputs, options, is_resumed) = training.of("text")?;
             commands::text(&inputs, "text", options, is_resumed)
@@ -539,6 +628,8 @@ mod tests {
         let lines = [
             "tokenizer --data d --out tokenizer.json",
             "tag-names --data d --out tag_names.json --count 600",
+            "tags --data d --features f --crops c --rounds 2 --hidden 512 --focus 0 2 --head h",
+            "eval-tags --data d --features f --head h --list coco_dev",
             "text --data d --out runs --steps 1800 --batch-size 32 --rate 0.0015 --dropout 0.1",
             "vision --from runs/text.safetensors --teacher lite0 --teacher lite3:f --sentences s",
             "captions --from a --from b --teacher lite2 --label-captions f --workers 2 --seed 3",

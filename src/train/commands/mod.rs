@@ -40,6 +40,7 @@ pub(crate) mod distill_samples;
 pub mod features;
 mod scoring;
 pub mod tag_names;
+pub mod tags;
 
 pub use scoring::{eval, eval_memory, export, EvalPhotos};
 

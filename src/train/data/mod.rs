@@ -9,6 +9,7 @@ pub mod key_whitening;
 pub mod label_captions;
 pub mod photo_set;
 pub mod photo_tags;
+pub mod pooled;
 pub mod sample;
 pub mod samples;
 pub mod seen;

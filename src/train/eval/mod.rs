@@ -7,3 +7,4 @@ pub mod memory;
 pub mod memory_reads;
 pub mod probe;
 pub mod quantization;
+pub mod tag_calibration;

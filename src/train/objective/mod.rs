@@ -16,6 +16,7 @@ pub mod evidence;
 pub(crate) mod features;
 pub mod losses;
 pub mod self_critical;
+pub mod tagging;
 pub mod targets;
 pub mod text_batch;
 pub mod text_only;

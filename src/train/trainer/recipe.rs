@@ -11,7 +11,7 @@ const WORKERS: usize = 2;
 /// Seed of everything random.
 const SEED: u64 = 1;
 
-/// Options of a stage: `text`, `vision`, `captions` or `critical`.
+/// Options of a stage: `text`, `vision`, `tags`, `captions` or `critical`.
 pub fn options(stage: &str) -> RunOptions {
     match stage {
         // 115,200 texts, a third of what there is: the captions stage goes on reading them.
@@ -21,6 +21,16 @@ pub fn options(stage: &str) -> RunOptions {
             workers: WORKERS,
             learning_rate: 1.5e-3,
             dropout: 0.1,
+            seed: SEED,
+            ablation: Ablation::Nothing,
+        },
+        // A head on cached features: 20 passes over the photos and as many crops.
+        "tags" => RunOptions {
+            steps: 3000,
+            batch_size_per_worker: 512,
+            workers: 1,
+            learning_rate: 1e-3,
+            dropout: 0.0,
             seed: SEED,
             ablation: Ablation::Nothing,
         },
