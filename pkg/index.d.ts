@@ -1,6 +1,6 @@
 /**
  * A photo: an encoded file, decoded pixels, or an element that shows one. A URL follows the rules
- * of `fetch`; in Node, `file:` URLs work too.
+ * of `fetch`; in Node, `file:` URLs work too. An image element is loaded if it is lazy.
  */
 export type PhotoSource =
   | Blob
@@ -255,7 +255,11 @@ export class BitMar {
 
   readonly memory: Memory;
 
-  /** Captions a photo. Jobs run one after another, and a failure does not affect the others. */
+  /**
+   * Captions a photo. Jobs run one after another, and a failure does not affect the others. While
+   * a photo has not arrived, those behind it go first; after 30 seconds without a byte, the job
+   * fails.
+   */
   caption(photo: PhotoSource, options?: CaptionOptions): Promise<Caption>;
 
   /** Yields the best text so far after each change. Leaving the loop cancels the caption. */
@@ -289,7 +293,7 @@ export class BitMarError extends Error {
   readonly name: 'BitMarError';
   /**
    * - `photo`: the photo cannot be read
-   * - `network`: a download failed
+   * - `network`: a download failed, or nothing of it arrived for 30 seconds
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot

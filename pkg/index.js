@@ -4,7 +4,6 @@
  * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
 import { Memory } from './client/memory.js';
-import { toSendable } from './client/photo-source.js';
 import { streamed } from './client/stream.js';
 import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
@@ -102,11 +101,8 @@ export class BitMar {
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
   async caption(photo, { signal, onToken, urgent, ...options } = {}) {
-    const prepare = async () => {
-      const { sendable, transfer } = await toSendable(photo, signal);
-      return { args: [sendable, options], transfer };
-    };
-    return this.#client.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
+    const own = { photo, signal, onEvent: onToken, isUrgent: urgent };
+    return this.#client.call('caption', [options], own);
   }
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
@@ -131,12 +127,8 @@ export class BitMar {
   /** @param {any} target a caption, its id, or a photo @param {string} text */
   async correct(target, text) {
     const id = typeof target === 'number' ? target : target?.id;
-    const prepare = async () => {
-      if (typeof id === 'number') return { args: [id, text] };
-      const { sendable, transfer } = await toSendable(target);
-      return { args: [sendable, text], transfer };
-    };
-    return this.#client.call('correct', prepare, { isUrgent: true });
+    if (typeof id === 'number') return this.#client.call('correct', [id, text], { isUrgent: true });
+    return this.#client.call('correct', [text], { photo: target, isUrgent: true });
   }
 
   close() {

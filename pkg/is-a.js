@@ -1,7 +1,10 @@
 // @ts-check
 
-/** `instanceof` for a class that may not exist here. @param {any} value @param {string} name */
-export function isA(value, name) {
-  const type = /** @type {any} */ (globalThis)[name];
-  return type !== undefined && value instanceof type;
-}
+/**
+ * Whether a value belongs to one of these classes, in whichever realm it was made: `instanceof`
+ * does not know the classes of an iframe. The class need not exist here.
+ * @param {any} value
+ * @param {string[]} names
+ */
+export const isA = (value, ...names) =>
+  names.includes(Object.prototype.toString.call(value).slice(8, -1));

@@ -21,7 +21,7 @@ export class Memory extends EventTarget {
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#client.call(method, () => ({ args }), { isUrgent: true });
+    return this.#client.call(method, args, { isUrgent: true });
   }
 
   list() {

@@ -5,13 +5,13 @@
  */
 import { BitMarError, fromPlain } from '../errors.js';
 import { JobQueue } from './job-queue.js';
+import { Job } from './job.js';
 
 /** How long a cancelled job may keep running before its worker counts as hung, in milliseconds. */
 const CANCEL_TIMEOUT = 10_000;
 
 /**
- * @typedef {import('./job-queue.js').Message} Message
- * @typedef {import('./job-queue.js').Job} Job
+ * @typedef {import('./job.js').Message} Message
  * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void,
  *   terminate: () => void, onmessage: ((event: any) => void) | null, onerror?: any,
  *   onmessageerror?: any }} WorkerLike a worker, or the inline worker
@@ -22,8 +22,8 @@ export class WorkerClient {
   #loadMessage;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
-  #queue = new JobQueue();
-  /** The job whose turn it is. @type {Job | null} */ #job = null;
+  #queue = new JobQueue(() => this.#next());
+  /** The job whose turn it is. @type {Job | undefined} */ #job;
   /** The request that the worker has not answered yet. @type {any} */ #request = null;
   #nextId = 1;
   #isClosed = false;
@@ -49,7 +49,7 @@ export class WorkerClient {
     };
     this.#worker.onmessageerror = () => this.#crash('a message could not be read');
     try {
-      return await this.#send({ method: 'load', ...this.#loadMessage(), onEvent });
+      return await this.#send({ ...this.#loadMessage(), job: { method: 'load', onEvent } });
     } catch (error) {
       this.#stopWorker();
       throw error;
@@ -57,53 +57,58 @@ export class WorkerClient {
   }
 
   /**
-   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds no
-   * decoded photos.
+   * Queues a job.
    * @param {string} method
-   * @param {Job['prepare']} prepare
-   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isUrgent?: boolean }} [options]
+   * @param {any[]} args
+   * @param {import('./job.js').JobOptions & { signal?: AbortSignal }} [options] a `photo` becomes
+   *   the first argument
    */
-  call(method, prepare, { signal, onEvent, isUrgent = false } = {}) {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      if (this.#isClosed) throw closed();
-      /** @type {Job} */
-      const job = { method, prepare, onEvent, resolve, reject, isUrgent, isCancelled: false };
-      const cancel = () => this.#cancel(job, signal?.reason);
-      signal?.addEventListener('abort', cancel, { once: true });
-      const settled = () => signal?.removeEventListener('abort', cancel);
-      job.resolve = (value) => (settled(), resolve(value));
-      job.reject = (reason) => (settled(), reject(reason));
-      this.#queue.add(job);
-      if (!this.#job) this.#work();
-    });
+  async call(method, args, { signal, ...options } = {}) {
+    signal?.throwIfAborted();
+    if (this.#isClosed) throw closed();
+    const job = new Job(method, args, options);
+    const cancel = () => this.#cancel(job, signal?.reason);
+    signal?.addEventListener('abort', cancel, { once: true });
+    this.#queue.add(job);
+    this.#next();
+    try {
+      return await job.answer;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
   }
 
   /** Stops the worker. Its job, and the jobs that wait, fail with `closed`. */
   close() {
     this.#isClosed = true;
     for (const job of this.#queue.takeAll()) job.reject(closed());
+    this.#job?.reject(closed());
     this.#request?.reject(closed());
     this.#stopWorker();
   }
 
-  async #work() {
-    while ((this.#job = this.#queue.take())) {
-      const job = this.#job;
-      const { method, onEvent } = job;
-      try {
-        if (!this.#worker) await this.start();
-        const message = await job.prepare();
-        if (!job.isCancelled) job.resolve(await this.#send({ ...message, method, onEvent }, job));
-      } catch (error) {
-        job.reject(error);
-      }
+  #next() {
+    if (this.#job) return;
+    this.#job = this.#queue.take();
+    if (this.#job) this.#run(this.#job);
+  }
+
+  /** @param {Job} job */
+  async #run(job) {
+    try {
+      if (!this.#worker) await this.start();
+      const message = await job.message();
+      if (!job.isSettled) job.resolve(await this.#send({ ...message, job }));
+      else for (const bitmap of message.transfer ?? []) /** @type {any} */ (bitmap).close();
+    } catch (error) {
+      job.reject(error);
     }
+    this.#job = undefined;
+    this.#next();
   }
 
   /** @param {Job} job @param {any} reason */
   #cancel(job, reason) {
-    job.isCancelled = true;
     this.#queue.drop(job);
     job.reject(reason);
     const request = this.#request;
@@ -113,15 +118,15 @@ export class WorkerClient {
   }
 
   /**
-   * @param {Message & { method: string, onEvent?: (event: any) => void }} message
-   * @param {Job} [job]
+   * @param {Message & { job: { method: string, onEvent?: (event: any) => void } }} message
+   * @returns {Promise<any>}
    */
-  #send({ method, args, transfer = [], onEvent }, job) {
+  #send({ job, args, transfer = [] }) {
     return new Promise((resolve, reject) => {
       if (this.#isClosed || !this.#worker) throw closed();
       const id = this.#nextId++;
-      this.#request = { id, job, resolve, reject, onEvent, timer: undefined };
-      this.#worker.postMessage({ id, method, args }, transfer);
+      this.#worker.postMessage({ id, method: job.method, args }, transfer);
+      this.#request = { id, job, resolve, reject, timer: undefined };
     });
   }
 
@@ -130,7 +135,7 @@ export class WorkerClient {
     if (notice) return this.#onNotice(notice);
     const request = this.#request;
     if (request?.id !== id) return;
-    if (event !== undefined) return request.job?.isCancelled ? undefined : request.onEvent?.(event);
+    if (event !== undefined) return request.job.isSettled || request.job.onEvent?.(event);
     // A trap leaves the wasm instance in an unknown state, so the next job gets a new one.
     if (error?.code === 'internal') return this.#crash(error.message);
     clearTimeout(request.timer);
