@@ -292,18 +292,21 @@ export class BitMar {
 export class BitMarError extends Error {
   readonly name: 'BitMarError';
   /**
-   * - `photo`: the photo cannot be read
+   * - `photo`: this is not a photo, or one that cannot be read: it was closed or transferred, its
+   *   file has changed, or its pixels belong to another origin
    * - `network`: a download failed, or nothing of it arrived for 30 seconds
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot
-   * - `option`: an option is out of range
+   * - `option`: an argument or an option is unknown, missing, of another type or out of range;
+   *   nothing was done
    * - `unsupported`: there is no WebAssembly SIMD here, or no worker although `worker: true` asks
    *   for one
    * - `closed`: `close()` was called
    * - `internal`: a bug in this package, such as a trap in the WebAssembly module. The next job
    *   starts a new worker. Without a worker, all captioners of the thread continue in a new
-   *   instance, and their running jobs fail too. Unstored changes to the memory are lost
+   *   instance, and their running jobs fail too. The memory is as it was after its last change; what
+   *   could be undone is lost
    */
   readonly code:
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'

@@ -3,11 +3,14 @@
  * Photo captions in the browser and in Node. `BitMar.load()` loads the model in a worker or in the
  * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
+import { absolute } from './client/address.js';
 import { Memory } from './client/memory.js';
+import { checked } from './client/signatures.js';
 import { streamed } from './client/stream.js';
 import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
 import { clearStored, isStored } from './loading/cache.js';
+import { isA } from './is-a.js';
 import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
@@ -21,11 +24,9 @@ async function inlineWorker() {
   return () => new InlineWorker();
 }
 
-/** Makes a URL absolute, because a worker has another base URL. @param {any} source */
-const absolute = (source) =>
-  typeof source === 'string' || source instanceof URL
-    ? new URL(source, globalThis.document?.baseURI).href
-    : source;
+/** Makes a URL absolute; bytes and modules stay what they are. @param {any} source */
+const resolved = (source) =>
+  typeof source === 'string' || isA(source, 'URL') ? absolute(source) : source;
 
 /** A captioner, in a worker of its own or in the calling thread. */
 export class BitMar {
@@ -37,25 +38,29 @@ export class BitMar {
 
   /** @param {WorkerClient} client @param {any} info @param {Memory} memory */
   constructor(client, info, memory) {
+    if (!(client instanceof WorkerClient)) {
+      throw new BitMarError('option', 'only BitMar.load() makes a BitMar');
+    }
     this.#client = client;
     this.#info = info;
     this.memory = memory;
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
-  static async load(options = {}) {
-    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = options;
+  static async load(options) {
+    const given = checked('load', options);
+    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = given;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
     if (!supportedBuild() || (worker && !canWork)) {
       throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
-    const load = {
-      baseUrl: baseUrl && absolute(baseUrl),
-      wasm: absolute(wasm),
-      model: absolute(model),
-      tokenizer: absolute(tokenizer),
+    const files = {
+      baseUrl: baseUrl && resolved(baseUrl),
+      wasm: resolved(wasm),
+      model: resolved(model),
+      tokenizer: resolved(tokenizer),
       cache,
       memory: memory ? memory.name : undefined,
     };
@@ -64,7 +69,7 @@ export class BitMar {
       else onNotice?.(notice);
     };
     const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
-    const client = new WorkerClient(create, () => ({ args: [load] }), notify);
+    const client = new WorkerClient(create, files, notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -100,24 +105,27 @@ export class BitMar {
   }
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
-  async caption(photo, { signal, onToken, urgent, ...options } = {}) {
+  async caption(photo, options) {
+    const { signal, onToken, urgent, ...rest } = checked('caption', photo, options);
     const own = { photo, signal, onEvent: onToken, isUrgent: urgent };
-    return this.#client.call('caption', [options], own);
+    return this.#client.call('caption', [rest], own);
   }
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
-  captionStream(photo, options = {}) {
-    return streamed((own) => this.caption(photo, { ...options, ...own }), options);
+  async *captionStream(photo, options) {
+    const given = checked('captionStream', photo, options);
+    return yield* streamed((own) => this.caption(photo, { ...given, ...own }), given);
   }
 
   /** @param {any} photos @param {import('./index.js').CaptionOptions} [options] */
-  async *captionMany(photos, options = {}) {
+  async *captionMany(photos, options) {
+    const given = checked('captionMany', photos, options);
     let index = 0;
     for await (const photo of photos) {
       try {
-        yield { index, photo, caption: await this.caption(photo, options) };
+        yield { index, photo, caption: await this.caption(photo, given) };
       } catch (error) {
-        if (options.signal?.aborted || /** @type {any} */ (error).code === 'closed') throw error;
+        if (given.signal?.aborted || /** @type {any} */ (error).code === 'closed') throw error;
         yield { index, photo, error };
       }
       index++;
@@ -126,6 +134,7 @@ export class BitMar {
 
   /** @param {any} target a caption, its id, or a photo @param {string} text */
   async correct(target, text) {
+    checked('correct', target, text);
     const id = typeof target === 'number' ? target : target?.id;
     if (typeof id === 'number') return this.#client.call('correct', [id, text], { isUrgent: true });
     return this.#client.call('correct', [text], { photo: target, isUrgent: true });

@@ -1,10 +1,17 @@
 // @ts-check
-
 /**
- * Whether a value belongs to one of these classes, in whichever realm it was made: `instanceof`
- * does not know the classes of an iframe. The class need not exist here.
- * @param {any} value
- * @param {string[]} names
+ * Classes by name, which works for values of any realm: `instanceof` does not know the classes of an
+ * iframe, and not every class exists everywhere.
  */
-export const isA = (value, ...names) =>
-  names.includes(Object.prototype.toString.call(value).slice(8, -1));
+
+/** @param {any} value */
+export function classOf(value) {
+  try {
+    return Object.prototype.toString.call(value).slice(8, -1);
+  } catch {
+    return 'unreadable';
+  }
+}
+
+/** @param {any} value @param {string[]} names */
+export const isA = (value, ...names) => names.includes(classOf(value));

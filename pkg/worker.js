@@ -9,3 +9,5 @@ const server = import('./engine/worker-server.js').then(
 // Thrown outside the promise, a failed import reaches the page as the worker's `error` event.
 server.catch((error) => setTimeout(() => { throw error; }));
 self.onmessage = async ({ data }) => (await server).receive(data);
+// Thrown, it reaches the page in the same way; its job would otherwise wait for ever.
+self.onmessageerror = () => { throw new Error('a message could not be read'); };

@@ -6,8 +6,21 @@
 import { BitMarError } from '../errors.js';
 import { fetchFile } from '../fetch-file.js';
 import { isA } from '../is-a.js';
+import { absolute } from './address.js';
 
 /** @typedef {{ signal: AbortSignal, onBytes: () => void }} FetchControl */
+
+/** The classes of files and of what can be drawn. */
+const CLASSES = [
+  'Blob', 'File', 'ArrayBuffer', 'SharedArrayBuffer', 'ImageData', 'ImageBitmap', 'VideoFrame',
+  'HTMLImageElement', 'HTMLVideoElement', 'HTMLCanvasElement', 'OffscreenCanvas',
+];
+
+/** Whether this can be a photo, which does not mean that it can be read. @param {any} value */
+export function isPhoto(value) {
+  if (typeof value === 'string' || isA(value, 'URL')) return absolute(value) !== null;
+  return (ArrayBuffer.isView(value) || isA(value, ...CLASSES)) && !isGone(value);
+}
 
 /** Where a photo has to come from; null if it is in memory. @param {any} photo */
 export function placeOf(photo) {
@@ -48,9 +61,8 @@ export async function toSendable(photo) {
   try {
     if (isGone(photo)) throw new Error('it was closed or transferred');
     if (isA(photo, 'Blob', 'ImageData')) return { sendable: photo, transfer: [] };
-    // Copied first, because a Blob does not take shared memory.
-    if (ArrayBuffer.isView(photo)) photo = new Uint8Array(bytesOf(photo)).buffer;
-    if (isA(photo, 'ArrayBuffer')) return { sendable: new Blob([photo]), transfer: [] };
+    const bytes = isA(photo, 'ArrayBuffer', 'SharedArrayBuffer') ? new Uint8Array(photo) : photo;
+    if (ArrayBuffer.isView(bytes)) return { sendable: new Blob([copyOf(bytes)]), transfer: [] };
     const bitmap = await createImageBitmap(photo, { colorSpaceConversion: 'none' });
     return { sendable: bitmap, transfer: [bitmap] };
   } catch (error) {
@@ -62,9 +74,9 @@ export async function toSendable(photo) {
 export const unreadable = (error) =>
   new BitMarError('photo', `cannot read the photo: ${error?.message ?? error}`, { cause: error });
 
-/** @param {ArrayBufferView} view */
-const bytesOf = ({ buffer, byteOffset, byteLength }) =>
-  new Uint8Array(buffer, byteOffset, byteLength);
+/** A Blob does not take shared memory. @param {ArrayBufferView} view */
+const copyOf = ({ buffer, byteOffset, byteLength }) =>
+  new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
 
 /** @param {ArrayBuffer} buffer */
 function isDetached(buffer) {

@@ -6,6 +6,7 @@
 import { BitMarError, fromPlain } from '../errors.js';
 import { JobQueue } from './job-queue.js';
 import { Job } from './job.js';
+import { unreadable } from './photo-source.js';
 
 /** How long a cancelled job may keep running before its worker counts as hung, in milliseconds. */
 const CANCEL_TIMEOUT = 10_000;
@@ -19,9 +20,10 @@ const CANCEL_TIMEOUT = 10_000;
 
 export class WorkerClient {
   #createWorker;
-  #loadMessage;
+  #sources;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
+  /** The memory after its last change, if it is not stored. @type {Uint8Array | undefined} */ #kept;
   #queue = new JobQueue(() => this.#next());
   /** The job whose turn it is. @type {Job | undefined} */ #job;
   /** The request that the worker has not answered yet. @type {any} */ #request = null;
@@ -30,18 +32,22 @@ export class WorkerClient {
 
   /**
    * @param {() => WorkerLike} createWorker
-   * @param {() => Message} loadMessage makes the message of `load`, the first call to each worker
+   * @param {object} sources what `load`, the first call to each worker, is to load
    * @param {(notice: any) => void} onNotice
    */
-  constructor(createWorker, loadMessage, onNotice) {
+  constructor(createWorker, sources, onNotice) {
     this.#createWorker = createWorker;
-    this.#loadMessage = loadMessage;
+    this.#sources = sources;
     this.#onNotice = onNotice;
   }
 
   /** Starts the worker and loads the model. @param {(event: any) => void} [onEvent] */
   async start(onEvent) {
-    this.#worker = this.#createWorker();
+    const worker = this.#createWorker();
+    if (typeof worker?.postMessage !== 'function' || typeof worker.terminate !== 'function') {
+      throw new BitMarError('option', 'load: createWorker did not return a Worker');
+    }
+    this.#worker = worker;
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (/** @type {ErrorEvent} */ event) => {
       event.preventDefault?.();
@@ -49,7 +55,8 @@ export class WorkerClient {
     };
     this.#worker.onmessageerror = () => this.#crash('a message could not be read');
     try {
-      return await this.#send({ ...this.#loadMessage(), job: { method: 'load', onEvent } });
+      const args = [{ ...this.#sources, kept: this.#kept }];
+      return await this.#send({ args, job: { method: 'load', onEvent } });
     } catch (error) {
       this.#stopWorker();
       throw error;
@@ -125,22 +132,53 @@ export class WorkerClient {
     return new Promise((resolve, reject) => {
       if (this.#isClosed || !this.#worker) throw closed();
       const id = this.#nextId++;
-      this.#worker.postMessage({ id, method: job.method, args }, transfer);
+      try {
+        this.#worker.postMessage({ id, method: job.method, args }, transfer);
+      } catch (/** @type {any} */ error) {
+        // All other arguments can be posted: they were checked.
+        throw job instanceof Job ? unreadable(error) : new BitMarError('option', error.message);
+      }
       this.#request = { id, job, resolve, reject, timer: undefined };
     });
   }
 
   /** @param {any} message */
   #receive({ id, event, value, error, notice }) {
-    if (notice) return this.#onNotice(notice);
+    if (notice) return this.#notify(notice);
     const request = this.#request;
     if (request?.id !== id) return;
-    if (event !== undefined) return request.job.isSettled || request.job.onEvent?.(event);
+    if (event !== undefined) return this.#report(request, event);
     // A trap leaves the wasm instance in an unknown state, so the next job gets a new one.
     if (error?.code === 'internal') return this.#crash(error.message);
     clearTimeout(request.timer);
     this.#request = null;
     error ? request.reject(fromPlain(error)) : request.resolve(value);
+  }
+
+  /** @param {{ code: string, message: string, snapshot?: Uint8Array }} notice */
+  #notify({ snapshot, ...notice }) {
+    this.#kept = snapshot;
+    try {
+      this.#onNotice(notice);
+    } catch (error) {
+      (globalThis.reportError ?? console.error)(error);
+    }
+  }
+
+  /**
+   * Calls the caller's function. If that throws, the job fails.
+   * @param {any} request
+   * @param {any} event
+   */
+  #report(request, event) {
+    const { job } = request;
+    if (job.isSettled) return;
+    try {
+      job.onEvent?.(event);
+    } catch (error) {
+      if (job instanceof Job) this.#cancel(job, error);
+      else request.reject(error);
+    }
   }
 
   /** @param {string} message */
