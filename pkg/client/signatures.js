@@ -31,10 +31,12 @@ const isAddress = (/** @type {any} */ value) =>
 const TEXT = rule('a string', isText);
 const SWITCH = rule('true or false', (value) => typeof value === 'boolean');
 const CALLBACK = rule('a function', (value) => typeof value === 'function');
-const SIGNAL = rule('an AbortSignal', (value) => isA(value, 'AbortSignal'));
+const SIGNAL = rule('an AbortSignal', (value) =>
+  isA(value, 'AbortSignal') && typeof value.throwIfAborted === 'function');
 const FILE = rule('a URL or a Uint8Array', (value) => isAddress(value) || isBytes(value));
 
-const PHOTO = rule('a photo that is neither closed nor transferred', isPhoto);
+const PHOTO = rule(
+  'a file, bytes, a URL, pixels or an element, neither closed nor transferred', isPhoto);
 const PHOTOS = rule('photos that can be iterated', (value) =>
   !isText(value) && !ArrayBuffer.isView(value) &&
   Boolean(value?.[Symbol.iterator] ?? value?.[Symbol.asyncIterator]));
@@ -51,7 +53,9 @@ const LOAD = {
   model: FILE,
   tokenizer: FILE,
   memory: rule('false or { name }, a string that is not empty', (value) =>
-    value === false || (isA(value, 'Object') && isText(value.name) && value.name !== '')),
+    value === false ||
+    (isA(value, 'Object') && Object.keys(value).join() === 'name' && isText(value.name) &&
+      value.name !== '')),
   signal: SIGNAL,
   onProgress: CALLBACK,
   onNotice: CALLBACK,
@@ -63,7 +67,8 @@ const LOAD = {
 /** @type {Options} */
 const CAPTION = {
   length: oneOf('short', 'medium', 'long'),
-  hint: TEXT,
+  // The model reads 64 tokens; a longer text would only take time.
+  hint: rule('a string of at most 2000 characters', (value) => isText(value) && value.length <= 2000),
   beams: rule('a whole number from 1 to 8', (value) => isWhole(value) && value >= 1 && value <= 8),
   recall: SWITCH,
   remember: SWITCH,

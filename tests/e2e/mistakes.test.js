@@ -45,13 +45,13 @@ const NOT_OPTIONS = [null, 5, 'short', [], () => {}, new AbortController().signa
 const NOT_FLAGS = [null, 0, 1, 'true', {}];
 const WRONG = {
   caption: {
-    length: [null, 'endless', 5, ['short']], hint: [null, 5, {}, () => {}], beams: [null, 0, 9, 2.5, '3', NaN, 3n], recall: NOT_FLAGS,
+    length: [null, 'endless', 5, ['short']], hint: [null, 5, {}, () => {}, 'a'.repeat(2001)], beams: [null, 0, 9, 2.5, '3', NaN, 3n], recall: NOT_FLAGS,
     remember: NOT_FLAGS, countRecalls: NOT_FLAGS, attention: NOT_FLAGS, urgent: NOT_FLAGS, signal: [null, {}, new AbortController()],
     onToken: [null, 'log', {}],
   },
   load: {
     baseUrl: [null, 5, 'relative', {}], wasm: [null, 5, {}, new ArrayBuffer(8)], model: [null, 5, 'relative', {}, detachedBytes()],
-    tokenizer: [null, 5, {}, []], memory: [null, true, 'mine', {}, { name: '' }, { name: 5 }], signal: [null, {}], onProgress: [null, 5],
+    tokenizer: [null, 5, {}, []], memory: [null, true, 'mine', {}, { name: '' }, { name: 5 }, { name: 'a', mode: 'b' }], signal: [null, {}], onProgress: [null, 5],
     onNotice: [null, 5], worker: NOT_FLAGS, cache: NOT_FLAGS, createWorker: [null, 5, {}],
   },
 };
@@ -104,7 +104,7 @@ test('the message names the function, the argument, what was found and what was 
   ].map((job) => job.catch((/** @type {Error} */ { message }) => message)));
   assert.deepEqual(messages, [
     'caption: beams is 2.5, expected a whole number from 1 to 8',
-    'caption: photo is missing, expected a photo that is neither closed nor transferred',
+    'caption: photo is missing, expected a file, bytes, a URL, pixels or an element, neither closed nor transferred',
     'memory.import: mode is "mrege", expected "replace" or "merge"',
     'caption: an option is "lenght", expected one of length, hint, beams, recall, remember, countRecalls, attention, urgent, signal, onToken',
   ]);
