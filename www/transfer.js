@@ -32,7 +32,8 @@ export function transfer(source, undoably) {
   const take = async (/** @type {'merge' | 'replace'} */ mode) => {
     close();
     toast(strings.readingFile);
-    await undoably(memory.import(await chosen.arrayBuffer(), { mode }), strings.imported);
+    const read = async () => memory.import(await chosen.arrayBuffer(), { mode });
+    await undoably(read(), strings.imported);
   };
   byId('import-merge').onclick = () => take('merge');
   byId('import-replace').onclick = () => take('replace');

@@ -10,6 +10,9 @@ import { absolute } from './address.js';
 
 /** @typedef {{ signal: AbortSignal, onBytes: () => void }} FetchControl */
 
+/** How many bytes of a file are read at once. */
+const PART = 1 << 20;
+
 /** The classes of files and of what can be drawn. */
 const CLASSES = [
   'Blob', 'File', 'ArrayBuffer', 'SharedArrayBuffer', 'ImageData', 'ImageBitmap', 'VideoFrame',
@@ -38,7 +41,7 @@ export async function fetchPhoto(photo, control) {
   if (typeof photo === 'string' || isA(photo, 'URL')) return download(photo, control);
   try {
     if (isA(photo, 'HTMLImageElement')) return await loaded(photo);
-    return await read(photo.stream(), photo.type, control);
+    return await readFile(photo, control);
   } catch (error) {
     throw unreadable(error);
   }
@@ -93,27 +96,33 @@ async function download(url, control) {
     const response = await fetchFile(url, { signal: control.signal });
     control.onBytes();
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    const body = response.body ?? new Blob().stream();
-    return await read(body, response.headers.get('Content-Type') ?? '', control);
+    return await receive(response, control);
   } catch (/** @type {any} */ error) {
     throw new BitMarError('network', `cannot download ${url}: ${error.message}`, { cause: error });
   }
 }
 
-/**
- * @param {ReadableStream<Uint8Array<ArrayBuffer>>} stream
- * @param {string} type
- * @param {FetchControl} control
- */
-async function read(stream, type, { signal, onBytes }) {
-  const reader = stream.getReader();
+/** @param {Response} response @param {FetchControl} control */
+async function receive({ headers, body }, { signal, onBytes }) {
+  const reader = (body ?? new Blob().stream()).getReader();
   signal.addEventListener('abort', () => reader.cancel().catch(() => {}), { once: true });
   const chunks = [];
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     chunks.push(next.value);
     onBytes();
   }
-  return new Blob(chunks, { type });
+  return new Blob(chunks, { type: headers.get('Content-Type') ?? '' });
+}
+
+/** @param {Blob} file @param {FetchControl} control */
+async function readFile(file, { signal, onBytes }) {
+  const parts = [];
+  // Not by its stream, whose errors do not say whether the file has changed.
+  for (let at = 0; at < file.size && !signal.aborted; at += PART) {
+    parts.push(await file.slice(at, at + PART).arrayBuffer());
+    onBytes();
+  }
+  return new Blob(parts, { type: file.type });
 }
 
 /** @param {HTMLImageElement} image */
