@@ -294,7 +294,8 @@ export class BitMarError extends Error {
   /**
    * - `photo`: this is not a photo, or one that cannot be read: it was closed or transferred, its
    *   file has changed, or its pixels belong to another origin
-   * - `network`: a download failed, or nothing of it arrived for 30 seconds
+   * - `network`: a download failed, nothing of it arrived for 30 seconds, or an image element was
+   *   not loaded in that time
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot
