@@ -78,7 +78,10 @@ export interface LoadOptions {
 export interface CaptionOptions {
   /** How long the caption should be; `medium` by default. */
   length?: 'short' | 'medium' | 'long';
-  /** What the photo is known to show, such as "my dog Rex"; captions with it are preferred. */
+  /**
+   * What the photo is known to show, such as "my dog Rex", in at most 64 tokens; captions with it
+   * are preferred.
+   */
   hint?: string;
   /** Candidates that the beam search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
