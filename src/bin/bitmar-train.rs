@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Error, Result};
 use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
 use bitmar::train::data::photo_set::Split;
-use bitmar::train::eval::curves::{draw, read_curves};
+use bitmar::train::eval::curves::draw_curves;
 use bitmar::train::eval::memory_reads::draw_memory_reads;
 use bitmar::train::eval::probe::probe;
 use bitmar::train::inputs::Inputs;
@@ -15,8 +16,6 @@ use bitmar::train::objective::ablation::Ablation;
 use bitmar::train::teacher::TeacherSource;
 use bitmar::train::trainer::{checkpoint_options, recipe, RunOptions};
 use clap::{Args, Parser, Subcommand};
-
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Trains bitmar's model and scores it.
 #[derive(Debug, Parser)]
@@ -329,7 +328,7 @@ impl InputOptions {
 
 impl Training {
     /// Where `stage` finds what it needs, how it is run, and whether it continues.
-    fn of(self, stage: &str) -> Outcome<(Inputs, RunOptions, bool)> {
+    fn of(self, stage: &str) -> Result<(Inputs, RunOptions, bool)> {
         let recipe = recipe::options(stage);
         let options = match self.resume {
             true => checkpoint_options(&self.inputs.out.out.join(format!("{stage}.safetensors")))?,
@@ -349,7 +348,7 @@ impl Training {
 }
 
 impl Captioning {
-    fn of(self, stage: &str) -> Outcome<(Inputs, RunOptions, bool)> {
+    fn of(self, stage: &str) -> Result<(Inputs, RunOptions, bool)> {
         let (inputs, options, is_resumed) = self.training.of(stage)?;
         let Extras { sentences, label_captions } = self.extras;
         let teachers = self.teachers.teachers;
@@ -363,13 +362,25 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bitmar-train: {error}");
+            eprintln!("bitmar-train: {}", message(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(command: Command) -> Outcome {
+/// The texts of an error and its causes. The crate's own errors contain the text of their cause,
+/// which is not repeated.
+fn message(error: &Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+fn run(command: Command) -> Result<()> {
     match command {
         Command::Tokenizer { data, out } => commands::tokenizer(&data.data, &out),
         Command::Text(training) => {
@@ -402,12 +413,7 @@ fn run(command: Command) -> Outcome {
             let inputs = Inputs { teachers, sentences, label_captions, ..inputs };
             commands::all(&inputs, &trained.trained, steps)
         }
-        Command::Curves { log, svg, title, measures } => {
-            let curves = read_curves(&std::fs::read_to_string(&log)?, &measures)
-                .map_err(|error| format!("{}: {error}", log.display()))?;
-            std::fs::write(svg, draw(&title, &curves)?)?;
-            Ok(())
-        }
+        Command::Curves { log, svg, title, measures } => draw_curves(&log, &measures, &title, &svg),
         Command::MemoryReads { inputs, checkpoints, svg } => {
             let models: Vec<ModelSource<'_>> =
                 checkpoints.chunks(1).map(ModelSource::Checkpoints).collect();
@@ -442,6 +448,10 @@ fn run(command: Command) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bitmar::train::data::archive::load_index;
+    use bitmar::train::data::photo_set::PhotoSet;
     use clap::CommandFactory;
 
     use super::*;
@@ -474,6 +484,19 @@ mod tests {
         }
         let covered = |name: &str| lines.iter().any(|line| line.split(' ').next() == Some(name));
         assert!(Cli::command().get_subcommands().all(|command| covered(command.get_name())));
+    }
+
+    #[test]
+    fn an_error_is_printed_with_its_causes_each_once() {
+        // The text of this error ends with that of its cause.
+        let error = load_index(Path::new("no-such-folder"), PhotoSet::flickr8k());
+        let error = error.expect_err("no such folder");
+        let text = error.to_string();
+        assert_eq!(message(&Error::new(error)), text);
+        let missing = std::fs::read("no-such-file").expect_err("no such file");
+        let text = missing.to_string();
+        let error = Error::new(missing).context("cannot read no-such-file").context("stem");
+        assert_eq!(message(&error), format!("stem: cannot read no-such-file: {text}"));
     }
 
     #[test]

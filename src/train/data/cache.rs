@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use image::RgbImage;
 
 use crate::preprocess;
 use crate::train::data::archive::PhotoArchive;
 use crate::train::data::photo_set::Photo;
-use crate::train::parallel;
-
-type AnyError = Box<dyn std::error::Error>;
+use crate::train::{files, parallel};
 
 /// The `len` values that `compute` gives for each of `photos`, concatenated in their order. All
 /// photos must belong to one set. Reads the values from `file` if it has the right size; otherwise
@@ -24,7 +23,7 @@ pub(crate) fn cached(
     photos: &[Photo],
     len: usize,
     compute: impl Fn(&Photo, &RgbImage) -> Vec<i8> + Sync,
-) -> Result<Vec<i8>, AnyError> {
+) -> Result<Vec<i8>> {
     if let Ok(bytes) = std::fs::read(file) {
         if bytes.len() == len * photos.len() {
             return Ok(bytemuck::cast_vec(bytes));
@@ -33,20 +32,12 @@ pub(crate) fn cached(
     let Some(first) = photos.first() else { return Ok(Vec::new()) };
     eprintln!("computing {} for {} photos", file.display(), photos.len());
     let archive = PhotoArchive::open(data, first.set)?;
-    let of_photos: Result<Vec<Vec<i8>>, String> = parallel::map(photos, |photo| {
-        let bytes = archive.read(&photo.name).map_err(|e| e.to_string())?;
-        let image = preprocess::decode(&bytes).map_err(|e| format!("{}: {e}", photo.name))?;
+    let of_photos: Result<Vec<Vec<i8>>> = parallel::map(photos, |photo| {
+        let bytes = archive.read(&photo.name)?;
+        let image = preprocess::decode(&bytes).with_context(|| photo.name.clone())?;
         Ok(compute(photo, &image))
     });
     let values = of_photos?.concat();
-    write_beside(file, bytemuck::cast_slice(&values))?;
+    files::write(file, bytemuck::cast_slice(&values))?;
     Ok(values)
-}
-
-/// Writes `bytes` to a temporary file and renames it to `file`, which is therefore either whole or
-/// absent.
-pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = file.with_extension("part");
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(temporary, file)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
 use nalgebra::DMatrix;
 
@@ -24,8 +25,8 @@ pub fn fit_keys(
     samples: &[Sample],
     channels: usize,
     stem_scale: f32,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let find = |name: &str| variables.get(name).ok_or_else(|| format!("missing variable {name}"));
+) -> Result<()> {
+    let find = |name: &str| variables.get(name).with_context(|| format!("missing variable {name}"));
     let (mean_var, whitening_var) = (find("memory.key_mean")?, find("memory.key_whitening")?);
     let width = whitening_var.dim(0)?;
     let pooled = DMatrix::from_row_iterator(

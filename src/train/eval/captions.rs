@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::{Error, Result};
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
@@ -22,8 +23,6 @@ use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Nearest neighbors whose captions form the consensus baseline.
 const NEIGHBORS: usize = 40;
@@ -90,11 +89,8 @@ fn caption_samples(
     tokenizer: &Tokenizer,
     samples: &[(&Sample, &str)],
     beams: usize,
-) -> Result<Vec<Captioned>, AnyError> {
-    let captioned: Result<Vec<Captioned>, String> = parallel::map(samples, |(sample, hint)| {
-        caption_one(evaluated, tokenizer, sample, hint, beams).map_err(|e| e.to_string())
-    });
-    Ok(captioned?)
+) -> Result<Vec<Captioned>> {
+    parallel::map(samples, |(sample, hint)| caption_one(evaluated, tokenizer, sample, hint, beams))
 }
 
 fn caption_one(
@@ -103,7 +99,7 @@ fn caption_one(
     sample: &Sample,
     hint: &str,
     beams: usize,
-) -> Result<Captioned, AnyError> {
+) -> Result<Captioned> {
     let model = &evaluated.model;
     let bonus = HintBonus::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
@@ -113,7 +109,7 @@ fn caption_one(
     let mut search = BeamSearch::new(state, start, beams).with_hint(bonus);
     while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
-    let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
+    let text = tokenizer.decode(&best.tokens, true).map_err(Error::from_boxed)?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
@@ -127,7 +123,7 @@ pub fn evaluate(
     embeddings: [&[Vec<f32>]; 2],
     labelled: &[(&'static str, Vec<Sample>)],
     beams: usize,
-) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
+) -> Result<(Evaluation, Vec<Captioned>)> {
     let started = Instant::now();
     let prompts: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
     let captioned = caption_samples(evaluated, tokenizer, &prompts, beams)?;
@@ -167,7 +163,7 @@ fn named_share(
     sets: &[(&'static str, Vec<Sample>)],
     with_hint: bool,
     beams: usize,
-) -> Result<BTreeMap<&'static str, f32>, AnyError> {
+) -> Result<BTreeMap<&'static str, f32>> {
     let mut shares = BTreeMap::new();
     for (set, samples) in sets {
         let label =
@@ -196,7 +192,7 @@ fn taken_up_share(
     dev: &[Sample],
     unprompted: &[String],
     beams: usize,
-) -> Result<f32, AnyError> {
+) -> Result<f32> {
     let mut random = Random::new(1);
     let (mut photos, mut hints) = (Vec::new(), Vec::new());
     for (sample, caption) in dev.iter().zip(unprompted) {
@@ -229,7 +225,7 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
 
 /// The share of captions with a lower loss for their own photo than for the next one, and both mean
 /// losses.
-fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
+fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32)> {
     let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
     for (i, sample) in dev.iter().enumerate() {
         let own = caption_loss_of(evaluated, sample, &sample.views[0])?;
@@ -243,11 +239,7 @@ fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32
 }
 
 /// Mean loss of the sample's first caption given the photo of `view`, nats per token.
-fn caption_loss_of(
-    evaluated: &EvaluatedModel,
-    sample: &Sample,
-    view: &Arc<[i8]>,
-) -> Result<f32, AnyError> {
+fn caption_loss_of(evaluated: &EvaluatedModel, sample: &Sample, view: &Arc<[i8]>) -> Result<f32> {
     let model = &evaluated.model;
     let table = model.table()?;
     let fused =
@@ -259,7 +251,7 @@ fn caption_loss_of(
 }
 
 /// Perplexity per token of the samples' first captions without photos.
-fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32, AnyError> {
+fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32> {
     let model = &evaluated.model;
     let table = model.table()?;
     let (mut sum, mut tokens) = (0.0, 0);

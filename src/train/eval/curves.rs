@@ -1,10 +1,13 @@
 //! Pictures of a run, drawn from its log.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use plotters::prelude::*;
 use plotters::series::DashedLineSeries;
 use serde_json::Value;
 
-type AnyError = Box<dyn std::error::Error>;
+use crate::train::files;
 
 const SIZE: (u32, u32) = (720, 320);
 const COLORS: [RGBColor; 4] = [
@@ -15,7 +18,7 @@ const COLORS: [RGBColor; 4] = [
 ];
 
 /// A named line of (step, value).
-pub type Curve = (String, Vec<(f64, f64)>);
+pub(crate) type Curve = (String, Vec<(f64, f64)>);
 
 /// The measures called `names` in the log of a stage, one JSON object a line, in the order of
 /// `names`: means on the training batches (`caption`, ...) or numbers of the run (`dev_loss`,
@@ -24,11 +27,11 @@ pub type Curve = (String, Vec<(f64, f64)>);
 /// # Errors
 ///
 /// If a line is not a JSON object with a step.
-pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> {
+pub(crate) fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>> {
     let mut curves: Vec<Curve> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
     for (line, number) in log.lines().zip(1..) {
-        let line: Value = serde_json::from_str(line).map_err(|e| format!("line {number}: {e}"))?;
-        let step = line["step"].as_f64().ok_or_else(|| format!("line {number}: no step"))?;
+        let line: Value = serde_json::from_str(line).with_context(|| format!("line {number}"))?;
+        let step = line["step"].as_f64().with_context(|| format!("line {number}: no step"))?;
         for (name, points) in &mut curves {
             // A run that was resumed takes the steps since its last checkpoint again.
             points.retain(|&(earlier, _)| earlier < step);
@@ -40,13 +43,25 @@ pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> 
     Ok(curves)
 }
 
+/// Draws the measures called `names` in the log file of a stage into the file `svg`.
+///
+/// # Errors
+///
+/// If the log cannot be read or the picture cannot be written.
+pub fn draw_curves(log: &Path, names: &[String], title: &str, svg: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(log);
+    let text = text.with_context(|| format!("cannot read {}", log.display()))?;
+    let curves = read_curves(&text, names).with_context(|| log.display().to_string())?;
+    files::write(svg, draw(title, &curves)?.as_bytes())
+}
+
 /// One SVG picture of `curves` over the steps, on one scale that includes 0; scores on the dev set
 /// are dashed.
 ///
 /// # Errors
 ///
 /// If the picture cannot be drawn.
-pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
+fn draw(title: &str, curves: &[Curve]) -> Result<String> {
     let points = || curves.iter().flat_map(|(_, points)| points);
     let last = points().map(|p| p.0).fold(1.0, f64::max);
     let lowest = points().map(|p| p.1).fold(0.0, f64::min);

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -11,12 +12,12 @@ use crate::model::unit_rows;
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::model_source::EvaluatedModel;
 use crate::train::model_source::ModelSource;
 use crate::train::objective::features::features;
 
-type AnyError = Box<dyn std::error::Error>;
 /// `[photos][slots]`
 type Map = Vec<Vec<f32>>;
 
@@ -49,11 +50,7 @@ pub struct MemoryReads {
 }
 
 /// Prints what the memories of some models answer as JSON and draws it, a model above the other.
-pub fn draw_memory_reads(
-    inputs: &Inputs,
-    models: &[ModelSource<'_>],
-    svg: &Path,
-) -> Result<(), AnyError> {
+pub fn draw_memory_reads(inputs: &Inputs, models: &[ModelSource<'_>], svg: &Path) -> Result<()> {
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let mut seen = Vec::new();
     for source in models {
@@ -71,8 +68,7 @@ pub fn draw_memory_reads(
         seen.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
     }
     println!("{}", serde_json::to_string_pretty(&seen)?);
-    std::fs::write(svg, draw(&seen)?)?;
-    Ok(())
+    files::write(svg, draw(&seen)?.as_bytes())
 }
 
 /// Stores photos with captions and reads with other views of them; both
@@ -117,7 +113,7 @@ fn memory_reads(
 
 /// An SVG picture: for each model the weights of READ and the cosines of what it returned, slots to
 /// the right, photos downwards; white is 0, dark is 1.
-fn draw(seen: &[MemoryReads]) -> Result<String, AnyError> {
+fn draw(seen: &[MemoryReads]) -> Result<String> {
     let slots = seen.first().map_or(0, |one| one.weights.len());
     let side = u32::try_from(slots)? * CELL + 2 * MARGIN;
     let mut svg = String::new();

@@ -12,6 +12,7 @@ mod table;
 
 use std::time::Instant;
 
+use anyhow::Result;
 use image::RgbImage;
 use serde::Serialize;
 use table::Table;
@@ -32,7 +33,6 @@ use crate::train::objective::features::features;
 use crate::train::teacher::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
 
-type AnyError = Box<dyn std::error::Error>;
 /// One vector a photo.
 type Vectors = Vec<Vec<f32>>;
 
@@ -86,12 +86,12 @@ struct CaptionedSplit {
 
 /// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of
 /// `inputs` and all of them side by side, on Flickr8k as JSON.
-pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<()> {
+    inputs.create_out()?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let config = Config::small();
     let stem = inputs.stem(&config)?;
-    let read = |split: Split| -> Result<CaptionedSplit, AnyError> {
+    let read = |split: Split| -> Result<CaptionedSplit> {
         let set = (PhotoSet::flickr8k(), split);
         let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
         let (photos, samples): (Vec<Photo>, Vec<Sample>) = photos.into_iter().unzip();
@@ -105,7 +105,7 @@ pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError
         let probe = Probe { milliseconds, ..table.probe(name, train, dev) };
         eprintln!("{}", serde_json::to_string(&probe)?);
         rows.push(probe);
-        Ok::<(), AnyError>(())
+        anyhow::Ok(())
     };
     for num_blocks in STEM_BLOCKS {
         let config = StemConfig { num_blocks, ..config.stem };
@@ -206,7 +206,7 @@ pub(crate) fn embeddings(
     stem: &Stem,
     photos: &[Photo],
     samples: &[Sample],
-) -> Result<Vectors, AnyError> {
+) -> Result<Vectors> {
     match inputs.teachers.first() {
         None => Ok(samples.iter().map(|sample| pooled_stem(&sample.views[0], stem)).collect()),
         Some(source) => {
@@ -217,7 +217,7 @@ pub(crate) fn embeddings(
 }
 
 /// The pooled vector that `teacher` has of each of `photos`.
-fn seen_by(teacher: &Teacher, inputs: &Inputs, photos: &[Photo]) -> Result<Vectors, AnyError> {
+fn seen_by(teacher: &Teacher, inputs: &Inputs, photos: &[Photo]) -> Result<Vectors> {
     cached_embeddings(inputs, photos, teacher.name(), teacher.sizes().pooled, |image| {
         teacher.forward(&preprocess::to_pixels(image, teacher.size())).pooled
     })
@@ -230,7 +230,7 @@ fn cached_embeddings(
     name: &str,
     width: usize,
     describe: impl Fn(&RgbImage) -> Vec<f32> + Sync,
-) -> Result<Vectors, AnyError> {
+) -> Result<Vectors> {
     let Some(Photo { set, split, .. }) = photos.first() else { return Ok(Vec::new()) };
     let file = inputs.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
     let bytes = cached(&inputs.data, &file, photos, 4 * width, |_, image| {

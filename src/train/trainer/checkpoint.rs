@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
 
 use super::run::{Run, RunOptions, State};
 use crate::train::optim::optimizer::Optimizer;
 
-type AnyError = Box<dyn std::error::Error>;
-
 impl Run {
     /// Writes everything a run is made of, beside `file` and then renamed onto it.
-    pub fn save(&self, file: &Path) -> Result<(), AnyError> {
+    pub fn save(&self, file: &Path) -> Result<()> {
         let mut tensors: HashMap<String, Tensor> = HashMap::new();
         for (name, var) in &self.variables {
             tensors.insert(format!("latent.{name}"), var.as_tensor().clone());
@@ -36,11 +35,11 @@ impl Run {
 
     /// Goes on where [`save`](Self::save) stopped: the next step is the one it would have been. The
     /// run's own options hold, whatever was asked for now.
-    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self, AnyError> {
-        let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self> {
+        let mut tensors = load(file)?;
         let mut take = |name: String| {
             let missing = || format!("{name} is not in {}", file.display());
-            tensors.remove(&name).ok_or_else(missing)
+            tensors.remove(&name).with_context(missing)
         };
         let state: State = serde_json::from_slice(&take("state".into())?.to_vec1::<u8>()?)?;
         let mut optimizer = Optimizer { step: state.updates, ..Optimizer::default() };
@@ -59,17 +58,17 @@ impl Run {
 }
 
 /// How the run of a checkpoint was run.
-pub fn checkpoint_options(file: &Path) -> Result<RunOptions, AnyError> {
-    let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
-    let state = tensors.remove("state").ok_or("no state in the checkpoint")?;
+pub fn checkpoint_options(file: &Path) -> Result<RunOptions> {
+    let state = load(file)?.remove("state");
+    let state = state.with_context(|| format!("state is not in {}", file.display()))?;
     let state: State = serde_json::from_slice(&state.to_vec1::<u8>()?)?;
     Ok(state.options)
 }
 
 /// The variables of a checkpoint by name.
-pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
+pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     let mut latents = BTreeMap::new();
-    for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu)? {
+    for (name, tensor) in load(file)? {
         if let Some(name) = name.strip_prefix("latent.") {
             latents.insert(name.to_owned(), tensor.flatten_all()?.to_vec1::<f32>()?);
         }
@@ -77,12 +76,18 @@ pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, Any
     Ok(latents)
 }
 
+/// Loads the tensors of a checkpoint.
+fn load(file: &Path) -> Result<HashMap<String, Tensor>> {
+    candle_core::safetensors::load(file, &Device::Cpu)
+        .with_context(|| format!("cannot read the checkpoint {}", file.display()))
+}
+
 /// Sets the variables that `latents` has under the same name and with as many numbers; returns how
 /// many.
 pub fn warm_start(
     variables: &BTreeMap<String, Var>,
     latents: &BTreeMap<String, Vec<f32>>,
-) -> Result<usize, AnyError> {
+) -> Result<usize> {
     let mut taken = 0;
     for (name, var) in variables {
         if let Some(values) = latents.get(name).filter(|v| v.len() == var.elem_count()) {

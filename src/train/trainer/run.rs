@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::{Context, Result};
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,6 @@ use crate::train::optim::code_flips::CodeTracker;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Share of a run after which the modality balance watches. At the full rate a start, fresh or
 /// warm, first loses what is then won back; that is no encoder running ahead.
@@ -113,12 +112,14 @@ impl Run {
     /// standard error and appends the same as JSON, one object a line, to NAME.jsonl.
     /// Where the objective has a dev set, it is scored every 250 steps and after the last, and
     /// `NAME-best.safetensors` next to `NAME.safetensors` keeps the checkpoint with the best score.
-    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<()> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
         const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
-        let mut log = Log::append(&file.with_extension("jsonl"))?;
+        let log = file.with_extension("jsonl");
+        let mut log =
+            Log::append(&log).with_context(|| format!("cannot open the log {}", log.display()))?;
         let mut codes = CodeTracker::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
@@ -149,11 +150,7 @@ impl Run {
 
     /// Scores the model on the dev set, and keeps the checkpoint if that is the best score so far.
     /// Returns the score by name, and whether it is the best.
-    fn score_dev(
-        &mut self,
-        objective: &impl Objective,
-        file: &Path,
-    ) -> Result<(Measures, bool), AnyError> {
+    fn score_dev(&mut self, objective: &impl Objective, file: &Path) -> Result<(Measures, bool)> {
         let Some(dev) = objective.dev()? else { return Ok((Measures::new(), false)) };
         let is_best = dev.beats(self.state.best_dev);
         if is_best {
@@ -164,7 +161,7 @@ impl Run {
     }
 
     /// One step: draws, differentiates on every core, updates.
-    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
+    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32)> {
         let batches = self.draw(objective);
         let alignment_factor = self.state.intervention.alignment_factor;
         let context = StepContext { progress: self.progress(), alignment_factor };
