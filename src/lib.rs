@@ -43,6 +43,9 @@
 //! Public items other than those below are hidden: they serve this project's programs and tests and
 //! may change in any release.
 
+#[cfg(any(feature = "cli", feature = "train"))]
+#[doc(hidden)]
+pub mod atomic_file;
 #[doc(hidden)]
 pub mod captioner;
 #[doc(hidden)]

@@ -4,16 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::atomic_file;
+
 /// The bytes of `file`.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Writes `bytes` to a temporary file and renames it to `file`, which is therefore either whole or
-/// absent.
+/// Replaces the contents of `file` by `bytes`, as [`atomic_file::replace`] does.
 pub(crate) fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = file.with_extension("part");
-    let written =
-        std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, file));
-    written.with_context(|| format!("cannot write {}", file.display()))
+    atomic_file::replace(file, bytes).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -233,11 +233,6 @@ fn cached_embeddings(
 ) -> Result<Vectors> {
     let Some(Photo { set, split, .. }) = photos.first() else { return Ok(Vec::new()) };
     let file = inputs.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
-    let bytes = cached(&inputs.data, &file, photos, 4 * width, |_, image| {
-        let bytes = describe(image).into_iter().flat_map(f32::to_le_bytes);
-        bytes.map(|byte| i8::from_le_bytes([byte])).collect()
-    })?;
-    let float = |b: &[i8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]].map(|b| b.to_le_bytes()[0]));
-    let vectors = bytes.chunks_exact(4 * width);
-    Ok(vectors.map(|vector| vector.chunks_exact(4).map(float).collect()).collect())
+    let values = cached(&inputs.data, &file, photos, width, |_, image| describe(image))?;
+    Ok(values.chunks_exact(width).map(<[f32]>::to_vec).collect())
 }
