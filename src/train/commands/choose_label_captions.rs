@@ -23,8 +23,9 @@ use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
 use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs, PHOTO_CAPTION_TEXTS};
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{CaptionVector, Cider};
 use crate::train::model_source::{EvaluatedModel, ModelSource};
+use crate::train::text::words::words;
 
 /// Maximum number of best-fitting sentences among which the consensus is taken.
 const MAX_CANDIDATES: usize = 40;

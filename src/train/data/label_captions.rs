@@ -12,10 +12,10 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::photo_set::Photo;
 use crate::train::data::sample::{tokenized, CaptionTokens};
-use crate::train::metrics::words;
 use crate::train::text::label_words::{is_label_word, label_words, names_action, singular};
 use crate::train::text::normalize::word_count;
 use crate::train::text::people::{neutral, PEOPLE};
+use crate::train::text::words::words;
 
 /// Label captions for each photo.
 pub(crate) const PER_PHOTO: usize = 3;

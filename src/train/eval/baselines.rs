@@ -8,7 +8,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::train::data::consensus::agreements;
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{CaptionVector, Cider};
+use crate::train::text::words::words;
 
 /// Photos with their captions, in two slices of one length.
 #[derive(Debug, Clone, Copy)]

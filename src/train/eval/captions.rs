@@ -15,7 +15,7 @@ use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
-use crate::train::metrics::{cider_of_each, score, words, Scores};
+use crate::train::metrics::{cider_of_each, score, Scores};
 use crate::train::model_source::EvaluatedModel;
 use crate::train::objective::losses::caption_loss;
 use crate::train::objective::targets::Targets;
@@ -23,6 +23,7 @@ use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
+use crate::train::text::words::words;
 
 /// Nearest neighbors whose captions form the consensus baseline.
 const NEIGHBORS: usize = 40;

@@ -26,12 +26,12 @@ use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
 use crate::train::inputs::{read_tokenizer, Inputs};
-use crate::train::metrics::words;
 use crate::train::model_source::EvaluatedModel;
 use crate::train::model_source::ModelSource;
 use crate::train::objective::features::features;
 use crate::train::teacher::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
+use crate::train::text::words::words;
 
 /// One vector a photo.
 type Vectors = Vec<Vec<f32>>;

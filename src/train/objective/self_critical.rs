@@ -21,7 +21,7 @@ use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
 use crate::train::data::sample::Sample;
-use crate::train::metrics::{cider_of_each, words, CaptionVector, Cider};
+use crate::train::metrics::{cider_of_each, CaptionVector, Cider};
 use crate::train::objective::batch::Batch;
 use crate::train::objective::captioning::Captioning;
 use crate::train::objective::dev::DevScore;
@@ -32,6 +32,7 @@ use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
+use crate::train::text::words::words;
 
 /// Captions sampled for each photo.
 const SAMPLES: usize = 5;

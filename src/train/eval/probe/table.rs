@@ -174,7 +174,7 @@ mod tests {
     use super::super::Vectors;
     use super::*;
     use crate::random::Random;
-    use crate::train::metrics::words;
+    use crate::train::text::words::words;
 
     /// Photos of three kinds with captions that say which.
     struct Made {

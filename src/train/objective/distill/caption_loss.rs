@@ -9,11 +9,11 @@ use crate::checkpoint::sha256;
 use crate::train::data::sample::Sample;
 use crate::train::files;
 use crate::train::metrics::tfidf::CaptionVectors;
-use crate::train::metrics::words;
 use crate::train::objective::distill::heads::{distance, head, mean};
 use crate::train::objective::distill::sample::DistillSample;
 use crate::train::objective::distill::sample::CAPTION_VECTORS;
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
+use crate::train::text::words::words;
 use crate::weights::{ModelError, Weights};
 
 /// The linear head that predicts one kind of caption vector, and the mean that centers its targets.
