@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use candle_core::Var;
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
@@ -17,6 +16,7 @@ use crate::train::objective::ablation::Ablation;
 use crate::train::objective::features::features;
 use crate::train::trainer::{checkpoint_latents, checkpoint_options, warm_start};
 use crate::vision::EncodedPhotos;
+use crate::weights::Variables;
 
 /// Makes a model whose latent weights are the mean of those of `checkpoints` (a model soup,
 /// Wortsman et al. 2022). Returns it with its variables.
@@ -28,7 +28,7 @@ pub(crate) fn restored(
     checkpoints: &[PathBuf],
     config: &Config,
     ablation: Ablation,
-) -> Result<(BitMar, BTreeMap<String, Var>)> {
+) -> Result<(BitMar, Variables)> {
     let weights = ablation.weights(0);
     let model = BitMar::new(&weights, config)?;
     let variables = weights.variables();

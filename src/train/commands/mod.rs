@@ -1,10 +1,8 @@
 //! What each subcommand of `bitmar-train` does.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
-use candle_core::Var;
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
@@ -33,7 +31,7 @@ use crate::train::objective::Objective;
 use crate::train::teacher::TeacherSource;
 use crate::train::trainer::recipe;
 use crate::train::trainer::{checkpoint_latents, warm_start, Run, RunOptions};
-use crate::weights::Weights;
+use crate::weights::{Variables, Weights};
 
 pub mod choose_label_captions;
 pub(crate) mod distill_samples;
@@ -59,7 +57,7 @@ const STAGES: [(&str, RunStage); 4] =
 const SHIPPED: [&str; 2] = ["captions", "critical"];
 
 /// Loads the starting weights that `inputs` names into `variables`.
-fn start(inputs: &Inputs, variables: &BTreeMap<String, Var>) -> Result<()> {
+fn start(inputs: &Inputs, variables: &Variables) -> Result<()> {
     if let Some(init) = &inputs.init {
         let latents = ModelFile::latents(&files::read(init)?);
         let latents = latents.with_context(|| init.display().to_string())?;
@@ -77,7 +75,7 @@ fn start(inputs: &Inputs, variables: &BTreeMap<String, Var>) -> Result<()> {
 fn train(
     inputs: &Inputs,
     stage: &str,
-    variables: BTreeMap<String, Var>,
+    variables: Variables,
     objective: &impl Objective,
     options: RunOptions,
     is_resumed: bool,
@@ -219,7 +217,7 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
     stage: &str,
     options: RunOptions,
     is_resumed: bool,
-    objective: impl FnOnce(Captioning, BTreeMap<String, Var>) -> O,
+    objective: impl FnOnce(Captioning, Variables) -> O,
 ) -> Result<()> {
     let weights = options.ablation.weights(options.seed);
     // First, because `captioning` sets every variable that exists to its starting value.

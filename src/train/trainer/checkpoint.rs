@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 
 use super::run::{Run, RunOptions, State};
 use crate::train::files;
 use crate::train::optim::optimizer::Optimizer;
+use crate::weights::Variables;
 
 impl Run {
     /// Writes the checkpoint: everything from which [`resume`](Self::resume) continues.
@@ -41,7 +42,7 @@ impl Run {
     /// # Errors
     ///
     /// If the file is no checkpoint of these variables.
-    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self> {
+    pub fn resume(variables: Variables, file: &Path) -> Result<Self> {
         let mut tensors = load(file)?;
         let mut take = |name: String| {
             let missing = || format!("{name} is not in {}", file.display());
@@ -102,10 +103,7 @@ fn load(file: &Path) -> Result<HashMap<String, Tensor>> {
 /// # Errors
 ///
 /// If a variable cannot be set.
-pub fn warm_start(
-    variables: &BTreeMap<String, Var>,
-    latents: &BTreeMap<String, Vec<f32>>,
-) -> Result<usize> {
+pub fn warm_start(variables: &Variables, latents: &BTreeMap<String, Vec<f32>>) -> Result<usize> {
     let mut set = 0;
     for (name, var) in variables {
         if let Some(values) = latents.get(name).filter(|v| v.len() == var.elem_count()) {

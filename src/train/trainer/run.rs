@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
 use super::log::Log;
@@ -18,6 +17,7 @@ use crate::train::optim::code_flips::CodeTracker;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
+use crate::weights::{VariableKind, Variables};
 
 /// Share of a run after which the modality balance watches. At the full rate a start, fresh or
 /// warm, first loses what is then won back; that is no encoder running ahead.
@@ -51,7 +51,7 @@ pub struct RunOptions {
 
 /// A run: the optimiser and everything else that a checkpoint holds beside the variables.
 pub struct Run {
-    pub(super) variables: BTreeMap<String, Var>,
+    pub(super) variables: Variables,
     pub(super) optimizer: Optimizer,
     pub(super) state: State,
 }
@@ -83,7 +83,7 @@ impl Run {
     /// # Errors
     ///
     /// If a variable cannot be set.
-    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
+    pub fn new(variables: Variables, options: RunOptions) -> candle_core::Result<Self> {
         options.ablation.zero_frozen(&variables)?;
         let state = State {
             step: 0,
@@ -184,8 +184,8 @@ impl Run {
             self.state.intervention = self.state.balance.observe(step, signal, norms.0, norms.1);
         }
         let (rate, decay) = (self.learning_rate(), self.weight_decay());
-        let is_frozen = |name: &str| {
-            frozen.is_some_and(|prefix| name.starts_with(prefix)) || ablation.freezes(name)
+        let is_frozen = |name: &str, kind: VariableKind| {
+            frozen.is_some_and(|prefix| name.starts_with(prefix)) || ablation.freezes(kind)
         };
         let norm = self.optimizer.update(&self.variables, &gradients, rate, decay, is_frozen)?;
         self.state.step += 1;
@@ -247,7 +247,7 @@ pub(crate) fn best_checkpoint(file: &Path) -> PathBuf {
 /// The mean gradient over the batches, each on a core of its own, and the means of their measures.
 pub(crate) fn differentiate<O: Objective>(
     objective: &O,
-    variables: &BTreeMap<String, Var>,
+    variables: &Variables,
     batches: &[(O::Batch, u64)],
     dropout: f32,
     context: StepContext,
@@ -291,7 +291,7 @@ pub(crate) fn differentiate<O: Objective>(
 }
 
 fn by_name(
-    variables: &BTreeMap<String, Var>,
+    variables: &Variables,
     store: &candle_core::backprop::GradStore,
 ) -> candle_core::Result<Gradients> {
     let mut out = Gradients::new();

@@ -74,7 +74,7 @@ fn captions() -> Vec<Sample> {
     (0..4).map(|i| sample(u64::from(i), vec![100 + i, 200 + 7 * i, 300 + i, 400])).collect()
 }
 
-fn latents(variables: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
+fn latents(variables: &Variables) -> Vec<Vec<f32>> {
     variables.values().map(|v| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
 }
 
@@ -266,7 +266,7 @@ fn any_stem(config: &StemConfig) -> Stem {
     Stem::from_tensors(config, &mut get).unwrap()
 }
 
-fn shipped(variables: &BTreeMap<String, Var>) -> Vec<u8> {
+fn shipped(variables: &Variables) -> Vec<u8> {
     let provenance = Provenance {
         tokenizer_sha256: sha256(TOKENIZER),
         commit: "0".into(),
