@@ -101,7 +101,7 @@ pub mod wasm;
 pub mod weights;
 
 pub use captioner::{
-    Adoption, AttendedWord, Attention, Caption, CaptionOptions, Captioner, Clock, Generation,
+    AttendedWord, Attention, Caption, CaptionOptions, Captioner, Clock, Generation, Migration,
     ModelInfo, Recalled, Timings,
 };
 pub use error::Error;

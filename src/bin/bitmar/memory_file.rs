@@ -79,10 +79,10 @@ pub(crate) fn load_snapshot(
     if captioner.is_own_memory(snapshot)? {
         return captioner.reload_memory(snapshot);
     }
-    let mut adoption = captioner.begin_adoption(snapshot)?;
-    while captioner.adopt_next(&mut adoption)? {}
-    captioner.reload_memory(&captioner.adopted_memory(&adoption))?;
-    let (total, left) = (adoption.total(), adoption.left());
+    let mut migration = captioner.begin_migration(snapshot)?;
+    while captioner.migrate_next(&mut migration)? {}
+    captioner.reload_memory(&captioner.migrated_memory(&migration))?;
+    let (total, left) = (migration.total(), migration.left());
     let kept = total - left;
     report(&format!("another model wrote this memory: {kept} of {total} photos re-encoded"));
     Ok(())

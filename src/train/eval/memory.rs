@@ -236,9 +236,9 @@ fn taken_over(
     captioner.clear_memory();
     teach(captioner, photos, texts, 0)?;
     let origin = Origin { model_sha256: "another", keys_sha256 };
-    let mut adoption = captioner.begin_adoption(&Snapshot::write(captioner.memory(), origin))?;
-    while captioner.adopt_next(&mut adoption)? {}
-    captioner.import_memory(&captioner.adopted_memory(&adoption))?;
+    let mut migration = captioner.begin_migration(&Snapshot::write(captioner.memory(), origin))?;
+    while captioner.migrate_next(&mut migration)? {}
+    captioner.import_memory(&captioner.migrated_memory(&migration))?;
     Ok(mean(&by_copy_of(captioner, photos, texts)?[1..]))
 }
 
