@@ -23,8 +23,8 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Replaces the contents of the file at `path` by `bytes`: writes a temporary file in its folder,
-/// then renames that. A symbolic link stays a link, the new file has the old one's mode, and what is
-/// no regular file, such as a pipe, is written in place.
+/// then renames that. A symbolic link stays a link, the new file has the old one's mode, and what
+/// is no regular file, such as a pipe, is written in place.
 ///
 /// # Errors
 ///

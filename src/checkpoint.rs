@@ -85,7 +85,8 @@ impl ModelFile {
     ///
     /// # Panics
     ///
-    /// If a variable is not an f32 tensor in main memory, or that of a BitLinear has no packed form.
+    /// If a variable is not an f32 tensor in main memory, or that of a BitLinear has no packed
+    /// form.
     pub fn write(
         variables: &Variables,
         stem: &Stem,

@@ -154,9 +154,10 @@ impl Training {
     /// Where `stage` finds what it needs, how it is run, and whether it continues.
     pub(crate) fn of(self, stage: &str) -> Result<(Inputs, RunOptions, bool)> {
         let recipe = recipe::options(stage);
-        let options = match self.resume {
-            true => checkpoint_options(&self.inputs.out.out.join(format!("{stage}.safetensors")))?,
-            false => RunOptions {
+        let options = if self.resume {
+            checkpoint_options(&self.inputs.out.out.join(format!("{stage}.safetensors")))?
+        } else {
+            RunOptions {
                 steps: self.steps.unwrap_or(recipe.steps),
                 batch_size_per_worker: self.batch_size.unwrap_or(recipe.batch_size_per_worker),
                 workers: self.workers.unwrap_or(recipe.workers),
@@ -164,7 +165,7 @@ impl Training {
                 dropout: self.dropout.unwrap_or(recipe.dropout),
                 seed: self.seed.unwrap_or(recipe.seed),
                 ablation: self.without.unwrap_or(recipe.ablation),
-            },
+            }
         };
         let inputs = Inputs { init: self.init, from: self.from, ..self.inputs.inputs() };
         Ok((inputs, options, self.resume))

@@ -34,13 +34,13 @@ const CANDIDATE_SHARE: usize = 4;
 /// Texts or photos in a forward pass.
 const BATCH: usize = 64;
 
-/// Chooses sentences for every labelled training photo and writes them to the file
+/// Chooses sentences for every labeled training photo and writes them to the file
 /// `inputs.label_captions`.
 ///
 /// # Errors
 ///
-/// If `inputs.label_captions` is not set, if the model, photos or texts cannot be read, or if the file
-/// cannot be written.
+/// If `inputs.label_captions` is not set, if the model, photos or texts cannot be read, or if the
+/// file cannot be written.
 pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<()> {
     let file: &PathBuf =
         inputs.label_captions.as_ref().context("label-captions needs --label-captions FILE")?;

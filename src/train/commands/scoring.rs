@@ -54,9 +54,9 @@ pub fn eval(
     let gold = PhotoSet::flickr8k();
     let ((train_photos, train), (mut dev, mut scored)) =
         (of(gold, Split::Train)?, of(gold, split)?);
-    let labelled =
+    let labeled =
         PhotoSet::held_out().map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
-    let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
+    let labeled = labeled.collect::<Result<Vec<_>, _>>()?;
     let train_embeddings = probe::embeddings(inputs, &stem, &train_photos, &train)?;
     let mut dev_embeddings = probe::embeddings(inputs, &stem, &dev, &scored)?;
     dev.truncate(photos);
@@ -66,7 +66,7 @@ pub fn eval(
     captions.for_each(|caption| caption.start = evaluated.ablation.start(caption));
     let embeddings = [&train_embeddings[..], &dev_embeddings];
     let (evaluation, captioned) =
-        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labelled, beams)?;
+        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labeled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     if list {
         for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {

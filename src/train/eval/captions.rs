@@ -46,8 +46,8 @@ pub struct Evaluation {
     pub model: Scores,
     /// Baseline: the most frequent training caption for every photo.
     pub most_frequent: Scores,
-    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher
-    /// if one was named.
+    /// Baseline: the caption of the training photo with the most similar embedding, by the stem or
+    /// by the teacher if one was named.
     pub nearest: Scores,
     /// Baseline: the consensus caption of the nearest training photos.
     pub consensus: Scores,
@@ -61,7 +61,7 @@ pub struct Evaluation {
     pub text_perplexity: f32,
     /// Calibration of the confidence: fifths of the photos in order of confidence.
     pub calibration: Vec<Calibration>,
-    /// Share of held-out labelled photos whose caption has every word of the label, by set; the
+    /// Share of held-out labeled photos whose caption has every word of the label, by set; the
     /// mean over the labels of the set.
     pub named: BTreeMap<&'static str, f32>,
     /// The same with the label as a hint.
@@ -114,15 +114,20 @@ fn caption_one(
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in
-/// `embeddings`: a vector for each photo of `train`, and of `dev`.
+/// Scores `evaluated` on `dev`, and the baselines, which take captions of `train`. `embeddings` has
+/// a vector for each photo of `train` and of `dev`, by which the baselines find neighbors;
+/// `labeled` has the held-out photos of each set with labels.
+///
+/// # Errors
+///
+/// If the model or the tokenizer fails.
 pub fn evaluate(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     train: &[Sample],
     dev: &[Sample],
     embeddings: [&[Vec<f32>]; 2],
-    labelled: &[(&'static str, Vec<Sample>)],
+    labeled: &[(&'static str, Vec<Sample>)],
     beams: usize,
 ) -> Result<(Evaluation, Vec<Captioned>)> {
     let started = Instant::now();
@@ -148,8 +153,8 @@ pub fn evaluate(
         other_loss,
         text_perplexity: text_perplexity(evaluated, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
-        named: named_share(evaluated, tokenizer, labelled, false, beams)?,
-        named_if_told: named_share(evaluated, tokenizer, labelled, true, beams)?,
+        named: named_share(evaluated, tokenizer, labeled, false, beams)?,
+        named_if_told: named_share(evaluated, tokenizer, labeled, true, beams)?,
         hints_taken_up: taken_up_share(evaluated, tokenizer, dev, &model_texts, beams)?,
         captions_per_second,
     };

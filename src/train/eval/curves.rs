@@ -22,7 +22,7 @@ pub(crate) type Curve = (String, Vec<(f64, f64)>);
 
 /// The measures called `names` in the log of a stage, one JSON object a line, in the order of
 /// `names`: means on the training batches (`caption`, ...) or numbers of the run (`dev_loss`,
-/// `rate`, `flips`, ...). Those that it does not have are left out.
+/// `rate`, `flips`, ...). Measures that the log does not have are left out.
 ///
 /// # Errors
 ///
@@ -55,8 +55,8 @@ pub fn draw_curves(log: &Path, names: &[String], title: &str, svg: &Path) -> Res
     files::write(svg, draw(title, &curves)?.as_bytes())
 }
 
-/// One SVG picture of `curves` over the steps, on one scale that includes 0; scores on the dev set
-/// are dashed.
+/// Draws an SVG picture of `curves` over the steps, on one scale that includes 0. Scores on the dev
+/// set are dashed.
 ///
 /// # Errors
 ///
@@ -86,13 +86,14 @@ fn draw(title: &str, curves: &[Curve]) -> Result<String> {
         for ((name, points), color) in curves.iter().zip(COLORS.iter().cycle()) {
             let style = color.stroke_width(2);
             let points = points.iter().copied();
-            let drawn = match name.starts_with("dev_") {
-                true => chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?,
-                false => chart.draw_series(LineSeries::new(points, style))?,
+            let drawn = if name.starts_with("dev_") {
+                chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?
+            } else {
+                chart.draw_series(LineSeries::new(points, style))?
             };
             drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
         }
-        // Losses fall: the corner is free.
+        // This corner is free, because losses fall.
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
@@ -151,13 +152,13 @@ mod tests {
             let y = |point: &str| point.split(',').nth(1)?.parse::<f32>().ok();
             Some(points.split_whitespace().filter_map(y).collect::<Vec<f32>>())
         });
-        // Axes and the lines beside the names are level or upright; the curves fall.
+        // Axes and the lines of the legend are level or upright; the curves fall.
         let is_wide = |line: &str| line.contains("stroke-width=\"2\"");
         let wide = svg.split("<polyline").skip(1).map(is_wide);
         let curved = points.zip(wide).filter(|(ys, is_wide)| *is_wide && ys.first() != ys.last());
         let curved: Vec<Vec<f32>> = curved.map(|(ys, _)| ys).collect();
         assert_eq!(curved.len(), 2, "{svg}");
-        // SVG counts downwards. Captions begin higher.
+        // SVG counts downward. Captions begin higher.
         assert!(curved.iter().all(|ys| ys.first() < ys.last()), "{curved:?}");
         assert!(curved[0][0] < curved[1][0], "{curved:?}");
     }

@@ -155,8 +155,8 @@ struct Correction {
     name: Option<String>,
 }
 
-/// Corrects the first `corrections` of `photos`, captions copies of them and `others` of the rest. The
-/// captioner's memory is cleared first, and not restored.
+/// Corrects the first `corrections` of `photos`, captions copies of them and `others` of the rest.
+/// The captioner's memory is cleared first, and not restored.
 ///
 /// # Errors
 ///
@@ -283,7 +283,7 @@ fn teach(
 ) -> Result<(), Error> {
     for (i, photo) in photos.iter().enumerate() {
         let text = &texts[(i + shift) % photos.len()].text;
-        // A slot keeps 24 tokens; who writes more is told so and shortens it.
+        // A slot keeps 24 tokens; a user whose caption is refused as too long shortens it.
         let mut words: Vec<&str> = text.split_whitespace().collect();
         while let Err(error) = captioner.teach(&photo.photo, &words.join(" ")) {
             if words.pop().is_none() {
