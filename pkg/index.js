@@ -4,8 +4,10 @@
  * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
 import { absolute } from './client/address.js';
+import { inlineWorker } from './client/inline.js';
 import { Memory } from './client/memory.js';
 import { checked } from './client/signatures.js';
+import { startOwnWorker, startWorker } from './client/start-worker.js';
 import { streamed } from './client/stream.js';
 import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
@@ -17,12 +19,6 @@ import manifest from './wasm/manifest.js';
 export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-
-/** Imported on demand: a page that uses workers does not need the engine itself. */
-async function inlineWorker() {
-  const { InlineWorker } = await import('./engine/inline-worker.js');
-  return () => new InlineWorker();
-}
 
 /** Makes a URL absolute; bytes and modules stay what they are. @param {any} source */
 const resolved = (source) =>
@@ -52,8 +48,11 @@ export class BitMar {
     const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = given;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
-    if (!supportedBuild() || (worker && !canWork)) {
-      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
+    if (!supportedBuild()) {
+      throw new BitMarError('unsupported', 'WebAssembly SIMD is not available here');
+    }
+    if (worker && !canWork) {
+      throw new BitMarError('unsupported', 'workers are not available here: leave worker out');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
     const files = {
@@ -68,8 +67,11 @@ export class BitMar {
       if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
       else onNotice?.(notice);
     };
-    const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
-    const client = new WorkerClient(create, files, notify);
+    const start = (/** @type {AbortSignal} */ ending) => {
+      if (!(worker ?? canWork)) return inlineWorker();
+      return createWorker ? startOwnWorker(createWorker, ending) : startWorker(newWorker, ending);
+    };
+    const client = new WorkerClient(start, files, notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });

@@ -1,8 +1,12 @@
 // @ts-check
 /** Finds and downloads the wasm build that suits this browser, the model and the tokenizer. */
 import { BitMarError } from '../errors.js';
-import { supportedBuild } from '../wasm-features.js';
+import { isA } from '../is-a.js';
+import { checkCompiles, supportedBuild } from '../wasm-features.js';
 import manifest from '../wasm/manifest.js';
+// Imported statically and for both builds, which build.sh checks: Vite 6 and 7 refuse a worker with
+// dynamic imports.
+import * as glue from '../wasm/simd128/bitmar.js';
 import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
 
@@ -14,14 +18,8 @@ import { Progress, download } from './download.js';
 
 // Each path is a literal, so that bundlers find the files and rewrite their URLs.
 const BUILDS = {
-  relaxed: {
-    glue: () => import('../wasm/relaxed/bitmar.js'),
-    url: () => new URL('../wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
-  },
-  simd128: {
-    glue: () => import('../wasm/simd128/bitmar.js'),
-    url: () => new URL('../wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
-  },
+  relaxed: () => new URL('../wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
+  simd128: () => new URL('../wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
 };
 const MODEL = () => new URL('../model/model.safetensors', import.meta.url).href;
 const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href;
@@ -36,6 +34,7 @@ const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href
 export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
   const build = supportedBuild();
   if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
+  if (!isA(own.wasm, 'WebAssembly.Module')) checkCompiles();
   const progress = new Progress(report);
 
   /**
@@ -45,7 +44,7 @@ export async function loadAssets({ baseUrl, cache = true, ...own }, report, sign
    * @param {any} expected
    */
   const get = async (name, path, url, expected) => {
-    const source = own[name] ?? (baseUrl ? new URL(path, baseUrl).href : url());
+    const source = own[name] ?? (baseUrl ? within(baseUrl, path) : url());
     if (typeof source !== 'string') return source;
     // The build recorded neither size nor hash of a caller's own file.
     const known = own[name] ? {} : expected;
@@ -60,12 +59,13 @@ export async function loadAssets({ baseUrl, cache = true, ...own }, report, sign
     if (!held) store(source, bytes, known);
     return bytes;
   };
-  const { glue, url } = BUILDS[build];
-  const [module, wasm, model, tokenizer] = await Promise.all([
-    glue(),
-    get('wasm', `wasm/${build}/bitmar_bg.wasm`, url, manifest.wasm[build]),
+  const [wasm, model, tokenizer] = await Promise.all([
+    get('wasm', `wasm/${build}/bitmar_bg.wasm`, BUILDS[build], manifest.wasm[build]),
     get('model', 'model/model.safetensors', MODEL, manifest.model),
     get('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
   ]);
-  return { glue: module, wasm, model, tokenizer };
+  return { glue, wasm, model, tokenizer };
 }
+
+/** The address of a file in a folder. @param {string} folder @param {string} path */
+const within = (folder, path) => new URL(path, folder.replace(/\/?$/, '/')).href;
