@@ -13,6 +13,7 @@ import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
 import { clearStored, isStored } from './loading/cache.js';
 import { isA } from './is-a.js';
+import { locate, modelUrl } from './loading/files.js';
 import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
@@ -55,14 +56,12 @@ export class BitMar {
       throw new BitMarError('unsupported', 'workers are not available here: leave worker out');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
-    const files = {
+    const files = locate({
       baseUrl: baseUrl && resolved(baseUrl),
       wasm: resolved(wasm),
       model: resolved(model),
       tokenizer: resolved(tokenizer),
-      cache,
-      memory: memory ? memory.name : undefined,
-    };
+    });
     const notify = (/** @type {any} */ notice) => {
       if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
       else onNotice?.(notice);
@@ -71,7 +70,7 @@ export class BitMar {
       if (!(worker ?? canWork)) return inlineWorker();
       return createWorker ? startOwnWorker(createWorker, ending) : startWorker(newWorker, ending);
     };
-    const client = new WorkerClient(start, files, notify);
+    const client = new WorkerClient(start, { ...files, cache, memory: memory && memory.name }, notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -89,9 +88,9 @@ export class BitMar {
 
   static async availability() {
     if (!supportedBuild()) return 'unavailable';
-    const model = new URL('./model/model.safetensors', import.meta.url);
-    if (model.protocol === 'file:') return 'available';
-    return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
+    const model = modelUrl();
+    if (model.startsWith('file:')) return 'available';
+    return (await isStored(model, manifest.model)) ? 'available' : 'downloadable';
   }
 
   static async clearCache() {

@@ -11,26 +11,29 @@ import { running } from './start-worker.js';
 
 /**
  * @param {() => Worker} create
- * @param {any} cause what was thrown, or the worker's `error` event
  * @param {AbortSignal} signal
  */
-export async function startOtherwise(create, cause, signal) {
+export async function startOtherwise(create, signal) {
   const script = scriptOf(create);
   /** @type {SecurityPolicyViolationEvent[]} */
   const violations = [];
   const note = (/** @type {any} */ event) => violations.push(event);
   const blob = blobAddress(script);
+  /** @type {[string, WorkerOptions?][]} */
+  const ways = [[script.address, script.options], [blob]];
+  let failure;
   globalThis.addEventListener('securitypolicyviolation', note);
   try {
-    for (const address of [script.address, blob]) {
+    for (const [address, options] of ways) {
       try {
-        return await running(new Worker(trusted(address), script.options), signal);
-      } catch (/** @type {any} */ error) {
+        return await running(new Worker(trusted(address), options), signal);
+      } catch (error) {
         signal.throwIfAborted();
         if (error instanceof BitMarError) throw error;
+        failure = error;
       }
     }
-    throw await explained(script.address, violations, cause, signal);
+    throw await explained(script.address, violations, failure, signal);
   } finally {
     URL.revokeObjectURL(blob);
     globalThis.removeEventListener('securitypolicyviolation', note);
@@ -60,10 +63,16 @@ function scriptOf(create) {
   return { address: new URL(given[0], location.href).href, options: given[1] };
 }
 
-/** The address of a script that runs another one. @param {Script} script */
+/**
+ * The address of a classic script that runs another one: Chromium does not run modules from a Blob
+ * in a sandboxed frame. What it throws reaches the page as the worker's `error` event.
+ * @param {Script} script
+ */
 function blobAddress({ address, options }) {
   const url = JSON.stringify(address);
-  const code = options?.type === 'module' ? `import ${url};` : `importScripts(${url});`;
+  const code = options?.type === 'module'
+    ? `import(${url}).catch((error) => setTimeout(() => { throw error; }));`
+    : `importScripts(${url});`;
   return URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
 }
 
@@ -90,18 +99,16 @@ function trusted(address) {
  * Why no worker starts, and what to change.
  * @param {string} address
  * @param {SecurityPolicyViolationEvent[]} violations
- * @param {any} cause
+ * @param {any} cause what was thrown, or the `error` event, when the last way failed
  * @param {AbortSignal} signal
  */
 async function explained(address, violations, cause, signal) {
   const { origin } = new URL(address);
   const isForeign = origin !== globalThis.origin;
-  const blocks = (/** @type {RegExp} */ blocked) =>
+  const isBlocked = (/** @type {RegExp} */ uri) =>
     violations.some(({ effectiveDirective, blockedURI }) =>
-      effectiveDirective === 'worker-src' && blocked.test(blockedURI));
-  if (blocks(/^https?:/)) {
-    return unsupported(`allow ${origin} in worker-src`, cause);
-  }
+      effectiveDirective === 'worker-src' && uri.test(blockedURI));
+  if (isBlocked(/^http/)) return forbidden(`allow ${origin} in worker-src`, cause);
   const fault = await faultOf(address, signal);
   if (fault) {
     const help = isForeign
@@ -109,16 +116,22 @@ async function explained(address, violations, cause, signal) {
       : 'keep the files of the package together, or pass createWorker';
     return new BitMarError('network', `cannot load ${address}: ${fault}; ${help}`, { cause });
   }
-  if (isForeign) return unsupported('allow blob: in worker-src', cause);
-  const message = `the worker ${address} does not start: either a file that it imports is missing, ` +
-    "or it lacks the page's Cross-Origin-Embedder-Policy header, and worker-src has no blob:";
+  if (!isBlocked(/^blob/)) {
+    const why = `it, or a file that it imports, cannot be loaded: ${cause.message}`;
+    return new BitMarError('network', `the worker ${address} does not start: ${why}`, { cause });
+  }
+  if (isForeign) return forbidden('allow blob: in worker-src', cause);
+  const message = `the worker ${address} does not start: a file that it imports is missing, or it ` +
+    "lacks the page's Cross-Origin-Embedder-Policy header; add that or allow blob: in worker-src";
   return new BitMarError('network', message, { cause });
 }
 
 /** @param {string} change @param {any} cause */
-const unsupported = (change, cause) =>
-  new BitMarError('unsupported', `the page's Content Security Policy forbids the worker: ${change}, ` +
-    'or load({ worker: false })', { cause });
+function forbidden(change, cause) {
+  const message = `the page's Content Security Policy forbids the worker: ${change}, or call ` +
+    'load({ worker: false })';
+  return new BitMarError('unsupported', message, { cause });
+}
 
 /** Why a script cannot be downloaded. @param {string} address @param {AbortSignal} signal */
 async function faultOf(address, signal) {

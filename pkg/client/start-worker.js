@@ -11,10 +11,10 @@ import { BitMarError } from '../errors.js';
 export async function startWorker(create, signal) {
   try {
     return await running(create(), signal);
-  } catch (cause) {
+  } catch {
     signal.throwIfAborted();
     const { startOtherwise } = await import('./start-otherwise.js').catch(missing);
-    return startOtherwise(create, cause, signal);
+    return startOtherwise(create, signal);
   }
 }
 
