@@ -3,6 +3,7 @@
  * Where the package's files are. The page's side says so: a worker that runs from a Blob, or that a
  * bundler wrote, does not know where it came from.
  */
+import { isNode } from '../fetch-file.js';
 import { supportedBuild } from '../wasm-features.js';
 import manifest from '../wasm/manifest.js';
 
@@ -20,15 +21,31 @@ const BUILDS = {
 };
 const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href;
 
+const MODEL = () => new URL('../model/model.safetensors', import.meta.url).href;
+
+/** In a variable, so that no tool rewrites the URL below. */
+const HOME = '../';
+
+/**
+ * The address of one of the package's files. In Node it is a file, also where a tool writes the
+ * address that its server would have, as vitest does for linked packages.
+ * @param {() => string} url
+ * @param {string} path
+ */
+function own(url, path) {
+  const isFile = !isNode || url().startsWith('file:') || !import.meta.url.startsWith('file:');
+  return isFile ? url() : within(new URL(HOME, import.meta.url).href, path);
+}
+
 /** The address of the model. */
-export const modelUrl = () => new URL('../model/model.safetensors', import.meta.url).href;
+export const modelUrl = () => own(MODEL, 'model/model.safetensors');
 
 /**
  * @param {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string }} sources the
  *   caller's; `baseUrl` is the folder of the others, with or without a last slash
  * @returns {SourceFiles} a caller's own file has neither size nor hash
  */
-export function locate({ baseUrl, ...own }) {
+export function locate({ baseUrl, ...given }) {
   const build = supportedBuild() ?? 'simd128';
   /**
    * @param {'wasm' | 'model' | 'tokenizer'} name
@@ -37,13 +54,13 @@ export function locate({ baseUrl, ...own }) {
    * @param {import('./integrity.js').Expected} expected
    */
   const file = (name, path, url, expected) => {
-    const source = own[name];
+    const source = given[name];
     if (source) return { source };
-    return { source: baseUrl ? within(baseUrl, path) : url(), ...expected };
+    return { source: baseUrl ? within(baseUrl, path) : own(url, path), ...expected };
   };
   return {
     wasm: file('wasm', `wasm/${build}/bitmar_bg.wasm`, BUILDS[build], manifest.wasm[build]),
-    model: file('model', 'model/model.safetensors', modelUrl, manifest.model),
+    model: file('model', 'model/model.safetensors', MODEL, manifest.model),
     tokenizer: file('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
   };
 }

@@ -13,12 +13,24 @@ const NEEDED = [
 
 /** Defines what is missing; in plain Node, that is nothing. */
 export async function supplyNodeGlobals() {
+  if (!('arrayBuffer' in Blob.prototype)) define(Blob.prototype, 'arrayBuffer', arrayBuffer);
   const missing = NEEDED.filter((name) => !(name in globalThis));
   if (missing.length === 0) return;
   const { runInThisContext } = await import(/* webpackIgnore: true */ /* @vite-ignore */ NODE_VM);
   const node = runInThisContext('globalThis');
-  for (const name of missing) {
-    const own = { value: node[name], configurable: true, writable: true };
-    Object.defineProperty(globalThis, name, own);
-  }
+  for (const name of missing) define(globalThis, name, node[name]);
+}
+
+/** @param {object} object @param {string} name @param {any} value */
+const define = (object, name, value) =>
+  Object.defineProperty(object, name, { value, configurable: true, writable: true });
+
+/** `Blob.prototype.arrayBuffer` for a Blob that only FileReader reads. @this {Blob} */
+function arrayBuffer() {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsArrayBuffer(this);
+  });
 }
