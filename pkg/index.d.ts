@@ -1,19 +1,29 @@
+/** A global class's instances, or `never` where the class does not exist: not each host has the DOM. */
+type Global<Name extends string> =
+  typeof globalThis extends { [name in Name]: { prototype: infer Instance } } ? Instance : never;
+
+type WebAssemblyModule =
+  typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module } } } ? Module : never;
+
+/** Bytes that own their buffer: generic since TypeScript 5.7. */
+type Bytes = ReturnType<Uint8Array['slice']>;
+
 /**
  * A photo: an encoded file, decoded pixels, or an element that shows one. A URL follows the rules
  * of `fetch`; in Node, `file:` URLs work too. An image element is loaded if it is lazy.
  */
 export type PhotoSource =
-  | Blob
+  | Global<'Blob'>
   | ArrayBuffer
   | ArrayBufferView
-  | ImageBitmap
-  | ImageData
-  | HTMLImageElement
-  | HTMLVideoElement
-  | HTMLCanvasElement
-  | OffscreenCanvas
-  | VideoFrame
-  | URL
+  | Global<'ImageBitmap'>
+  | Global<'ImageData'>
+  | Global<'HTMLImageElement'>
+  | Global<'HTMLVideoElement'>
+  | Global<'HTMLCanvasElement'>
+  | Global<'OffscreenCanvas'>
+  | Global<'VideoFrame'>
+  | Global<'URL'>
   | string;
 
 export type Progress =
@@ -47,17 +57,17 @@ export interface Notice {
 
 export interface LoadOptions {
   /** The folder that holds `wasm/` and `model/`; the folder of this module by default. */
-  baseUrl?: string | URL;
+  baseUrl?: string | Global<'URL'>;
   /** The wasm file's URL or bytes, or the compiled module. It must fit `BitMar.build()`. */
-  wasm?: string | URL | Uint8Array | WebAssembly.Module;
+  wasm?: string | Global<'URL'> | Uint8Array | WebAssemblyModule;
   /** The model's URL or bytes. */
-  model?: string | URL | Uint8Array;
+  model?: string | Global<'URL'> | Uint8Array;
   /** The tokenizer's URL or bytes. */
-  tokenizer?: string | URL | Uint8Array;
+  tokenizer?: string | Global<'URL'> | Uint8Array;
   /** Stores the memory in IndexedDB under this name. By default it lasts until `close()`. */
   memory?: { name: string } | false;
   /** Aborts the download. */
-  signal?: AbortSignal;
+  signal?: Global<'AbortSignal'>;
   onProgress?: (progress: Progress) => void;
   onNotice?: (notice: Notice) => void;
   /**
@@ -72,7 +82,7 @@ export interface LoadOptions {
    */
   cache?: boolean;
   /** Starts `worker.js`, for bundlers or security policies that require another way. */
-  createWorker?: () => Worker;
+  createWorker?: () => Global<'Worker'>;
 }
 
 export interface CaptionOptions {
@@ -96,7 +106,7 @@ export interface CaptionOptions {
   /** Whether to go ahead of waiting captions, as calls to the memory do; false by default. */
   urgent?: boolean;
   /** Cancels the caption, at the next token if it is being generated. */
-  signal?: AbortSignal;
+  signal?: Global<'AbortSignal'>;
   /** Called with the best caption so far whenever it changes. */
   onToken?: (text: string) => void;
 }
@@ -110,7 +120,7 @@ export interface Episode {
   /** When the text was written, in milliseconds since 1970. */
   writtenAt: number;
   /** A JPEG of at most 64 x 64 pixels. */
-  thumbnail: Uint8Array<ArrayBuffer>;
+  thumbnail: Bytes;
 }
 
 /** A remembered photo that influenced a caption. */
@@ -201,7 +211,7 @@ export interface Attention {
  * The captions a captioner remembers. Fires `change` after every change, in this tab or another.
  * Calls go ahead of waiting captions.
  */
-export interface Memory extends EventTarget {
+export interface Memory extends Global<'EventTarget'> {
   list(): Promise<Remembered[]>;
   stats(): Promise<MemoryStats>;
   /** Replaces the caption of a remembered photo. A listed entry must still be in its slot. */
@@ -213,7 +223,7 @@ export interface Memory extends EventTarget {
   /** Undoes the latest correction, deletion, clearing or import; false if there is none. */
   undo(): Promise<boolean>;
   /** Returns a snapshot: a safetensors file, specified in docs/model-format.md. */
-  export(): Promise<Uint8Array<ArrayBuffer>>;
+  export(): Promise<Bytes>;
   /**
    * Replaces the memory with a snapshot, or merges the snapshot into it. If another model wrote the
    * snapshot, its photos are encoded again from their thumbnails. Returns the number of photos that
@@ -228,7 +238,7 @@ export interface Memory extends EventTarget {
    * another model's. Each is named by the time it was set aside, in UTC.
    */
   listAside(): Promise<string[]>;
-  exportAside(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  exportAside(name: string): Promise<Bytes>;
   deleteAside(name: string): Promise<void>;
 }
 

@@ -4,25 +4,22 @@
  * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
 import { absolute } from './client/address.js';
+import { inlineWorker } from './client/inline.js';
 import { Memory } from './client/memory.js';
 import { checked } from './client/signatures.js';
+import { startOwnWorker, startWorker } from './client/start-worker.js';
 import { streamed } from './client/stream.js';
 import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
 import { clearStored, isStored } from './loading/cache.js';
 import { isA } from './is-a.js';
+import { locate, modelUrl } from './loading/files.js';
 import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
 export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-
-/** Imported on demand: a page that uses workers does not need the engine itself. */
-async function inlineWorker() {
-  const { InlineWorker } = await import('./engine/inline-worker.js');
-  return () => new InlineWorker();
-}
 
 /** Makes a URL absolute; bytes and modules stay what they are. @param {any} source */
 const resolved = (source) =>
@@ -52,24 +49,28 @@ export class BitMar {
     const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = given;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
-    if (!supportedBuild() || (worker && !canWork)) {
-      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
+    if (!supportedBuild()) {
+      throw new BitMarError('unsupported', 'WebAssembly SIMD is not available here');
+    }
+    if (worker && !canWork) {
+      throw new BitMarError('unsupported', 'workers are not available here: leave worker out');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
-    const files = {
+    const files = locate({
       baseUrl: baseUrl && resolved(baseUrl),
       wasm: resolved(wasm),
       model: resolved(model),
       tokenizer: resolved(tokenizer),
-      cache,
-      memory: memory ? memory.name : undefined,
-    };
+    });
     const notify = (/** @type {any} */ notice) => {
       if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
       else onNotice?.(notice);
     };
-    const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
-    const client = new WorkerClient(create, files, notify);
+    const start = (/** @type {AbortSignal} */ ending) => {
+      if (!(worker ?? canWork)) return inlineWorker();
+      return createWorker ? startOwnWorker(createWorker, ending) : startWorker(newWorker, ending);
+    };
+    const client = new WorkerClient(start, { ...files, cache, memory: memory && memory.name }, notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -87,9 +88,9 @@ export class BitMar {
 
   static async availability() {
     if (!supportedBuild()) return 'unavailable';
-    const model = new URL('./model/model.safetensors', import.meta.url);
-    if (model.protocol === 'file:') return 'available';
-    return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
+    const model = modelUrl();
+    if (model.startsWith('file:')) return 'available';
+    return (await isStored(model, manifest.model)) ? 'available' : 'downloadable';
   }
 
   static async clearCache() {

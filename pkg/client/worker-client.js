@@ -29,9 +29,10 @@ export class WorkerClient {
   /** The request that the worker has not answered yet. @type {any} */ #request = null;
   #nextId = 1;
   #isClosed = false;
+  #closing = new AbortController();
 
   /**
-   * @param {() => WorkerLike} createWorker
+   * @param {(signal: AbortSignal) => Promise<WorkerLike>} createWorker
    * @param {object} sources what `load`, the first call to each worker, is to load
    * @param {(notice: any) => void} onNotice
    */
@@ -43,11 +44,7 @@ export class WorkerClient {
 
   /** Starts the worker and loads the model. @param {(event: any) => void} [onEvent] */
   async start(onEvent) {
-    const worker = this.#createWorker();
-    if (typeof worker?.postMessage !== 'function' || typeof worker.terminate !== 'function') {
-      throw new BitMarError('option', 'load: createWorker did not return a Worker');
-    }
-    this.#worker = worker;
+    this.#worker = await this.#createWorker(this.#closing.signal);
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (/** @type {ErrorEvent} */ event) => {
       event.preventDefault?.();
@@ -88,6 +85,7 @@ export class WorkerClient {
   /** Stops the worker. Its job, and the jobs that wait, fail with `closed`. */
   close() {
     this.#isClosed = true;
+    this.#closing.abort(closed());
     for (const job of this.#queue.takeAll()) job.reject(closed());
     this.#job?.reject(closed());
     this.#request?.reject(closed());
