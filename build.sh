@@ -64,7 +64,7 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
   version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
   [[ $(wasm-bindgen --version 2>/dev/null) == "wasm-bindgen $version" ]] && return
   say "installing wasm-bindgen-cli $version"
-  # Without --locked: a dependency that its lock file names is not to be had everywhere. Optimised less, it is there
+  # Without --locked: a dependency that its lock file names is not to be had everywhere. Optimized less, it is there
   # sooner and as fast.
   CARGO_TARGET_DIR=$root/target/tools CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install wasm-bindgen-cli --version "$version" --force
 }
@@ -89,7 +89,7 @@ with_build() { # BUILD COMMAND...: runs cargo for one of the two wasm builds
 }
 
 build_wasm() { # simd128 | relaxed
-  # Beside the rlib, cargo leaves link-time optimisation out. With it the module is no smaller, and the stem a
+  # Beside the rlib, cargo leaves link-time optimization out. With it the module is no smaller, and the stem a
   # quarter slower, since kernels are inlined: docs/kernels.md.
   with_build "$1" cargo build --release --target wasm32-unknown-unknown --lib
   optimize "$(wasm_target "$1")/wasm32-unknown-unknown/release/bitmar.wasm" "pkg/wasm/$1" bitmar
@@ -117,6 +117,8 @@ optimize() { # MODULE FOLDER NAME: JavaScript's side of a module, and the module
 file_entry() { printf '{ bytes: %d, sha256: "%s" }' "$(wc -c <"$1")" "$(sha256sum <"$1" | cut -d' ' -f1)"; }
 
 build_package() { # what the package's loader knows of its files
+  # The loader uses one of the two for both modules: pkg/loading/assets.js.
+  cmp pkg/wasm/{relaxed,simd128}/bitmar.js
   cat >pkg/wasm/manifest.js <<END
 // Written by build.sh.
 export default {
@@ -135,9 +137,11 @@ build_page() { # the package beside the page, and the service worker's list of f
   mkdir -p www/pkg
   cp -r pkg/*.js pkg/index.d.ts pkg/{client,engine,storage,loading,wasm,model} www/pkg/
   rm www/pkg/model/names.json # the wasm module holds it
+  rm www/pkg/wasm/relaxed/bitmar.js # the same as simd128's
   local files version
-  # Not what the page never loads: it has a worker.
-  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name inline-worker.js | LC_ALL=C sort)
+  # Not what the page never loads: it has a worker, which starts at once, and does not run in Node.
+  files=$(cd www && find . -type f ! -name 'sw*.js' ! -name '*.d.ts' ! -name inline-worker.js \
+    ! -path ./pkg/inline.js ! -name start-otherwise.js ! -name node-globals.js | LC_ALL=C sort)
   version=$(cd www && sha256sum $files sw.template.js | sha256sum | cut -c1-12)
   # The page is stored under the folder's address, which every static host answers.
   sed -e "s/{{version}}/$version/" \

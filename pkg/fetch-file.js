@@ -4,7 +4,7 @@
 /** In a variable, so that no bundler tries to resolve Node's module. */
 const NODE_FILES = 'node:fs/promises';
 
-const isNode = Boolean(/** @type {any} */ (globalThis).process?.versions?.node);
+export const isNode = Boolean(/** @type {any} */ (globalThis).process?.versions?.node);
 
 /** @param {string | URL} url @param {RequestInit} [init] @returns {Promise<Response>} */
 export async function fetchFile(url, init) {

@@ -1,19 +1,29 @@
+/** A global class's instances, or `never` where the class does not exist: not each host has the DOM. */
+type Global<Name extends string> =
+  typeof globalThis extends { [name in Name]: { prototype: infer Instance } } ? Instance : never;
+
+type WebAssemblyModule =
+  typeof globalThis extends { WebAssembly: { Module: { prototype: infer Module } } } ? Module : never;
+
+/** Bytes that own their buffer: generic since TypeScript 5.7. */
+type Bytes = ReturnType<Uint8Array['slice']>;
+
 /**
  * A photo: an encoded file, decoded pixels, or an element that shows one. A URL follows the rules
- * of `fetch`; in Node, `file:` URLs work too.
+ * of `fetch`; in Node, `file:` URLs work too. An image element is loaded if it is lazy.
  */
 export type PhotoSource =
-  | Blob
+  | Global<'Blob'>
   | ArrayBuffer
   | ArrayBufferView
-  | ImageBitmap
-  | ImageData
-  | HTMLImageElement
-  | HTMLVideoElement
-  | HTMLCanvasElement
-  | OffscreenCanvas
-  | VideoFrame
-  | URL
+  | Global<'ImageBitmap'>
+  | Global<'ImageData'>
+  | Global<'HTMLImageElement'>
+  | Global<'HTMLVideoElement'>
+  | Global<'HTMLCanvasElement'>
+  | Global<'OffscreenCanvas'>
+  | Global<'VideoFrame'>
+  | Global<'URL'>
   | string;
 
 export type Progress =
@@ -47,17 +57,17 @@ export interface Notice {
 
 export interface LoadOptions {
   /** The folder that holds `wasm/` and `model/`; the folder of this module by default. */
-  baseUrl?: string | URL;
+  baseUrl?: string | Global<'URL'>;
   /** The wasm file's URL or bytes, or the compiled module. It must fit `BitMar.build()`. */
-  wasm?: string | URL | Uint8Array | WebAssembly.Module;
+  wasm?: string | Global<'URL'> | Uint8Array | WebAssemblyModule;
   /** The model's URL or bytes. */
-  model?: string | URL | Uint8Array;
+  model?: string | Global<'URL'> | Uint8Array;
   /** The tokenizer's URL or bytes. */
-  tokenizer?: string | URL | Uint8Array;
+  tokenizer?: string | Global<'URL'> | Uint8Array;
   /** Stores the memory in IndexedDB under this name. By default it lasts until `close()`. */
   memory?: { name: string } | false;
   /** Aborts the download. */
-  signal?: AbortSignal;
+  signal?: Global<'AbortSignal'>;
   onProgress?: (progress: Progress) => void;
   onNotice?: (notice: Notice) => void;
   /**
@@ -72,13 +82,16 @@ export interface LoadOptions {
    */
   cache?: boolean;
   /** Starts `worker.js`, for bundlers or security policies that require another way. */
-  createWorker?: () => Worker;
+  createWorker?: () => Global<'Worker'>;
 }
 
 export interface CaptionOptions {
   /** How long the caption should be; `medium` by default. */
   length?: 'short' | 'medium' | 'long';
-  /** What the photo is known to show, such as "my dog Rex"; captions with it are preferred. */
+  /**
+   * What the photo is known to show, such as "my dog Rex", in at most 64 tokens; captions with it
+   * are preferred.
+   */
   hint?: string;
   /** Candidates that the beam search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
@@ -93,7 +106,7 @@ export interface CaptionOptions {
   /** Whether to go ahead of waiting captions, as calls to the memory do; false by default. */
   urgent?: boolean;
   /** Cancels the caption, at the next token if it is being generated. */
-  signal?: AbortSignal;
+  signal?: Global<'AbortSignal'>;
   /** Called with the best caption so far whenever it changes. */
   onToken?: (text: string) => void;
 }
@@ -107,7 +120,7 @@ export interface Episode {
   /** When the text was written, in milliseconds since 1970. */
   writtenAt: number;
   /** A JPEG of at most 64 x 64 pixels. */
-  thumbnail: Uint8Array<ArrayBuffer>;
+  thumbnail: Bytes;
 }
 
 /** A remembered photo that influenced a caption. */
@@ -198,7 +211,7 @@ export interface Attention {
  * The captions a captioner remembers. Fires `change` after every change, in this tab or another.
  * Calls go ahead of waiting captions.
  */
-export interface Memory extends EventTarget {
+export interface Memory extends Global<'EventTarget'> {
   list(): Promise<Remembered[]>;
   stats(): Promise<MemoryStats>;
   /** Replaces the caption of a remembered photo. A listed entry must still be in its slot. */
@@ -210,7 +223,7 @@ export interface Memory extends EventTarget {
   /** Undoes the latest correction, deletion, clearing or import; false if there is none. */
   undo(): Promise<boolean>;
   /** Returns a snapshot: a safetensors file, specified in docs/model-format.md. */
-  export(): Promise<Uint8Array<ArrayBuffer>>;
+  export(): Promise<Bytes>;
   /**
    * Replaces the memory with a snapshot, or merges the snapshot into it. If another model wrote the
    * snapshot, its photos are encoded again from their thumbnails. Returns the number of photos that
@@ -225,7 +238,7 @@ export interface Memory extends EventTarget {
    * another model's. Each is named by the time it was set aside, in UTC.
    */
   listAside(): Promise<string[]>;
-  exportAside(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  exportAside(name: string): Promise<Bytes>;
   deleteAside(name: string): Promise<void>;
 }
 
@@ -255,7 +268,11 @@ export class BitMar {
 
   readonly memory: Memory;
 
-  /** Captions a photo. Jobs run one after another, and a failure does not affect the others. */
+  /**
+   * Captions a photo. Jobs run one after another, and a failure does not affect the others. While
+   * a photo has not arrived, those behind it go first; after 30 seconds without a byte, the job
+   * fails.
+   */
   caption(photo: PhotoSource, options?: CaptionOptions): Promise<Caption>;
 
   /** Yields the best text so far after each change. Leaving the loop cancels the caption. */
@@ -288,18 +305,22 @@ export class BitMar {
 export class BitMarError extends Error {
   readonly name: 'BitMarError';
   /**
-   * - `photo`: the photo cannot be read
-   * - `network`: a download failed
+   * - `photo`: this is not a photo, or one that cannot be read: it was closed or transferred, its
+   *   file has changed, or its pixels belong to another origin
+   * - `network`: a download failed, nothing of it arrived for 30 seconds, or an image element was
+   *   not loaded in that time
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot
-   * - `option`: an option is out of range
+   * - `option`: an argument or an option is unknown, missing, of another type or out of range;
+   *   nothing was done
    * - `unsupported`: there is no WebAssembly SIMD here, or no worker although `worker: true` asks
    *   for one
    * - `closed`: `close()` was called
    * - `internal`: a bug in this package, such as a trap in the WebAssembly module. The next job
    *   starts a new worker. Without a worker, all captioners of the thread continue in a new
-   *   instance, and their running jobs fail too. Unstored changes to the memory are lost
+   *   instance, and their running jobs fail too. The memory is as it was after its last change; what
+   *   could be undone is lost
    */
   readonly code:
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'

@@ -3,12 +3,17 @@
  * Photo captions in the browser and in Node. `BitMar.load()` loads the model in a worker or in the
  * calling thread; `caption(photo)` describes a photo. index.d.ts documents the types and options.
  */
+import { absolute } from './client/address.js';
+import { inlineWorker } from './client/inline.js';
 import { Memory } from './client/memory.js';
-import { toSendable } from './client/photo-source.js';
+import { checked } from './client/signatures.js';
+import { startOwnWorker, startWorker } from './client/start-worker.js';
 import { streamed } from './client/stream.js';
 import { WorkerClient } from './client/worker-client.js';
 import { BitMarError } from './errors.js';
 import { clearStored, isStored } from './loading/cache.js';
+import { isA } from './is-a.js';
+import { locate, modelUrl } from './loading/files.js';
 import { supportedBuild } from './wasm-features.js';
 import manifest from './wasm/manifest.js';
 
@@ -16,17 +21,9 @@ export { BitMarError };
 
 const newWorker = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 
-/** Imported on demand: a page that uses workers does not need the engine itself. */
-async function inlineWorker() {
-  const { InlineWorker } = await import('./engine/inline-worker.js');
-  return () => new InlineWorker();
-}
-
-/** Makes a URL absolute, because a worker has another base URL. @param {any} source */
-const absolute = (source) =>
-  typeof source === 'string' || source instanceof URL
-    ? new URL(source, globalThis.document?.baseURI).href
-    : source;
+/** Makes a URL absolute; bytes and modules stay what they are. @param {any} source */
+const resolved = (source) =>
+  typeof source === 'string' || isA(source, 'URL') ? absolute(source) : source;
 
 /** A captioner, in a worker of its own or in the calling thread. */
 export class BitMar {
@@ -38,34 +35,42 @@ export class BitMar {
 
   /** @param {WorkerClient} client @param {any} info @param {Memory} memory */
   constructor(client, info, memory) {
+    if (!(client instanceof WorkerClient)) {
+      throw new BitMarError('option', 'only BitMar.load() makes a BitMar');
+    }
     this.#client = client;
     this.#info = info;
     this.memory = memory;
   }
 
   /** @param {import('./index.js').LoadOptions} [options] */
-  static async load(options = {}) {
-    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = options;
+  static async load(options) {
+    const given = checked('load', options);
+    const { signal, onProgress, onNotice, memory, createWorker, worker, ...sources } = given;
     signal?.throwIfAborted();
     const canWork = createWorker !== undefined || typeof Worker !== 'undefined';
-    if (!supportedBuild() || (worker && !canWork)) {
-      throw new BitMarError('unsupported', 'WebAssembly SIMD or workers are not available here');
+    if (!supportedBuild()) {
+      throw new BitMarError('unsupported', 'WebAssembly SIMD is not available here');
+    }
+    if (worker && !canWork) {
+      throw new BitMarError('unsupported', 'workers are not available here: leave worker out');
     }
     const { baseUrl, wasm, model, tokenizer, cache } = sources;
-    const load = {
-      baseUrl: baseUrl && absolute(baseUrl),
-      wasm: absolute(wasm),
-      model: absolute(model),
-      tokenizer: absolute(tokenizer),
-      cache,
-      memory: memory ? memory.name : undefined,
-    };
+    const files = locate({
+      baseUrl: baseUrl && resolved(baseUrl),
+      wasm: resolved(wasm),
+      model: resolved(model),
+      tokenizer: resolved(tokenizer),
+    });
     const notify = (/** @type {any} */ notice) => {
       if (notice.code === 'changed') remembered.dispatchEvent(new Event('change'));
       else onNotice?.(notice);
     };
-    const create = worker ?? canWork ? createWorker ?? newWorker : await inlineWorker();
-    const client = new WorkerClient(create, () => ({ args: [load] }), notify);
+    const start = (/** @type {AbortSignal} */ ending) => {
+      if (!(worker ?? canWork)) return inlineWorker();
+      return createWorker ? startOwnWorker(createWorker, ending) : startWorker(newWorker, ending);
+    };
+    const client = new WorkerClient(start, { ...files, cache, memory: memory && memory.name }, notify);
     const remembered = new Memory(client);
     const stop = () => client.close();
     signal?.addEventListener('abort', stop, { once: true });
@@ -83,9 +88,9 @@ export class BitMar {
 
   static async availability() {
     if (!supportedBuild()) return 'unavailable';
-    const model = new URL('./model/model.safetensors', import.meta.url);
-    if (model.protocol === 'file:') return 'available';
-    return (await isStored(model.href, manifest.model)) ? 'available' : 'downloadable';
+    const model = modelUrl();
+    if (model.startsWith('file:')) return 'available';
+    return (await isStored(model, manifest.model)) ? 'available' : 'downloadable';
   }
 
   static async clearCache() {
@@ -101,27 +106,27 @@ export class BitMar {
   }
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
-  async caption(photo, { signal, onToken, urgent, ...options } = {}) {
-    const prepare = async () => {
-      const { sendable, transfer } = await toSendable(photo, signal);
-      return { args: [sendable, options], transfer };
-    };
-    return this.#client.call('caption', prepare, { signal, onEvent: onToken, isUrgent: urgent });
+  async caption(photo, options) {
+    const { signal, onToken, urgent, ...rest } = checked('caption', photo, options);
+    const own = { photo, signal, onEvent: onToken, isUrgent: urgent };
+    return this.#client.call('caption', [rest], own);
   }
 
   /** @param {any} photo @param {import('./index.js').CaptionOptions} [options] */
-  captionStream(photo, options = {}) {
-    return streamed((own) => this.caption(photo, { ...options, ...own }), options);
+  async *captionStream(photo, options) {
+    const given = checked('captionStream', photo, options);
+    return yield* streamed((own) => this.caption(photo, { ...given, ...own }), given);
   }
 
   /** @param {any} photos @param {import('./index.js').CaptionOptions} [options] */
-  async *captionMany(photos, options = {}) {
+  async *captionMany(photos, options) {
+    const given = checked('captionMany', photos, options);
     let index = 0;
     for await (const photo of photos) {
       try {
-        yield { index, photo, caption: await this.caption(photo, options) };
+        yield { index, photo, caption: await this.caption(photo, given) };
       } catch (error) {
-        if (options.signal?.aborted || /** @type {any} */ (error).code === 'closed') throw error;
+        if (given.signal?.aborted || /** @type {any} */ (error).code === 'closed') throw error;
         yield { index, photo, error };
       }
       index++;
@@ -130,13 +135,10 @@ export class BitMar {
 
   /** @param {any} target a caption, its id, or a photo @param {string} text */
   async correct(target, text) {
+    checked('correct', target, text);
     const id = typeof target === 'number' ? target : target?.id;
-    const prepare = async () => {
-      if (typeof id === 'number') return { args: [id, text] };
-      const { sendable, transfer } = await toSendable(target);
-      return { args: [sendable, text], transfer };
-    };
-    return this.#client.call('correct', prepare, { isUrgent: true });
+    if (typeof id === 'number') return this.#client.call('correct', [id, text], { isUrgent: true });
+    return this.#client.call('correct', [text], { photo: target, isUrgent: true });
   }
 
   close() {

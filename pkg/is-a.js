@@ -1,7 +1,17 @@
 // @ts-check
+/**
+ * Classes by name, which works for values of any realm: `instanceof` does not know the classes of
+ * an iframe, and not every class exists everywhere.
+ */
 
-/** `instanceof` for a class that may not exist here. @param {any} value @param {string} name */
-export function isA(value, name) {
-  const type = /** @type {any} */ (globalThis)[name];
-  return type !== undefined && value instanceof type;
+/** @param {any} value */
+export function classOf(value) {
+  try {
+    return Object.prototype.toString.call(value).slice(8, -1);
+  } catch {
+    return 'unreadable';
+  }
 }
+
+/** @param {any} value @param {string[]} names */
+export const isA = (value, ...names) => names.includes(classOf(value));

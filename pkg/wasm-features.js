@@ -1,6 +1,8 @@
 // @ts-check
 /** Finds the wasm build that this engine can run, by validating modules of a few bytes. */
 
+import { BitMarError } from './errors.js';
+
 const bytes = (/** @type {string} */ hex) =>
   Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
@@ -17,4 +19,15 @@ const RELAXED = bytes(
 export function supportedBuild() {
   if (typeof WebAssembly === 'undefined' || !WebAssembly.validate(SIMD128)) return null;
   return WebAssembly.validate(RELAXED) ? 'relaxed' : 'simd128';
+}
+
+/** Fails where a policy forbids to compile: validation, in contrast, is always allowed. */
+export function checkCompiles() {
+  try {
+    new WebAssembly.Module(SIMD128);
+  } catch (/** @type {any} */ cause) {
+    const message = 'WebAssembly cannot be compiled here: the Content Security Policy of the page, ' +
+      "and of worker.js, must allow 'wasm-unsafe-eval' in script-src";
+    throw new BitMarError('unsupported', message, { cause });
+  }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** Opens, shows and releases the device's camera. */
 
-/** Whether a page can request a camera here; that requires HTTPS. */
+/** Whether a page can request a camera here; that requires https. */
 export const hasCamera = () => navigator.mediaDevices?.getUserMedia !== undefined;
 
 /**
@@ -12,6 +12,7 @@ export const hasCamera = () => navigator.mediaDevices?.getUserMedia !== undefine
  *   withdrawn
  */
 export async function showCamera(video, signal, onLost) {
+  if (!hasCamera()) throw new DOMException('getUserMedia is missing', 'InsecurePage');
   const stream = await navigator.mediaDevices.getUserMedia({
     // A kept frame becomes a photo, so ask for more than the usual default of 640 x 480.
     video: { facingMode: { ideal: 'environment' }, width: { ideal: 1280 } },

@@ -21,8 +21,8 @@ const SPEAKING_TIME = 5000;
 
 const dialog = /** @type {HTMLDialogElement} */ (byId('live'));
 
-// Right away, so that the page's layout does not shift.
-byId('live-open').hidden = !hasCamera();
+// Right away, so that the page's layout does not shift. A page opened over http says what is missing.
+byId('live-open').hidden = isSecureContext && !hasCamera();
 
 /** Ends the captions of the open panel. */
 let closing = new AbortController();

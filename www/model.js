@@ -46,6 +46,8 @@ let captioner;
 
 /** @param {(captioner: BitMar) => void} onReady */
 export function load(onReady) {
+  byId('not-started')?.remove();
+  show('loading', strings.opening);
   // No cache: the service worker keeps the files.
   captioner = BitMar.load({ onProgress, onNotice, memory: { name: 'page' }, cache: false });
   captioner.then(onReady, (error) => {

@@ -18,22 +18,26 @@ export async function keepOffline() {
   });
   // The worker stores only one wasm build, the one that its URL names.
   const url = `sw.js?build=${BitMar.build()}`;
+  const say = (/** @type {string} */ text) => (byId('offline-text').textContent = text);
   const registration = await serviceWorker.register(url).catch(() => null);
-  if (!registration) return;
+  if (!registration) return say(strings.notOffline);
   const offer = (/** @type {ServiceWorker} */ waiting) =>
     offerReload(() => {
       isReloading = true;
       waiting.postMessage('skip-waiting');
     });
   if (registration.waiting && registration.active) offer(registration.waiting);
-  registration.addEventListener('updatefound', () => {
+  const watch = () => {
     const { installing } = registration;
     installing?.addEventListener('statechange', () => {
       if (installing.state === 'installed' && registration.active) offer(installing);
+      if (installing.state === 'redundant' && !registration.active) say(strings.notOffline);
     });
-  });
+  };
+  watch();
+  registration.addEventListener('updatefound', watch);
   await serviceWorker.ready;
-  byId('offline-text').textContent = strings.offlineReady;
+  say(strings.offlineReady);
 }
 
 /** The user decides when to reload, because that removes the photos. @param {() => void} run */

@@ -18,6 +18,6 @@ export async function copyText(text, done) {
     await navigator.clipboard.writeText(text);
     toast(done);
   } catch {
-    toast(strings.notCopied);
+    toast(strings.notCopied(isSecureContext));
   }
 }

@@ -24,14 +24,23 @@ function recallCount(count) {
   return count === 1 ? 'recalled once' : `recalled ${number(count)} times`;
 }
 
+/** Whether a file could not be read, because it is no longer the one chosen. @param {any} error */
+const isFileGone = (error) => ['NotReadableError', 'NotFoundError'].includes(error?.name);
+
 export const strings = {
   loading: (/** @type {number} */ loaded, /** @type {number} */ total) =>
     `Loading ${megabytes(loaded)} of ${megabytes(total)} MB`,
+  opening: 'Loading…',
   starting: 'Starting…',
   ready: 'Ready',
   notLoaded: 'The model could not be loaded',
   unsupported: 'This browser is too old for bitmar',
   offlineReady: 'Ready to work offline.',
+  notOffline: 'Not stored for use offline: the browser may have too little space for it.',
+  nothingShared:
+    'No photo arrived. Either something else was shared, or there is too little space to keep it.',
+  fileGone:
+    'The file has changed or is gone since it was chosen, or it is a folder. Choose it again.',
 
   waiting: 'Waiting…',
   looking: 'Looking…',
@@ -45,7 +54,10 @@ export const strings = {
   copied: 'Copied as alt text',
   copiedHtml: 'Copied as HTML',
   captionsName: (/** @type {string} */ extension) => `captions-${today()}.${extension}`,
-  notCopied: 'The browser did not allow the page to copy',
+  notCopied: (/** @type {boolean} */ isSecure) =>
+    isSecure
+      ? 'The browser did not allow the page to copy'
+      : 'Browsers let a page copy only over https. Select the text to copy it.',
   corrected: 'Corrected and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
   notCorrected: 'The correction could not be stored. Keep it to one sentence of about 15 words.',
@@ -66,6 +78,7 @@ export const strings = {
       NotReadableError:
         'The camera cannot be used; another program may be using it. Close that program, ' +
         'then open the camera again.',
+      InsecurePage: 'Browsers give the camera only to pages opened over https.',
       CameraLost: 'The camera was disconnected. Connect it, then open it again.',
     })[error.name] ?? strings.error(error),
 
@@ -89,10 +102,12 @@ export const strings = {
   cleared: 'The memory is empty.',
   imported: 'Imported.',
   notUndone: 'That can no longer be undone.',
-  notChanged: (/** @type {any} */ { code, message }) =>
-    code === 'snapshot'
+  notChanged: (/** @type {any} */ error) => {
+    if (isFileGone(error)) return strings.fileGone;
+    return error.code === 'snapshot'
       ? 'This is not a memory that bitmar can read. Nothing was changed.'
-      : `That did not work: ${message}`,
+      : `That did not work: ${error.message}`;
+  },
   importing: (/** @type {string} */ name) => `Import “${name}”`,
   readingFile: 'Reading the file…',
   exportName: (/** @type {Date} */ day) =>
@@ -159,9 +174,11 @@ export const strings = {
   },
 
   /** What to do about an error, by its code. */
-  error: (/** @type {{ code?: string, message?: string }} */ { code, message }) =>
+  error: (/** @type {{ code?: string, message?: string, cause?: any }} */ { code, message, cause }) =>
     ({
-      photo: 'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.',
+      photo: isFileGone(cause)
+        ? strings.fileGone
+        : 'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.',
       network: 'The model could not be downloaded. Check the connection, then try again.',
       unsupported: 'This browser is too old for bitmar.',
     })[code ?? ''] ?? `Something went wrong: ${message ?? 'unknown'}`,

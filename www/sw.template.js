@@ -62,7 +62,8 @@ async function receive(request) {
   const files = entries.filter((entry) => entry instanceof File && entry.name);
   for (const file of files) {
     const headers = { 'Content-Type': file.type, 'X-Name': encodeURIComponent(file.name) };
-    await cache.put(`./shared/${crypto.randomUUID()}`, new Response(file, { headers }));
+    // Where space is short; the page says so if no photo arrives.
+    await cache.put(`./shared/${crypto.randomUUID()}`, new Response(file, { headers })).catch(() => {});
   }
   return Response.redirect('./?shared', 303);
 }

@@ -2,6 +2,7 @@
 /** The package's engine with the build that is asked for, rather than the one the browser runs best. */
 import { Engine } from '../../pkg/engine/engine.js';
 import { PersistentMemory } from '../../pkg/storage/persistent-memory.js';
+import * as glue from '../../pkg/wasm/simd128/bitmar.js'; // for both builds
 
 /** @type {import('../../pkg/engine/engine.js').JobControl} */
 const CONTROL = { onProgress: () => {}, isCancelled: async () => false };
@@ -11,9 +12,8 @@ let engine;
 /** @type {any} */
 let captioner;
 
-self.onmessage = async ({ data: { build, wasm, model, tokenizer, photo, beams, memory, words } }) => {
+self.onmessage = async ({ data: { wasm, model, tokenizer, photo, beams, memory, words } }) => {
   if (!photo) {
-    const glue = await import(`../../pkg/wasm/${build}/bitmar.js`);
     await glue.default({ module_or_path: wasm });
     captioner = new glue.Captioner(model, tokenizer);
     engine = new Engine(glue, captioner, new PersistentMemory(captioner, () => {}));

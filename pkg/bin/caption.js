@@ -31,7 +31,7 @@ export async function captionAll(bitmar, { json, remember, options }, file, phot
   const remembered = (photo) => locked(file, async () => {
     await restore(bitmar, file, known);
     const caption = await captioned(photo);
-    // Unknown after a failure: a trap in the module takes the memory with it.
+    // Read again after a failure, which may have ended the module.
     known = caption.error ? undefined : await store(bitmar, file);
     return caption;
   });

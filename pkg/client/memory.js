@@ -4,6 +4,8 @@
  * after every change, in this tab or another.
  */
 
+import { checked } from './signatures.js';
+
 /** @typedef {import('../index.js').Remembered | number} Entry */
 
 /** @param {Entry} entry a slot, or a listed entry, which must still be in its slot */
@@ -21,7 +23,7 @@ export class Memory extends EventTarget {
 
   /** @param {string} method @param {any[]} args */
   #call(method, ...args) {
-    return this.#client.call(method, () => ({ args }), { isUrgent: true });
+    return this.#client.call(method, args, { isUrgent: true });
   }
 
   list() {
@@ -33,12 +35,14 @@ export class Memory extends EventTarget {
   }
 
   /** @param {Entry} entry @param {string} text */
-  correct(entry, text) {
+  async correct(entry, text) {
+    checked('memory.correct', entry, text);
     return this.#call('correctMemory', place(entry), text);
   }
 
   /** @param {Entry} entry */
-  delete(entry) {
+  async delete(entry) {
+    checked('memory.delete', entry);
     return this.#call('deleteMemory', place(entry));
   }
 
@@ -58,8 +62,10 @@ export class Memory extends EventTarget {
    * @param {Uint8Array | ArrayBuffer} snapshot
    * @param {{ mode?: 'replace' | 'merge' }} [options]
    */
-  import(snapshot, { mode = 'replace' } = {}) {
-    return this.#call('importMemory', new Uint8Array(snapshot), mode);
+  async import(snapshot, options) {
+    const { mode = 'replace' } = checked('memory.import', snapshot, options);
+    // Copied now, because the caller may change it before its turn.
+    return this.#call('importMemory', new Uint8Array(snapshot.slice(0)), mode);
   }
 
   listAside() {
@@ -67,12 +73,14 @@ export class Memory extends EventTarget {
   }
 
   /** @param {string} name */
-  exportAside(name) {
+  async exportAside(name) {
+    checked('memory.exportAside', name);
     return this.#call('aside', 'export', name);
   }
 
   /** @param {string} name */
-  deleteAside(name) {
+  async deleteAside(name) {
+    checked('memory.deleteAside', name);
     return this.#call('aside', 'delete', name);
   }
 }

@@ -5,13 +5,14 @@
  */
 import { BitMarError, fromPlain } from '../errors.js';
 import { JobQueue } from './job-queue.js';
+import { Job } from './job.js';
+import { unreadable } from './photo-source.js';
 
 /** How long a cancelled job may keep running before its worker counts as hung, in milliseconds. */
 const CANCEL_TIMEOUT = 10_000;
 
 /**
- * @typedef {import('./job-queue.js').Message} Message
- * @typedef {import('./job-queue.js').Job} Job
+ * @typedef {import('./job.js').Message} Message
  * @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void,
  *   terminate: () => void, onmessage: ((event: any) => void) | null, onerror?: any,
  *   onmessageerror?: any }} WorkerLike a worker, or the inline worker
@@ -19,29 +20,31 @@ const CANCEL_TIMEOUT = 10_000;
 
 export class WorkerClient {
   #createWorker;
-  #loadMessage;
+  #sources;
   #onNotice;
   /** @type {WorkerLike | null} */ #worker = null;
-  #queue = new JobQueue();
-  /** The job whose turn it is. @type {Job | null} */ #job = null;
+  /** The memory after its last change, if it is not stored. @type {Uint8Array | undefined} */ #kept;
+  #queue = new JobQueue(() => this.#next());
+  /** The job whose turn it is. @type {Job | undefined} */ #job;
   /** The request that the worker has not answered yet. @type {any} */ #request = null;
   #nextId = 1;
   #isClosed = false;
+  #closing = new AbortController();
 
   /**
-   * @param {() => WorkerLike} createWorker
-   * @param {() => Message} loadMessage makes the message of `load`, the first call to each worker
+   * @param {(signal: AbortSignal) => Promise<WorkerLike>} createWorker
+   * @param {object} sources what `load`, the first call to each worker, is to load
    * @param {(notice: any) => void} onNotice
    */
-  constructor(createWorker, loadMessage, onNotice) {
+  constructor(createWorker, sources, onNotice) {
     this.#createWorker = createWorker;
-    this.#loadMessage = loadMessage;
+    this.#sources = sources;
     this.#onNotice = onNotice;
   }
 
   /** Starts the worker and loads the model. @param {(event: any) => void} [onEvent] */
   async start(onEvent) {
-    this.#worker = this.#createWorker();
+    this.#worker = await this.#createWorker(this.#closing.signal);
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (/** @type {ErrorEvent} */ event) => {
       event.preventDefault?.();
@@ -49,7 +52,8 @@ export class WorkerClient {
     };
     this.#worker.onmessageerror = () => this.#crash('a message could not be read');
     try {
-      return await this.#send({ method: 'load', ...this.#loadMessage(), onEvent });
+      const args = [{ ...this.#sources, kept: this.#kept }];
+      return await this.#send({ args, job: { method: 'load', onEvent } });
     } catch (error) {
       this.#stopWorker();
       throw error;
@@ -57,53 +61,59 @@ export class WorkerClient {
   }
 
   /**
-   * Queues a job. `prepare` makes its arguments when its turn comes, so that a long queue holds no
-   * decoded photos.
+   * Queues a job.
    * @param {string} method
-   * @param {Job['prepare']} prepare
-   * @param {{ signal?: AbortSignal, onEvent?: (event: any) => void, isUrgent?: boolean }} [options]
+   * @param {any[]} args
+   * @param {import('./job.js').JobOptions & { signal?: AbortSignal }} [options] a `photo` becomes
+   *   the first argument
    */
-  call(method, prepare, { signal, onEvent, isUrgent = false } = {}) {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      if (this.#isClosed) throw closed();
-      /** @type {Job} */
-      const job = { method, prepare, onEvent, resolve, reject, isUrgent, isCancelled: false };
-      const cancel = () => this.#cancel(job, signal?.reason);
-      signal?.addEventListener('abort', cancel, { once: true });
-      const settled = () => signal?.removeEventListener('abort', cancel);
-      job.resolve = (value) => (settled(), resolve(value));
-      job.reject = (reason) => (settled(), reject(reason));
-      this.#queue.add(job);
-      if (!this.#job) this.#work();
-    });
+  async call(method, args, { signal, ...options } = {}) {
+    signal?.throwIfAborted();
+    if (this.#isClosed) throw closed();
+    const job = new Job(method, args, options);
+    const cancel = () => this.#cancel(job, signal?.reason);
+    signal?.addEventListener('abort', cancel, { once: true });
+    this.#queue.add(job);
+    this.#next();
+    try {
+      return await job.answer;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
   }
 
   /** Stops the worker. Its job, and the jobs that wait, fail with `closed`. */
   close() {
     this.#isClosed = true;
+    this.#closing.abort(closed());
     for (const job of this.#queue.takeAll()) job.reject(closed());
+    this.#job?.reject(closed());
     this.#request?.reject(closed());
     this.#stopWorker();
   }
 
-  async #work() {
-    while ((this.#job = this.#queue.take())) {
-      const job = this.#job;
-      const { method, onEvent } = job;
-      try {
-        if (!this.#worker) await this.start();
-        const message = await job.prepare();
-        if (!job.isCancelled) job.resolve(await this.#send({ ...message, method, onEvent }, job));
-      } catch (error) {
-        job.reject(error);
-      }
+  #next() {
+    if (this.#job) return;
+    this.#job = this.#queue.take();
+    if (this.#job) this.#run(this.#job);
+  }
+
+  /** @param {Job} job */
+  async #run(job) {
+    try {
+      if (!this.#worker) await this.start();
+      const message = await job.message();
+      if (!job.isSettled) job.resolve(await this.#send({ ...message, job }));
+      else for (const bitmap of message.transfer ?? []) /** @type {any} */ (bitmap).close();
+    } catch (error) {
+      job.reject(error);
     }
+    this.#job = undefined;
+    this.#next();
   }
 
   /** @param {Job} job @param {any} reason */
   #cancel(job, reason) {
-    job.isCancelled = true;
     this.#queue.drop(job);
     job.reject(reason);
     const request = this.#request;
@@ -113,29 +123,60 @@ export class WorkerClient {
   }
 
   /**
-   * @param {Message & { method: string, onEvent?: (event: any) => void }} message
-   * @param {Job} [job]
+   * @param {Message & { job: { method: string, onEvent?: (event: any) => void } }} message
+   * @returns {Promise<any>}
    */
-  #send({ method, args, transfer = [], onEvent }, job) {
+  #send({ job, args, transfer = [] }) {
     return new Promise((resolve, reject) => {
       if (this.#isClosed || !this.#worker) throw closed();
       const id = this.#nextId++;
-      this.#request = { id, job, resolve, reject, onEvent, timer: undefined };
-      this.#worker.postMessage({ id, method, args }, transfer);
+      try {
+        this.#worker.postMessage({ id, method: job.method, args }, transfer);
+      } catch (/** @type {any} */ error) {
+        // All other arguments can be posted: they were checked.
+        throw job instanceof Job ? unreadable(error) : new BitMarError('option', error.message);
+      }
+      this.#request = { id, job, resolve, reject, timer: undefined };
     });
   }
 
   /** @param {any} message */
   #receive({ id, event, value, error, notice }) {
-    if (notice) return this.#onNotice(notice);
+    if (notice) return this.#notify(notice);
     const request = this.#request;
     if (request?.id !== id) return;
-    if (event !== undefined) return request.job?.isCancelled ? undefined : request.onEvent?.(event);
+    if (event !== undefined) return this.#report(request, event);
     // A trap leaves the wasm instance in an unknown state, so the next job gets a new one.
     if (error?.code === 'internal') return this.#crash(error.message);
     clearTimeout(request.timer);
     this.#request = null;
     error ? request.reject(fromPlain(error)) : request.resolve(value);
+  }
+
+  /** @param {{ code: string, message: string, snapshot?: Uint8Array }} notice */
+  #notify({ snapshot, ...notice }) {
+    this.#kept = snapshot;
+    try {
+      this.#onNotice(notice);
+    } catch (error) {
+      (globalThis.reportError ?? console.error)(error);
+    }
+  }
+
+  /**
+   * Calls the caller's function. If that throws, the job fails.
+   * @param {any} request
+   * @param {any} event
+   */
+  #report(request, event) {
+    const { job } = request;
+    if (job.isSettled) return;
+    try {
+      job.onEvent?.(event);
+    } catch (error) {
+      if (job instanceof Job) this.#cancel(job, error);
+      else request.reject(error);
+    }
   }
 
   /** @param {string} message */

@@ -21,11 +21,8 @@ const HEAD = 256 * 1024;
  * @returns {Promise<DecodedImage | Uint8Array>} the pixels, or the file's bytes
  */
 export async function decodePhoto(photo, limits) {
-  if (isA(photo, 'ImageData')) return /** @type {ImageData} */ (photo);
-  if (isA(photo, 'ImageBitmap')) {
-    const pixels = readPixels(/** @type {ImageBitmap} */ (photo), limits);
-    return pixels ?? refuse('its pixels cannot be read here');
-  }
+  if (isA(photo, 'ImageData')) return checked(/** @type {ImageData} */ (photo));
+  if (isA(photo, 'ImageBitmap')) return readBitmap(/** @type {ImageBitmap} */ (photo), limits);
   return decodeFile(/** @type {Blob} */ (photo), limits);
 }
 
@@ -49,7 +46,32 @@ async function isTooLarge(file, { photoSize, maxPixels }) {
 }
 
 /** @param {Blob} blob */
-const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
+async function bytesOf(blob) {
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (/** @type {any} */ error) {
+    return refuse(error.message);
+  }
+}
+
+/** @param {ImageData} image */
+function checked(image) {
+  const { width, height, data } = image;
+  return data.byteLength === 4 * width * height ? image : refuse('it has no 8-bit RGBA pixels');
+}
+
+/** @param {ImageBitmap} bitmap @param {Limits} limits */
+function readBitmap(bitmap, limits) {
+  let reason = 'its pixels cannot be read here';
+  try {
+    const pixels = readPixels(bitmap, limits);
+    if (pixels) return pixels;
+  } catch (/** @type {any} */ error) {
+    if (error instanceof BitMarError) throw error;
+    reason = error.message;
+  }
+  return refuse(reason);
+}
 
 /** @param {string} why @returns {never} */
 function refuse(why) {

@@ -29,17 +29,20 @@ export class Engine {
   }
 
   /**
-   * @param {import('../loading/assets.js').Sources & { memory?: string }} sources
+   * @param {import('../loading/assets.js').Sources &
+   *   { memory?: string, kept?: Uint8Array }} sources `kept` is the memory of a worker that
+   *   crashed, if it was not stored
    * @param {{ onProgress: (event: any) => void, onNotice: (notice: any) => void,
    *   signal: AbortSignal }} control
    */
-  static async load({ memory, ...sources }, { onProgress, onNotice, signal }) {
+  static async load({ memory, kept, ...sources }, { onProgress, onNotice, signal }) {
     const { glue, wasm, model, tokenizer } = await loadAssets(sources, onProgress, signal);
     await start(glue, wasm);
     onProgress({ phase: 'start' });
     const captioner = new glue.Captioner(model, tokenizer);
     const engine = new Engine(glue, captioner, new PersistentMemory(captioner, onNotice));
-    if (memory) await engine.#memory.open(memory, onProgress);
+    if (kept) captioner.reloadMemory(kept);
+    else if (memory) await engine.#memory.open(memory, onProgress);
     return engine;
   }
 

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Runs the engine for a worker client. Receives `{ id, method, args }` and `{ cancel: id }`; posts
- * `{ id, event }`, `{ notice }`, and one `{ id, value }` or `{ id, error }` per call.
+ * Runs the engine for a worker client. Receives `{ ping }`, `{ id, method, args }` and
+ * `{ cancel: id }`; posts `{ id: 0 }` per ping, `{ id, event }`, `{ notice }`, and one
+ * `{ id, value }` or `{ id, error }` per call.
  */
 import { toPlain } from '../errors.js';
 import { Engine } from './engine.js';
@@ -31,9 +32,10 @@ export class WorkerServer {
     this.#post = post;
   }
 
-  /** @param {{ id: number, method: any, args: any[], cancel?: number }} message */
-  receive({ cancel, ...call }) {
-    if (cancel) this.#cancelledId = cancel;
+  /** @param {any} message */
+  receive({ ping, cancel, ...call }) {
+    if (ping) this.#post({ id: 0 });
+    else if (cancel) this.#cancelledId = cancel;
     else this.#answered = this.#answer(call);
   }
 

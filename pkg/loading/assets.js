@@ -1,30 +1,15 @@
 // @ts-check
-/** Finds and downloads the wasm build that suits this browser, the model and the tokenizer. */
+/** Gets the wasm module, the model and the tokenizer from storage or the network. */
 import { BitMarError } from '../errors.js';
-import { supportedBuild } from '../wasm-features.js';
-import manifest from '../wasm/manifest.js';
+import { isA } from '../is-a.js';
+import { checkCompiles, supportedBuild } from '../wasm-features.js';
+// Imported statically and for both builds, which build.sh checks: Vite 6 and 7 refuse a worker with
+// dynamic imports.
+import * as glue from '../wasm/simd128/bitmar.js';
 import { store, stored } from './cache.js';
 import { Progress, download } from './download.js';
 
-/**
- * @typedef {string | Uint8Array<ArrayBuffer> | WebAssembly.Module} Source a URL or the content
- * @typedef {{ wasm?: Source, model?: Source, tokenizer?: Source, baseUrl?: string,
- *   cache?: boolean }} Sources
- */
-
-// Each path is a literal, so that bundlers find the files and rewrite their URLs.
-const BUILDS = {
-  relaxed: {
-    glue: () => import('../wasm/relaxed/bitmar.js'),
-    url: () => new URL('../wasm/relaxed/bitmar_bg.wasm', import.meta.url).href,
-  },
-  simd128: {
-    glue: () => import('../wasm/simd128/bitmar.js'),
-    url: () => new URL('../wasm/simd128/bitmar_bg.wasm', import.meta.url).href,
-  },
-};
-const MODEL = () => new URL('../model/model.safetensors', import.meta.url).href;
-const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href;
+/** @typedef {import('./files.js').SourceFiles & { cache?: boolean }} Sources */
 
 /**
  * @param {Sources} sources
@@ -33,39 +18,25 @@ const TOKENIZER = () => new URL('../model/tokenizer.json', import.meta.url).href
  * @returns {Promise<{ glue: any, wasm: any, model: any, tokenizer: any }>} `glue` is the JavaScript
  *   side of the wasm module, to be started with `wasm`
  */
-export async function loadAssets({ baseUrl, cache = true, ...own }, report, signal) {
-  const build = supportedBuild();
-  if (!build) throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
+export async function loadAssets({ wasm, model, tokenizer, cache = true }, report, signal) {
+  if (!supportedBuild()) {
+    throw new BitMarError('unsupported', 'this browser has no WebAssembly SIMD');
+  }
+  if (!isA(wasm.source, 'WebAssembly.Module')) checkCompiles();
   const progress = new Progress(report);
 
-  /**
-   * @param {'wasm' | 'model' | 'tokenizer'} name
-   * @param {string} path
-   * @param {() => string} url
-   * @param {any} expected
-   */
-  const get = async (name, path, url, expected) => {
-    const source = own[name] ?? (baseUrl ? new URL(path, baseUrl).href : url());
+  /** @param {import('./files.js').SourceFile} file @param {boolean} [isKept] in Cache storage */
+  const get = async ({ source, ...expected }, isKept) => {
     if (typeof source !== 'string') return source;
-    // The build recorded neither size nor hash of a caller's own file.
-    const known = own[name] ? {} : expected;
-    progress.expect(known.bytes ?? 0);
-    // The browser caches the wasm file itself, along with its compiled code.
-    if (name === 'wasm' || !cache || !known.sha256) {
-      return download(source, progress, known, signal);
-    }
-    const held = await stored(source, known);
+    progress.expect(expected.bytes ?? 0);
+    if (!isKept || !expected.sha256) return download(source, progress, expected, signal);
+    const held = await stored(source, expected);
     if (held) progress.add(held.length);
-    const bytes = held ?? (await download(source, progress, known, signal));
-    if (!held) store(source, bytes, known);
+    const bytes = held ?? (await download(source, progress, expected, signal));
+    if (!held) store(source, bytes, expected);
     return bytes;
   };
-  const { glue, url } = BUILDS[build];
-  const [module, wasm, model, tokenizer] = await Promise.all([
-    glue(),
-    get('wasm', `wasm/${build}/bitmar_bg.wasm`, url, manifest.wasm[build]),
-    get('model', 'model/model.safetensors', MODEL, manifest.model),
-    get('tokenizer', 'model/tokenizer.json', TOKENIZER, manifest.tokenizer),
-  ]);
-  return { glue: module, wasm, model, tokenizer };
+  // The browser caches the wasm file itself, along with its compiled code.
+  const [module, ...rest] = await Promise.all([get(wasm), get(model, cache), get(tokenizer, cache)]);
+  return { glue, wasm: module, model: rest[0], tokenizer: rest[1] };
 }

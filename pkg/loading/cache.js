@@ -69,5 +69,9 @@ export async function isStored(url, expected) {
 
 /** Deletes the files stored here; returns whether there were any. */
 export async function clearStored() {
-  return (await globalThis.caches?.delete(NAME)) ?? false;
+  try {
+    return (await globalThis.caches?.delete(NAME)) ?? false;
+  } catch {
+    return false; // Storage is denied: nothing is stored.
+  }
 }

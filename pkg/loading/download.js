@@ -63,8 +63,14 @@ class Part {
     this.length = 0;
   }
 
-  async joined() {
-    return new Uint8Array(await new Blob(this.#chunks).arrayBuffer());
+  joined() {
+    const bytes = new Uint8Array(this.length);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    return bytes;
   }
 }
 
@@ -82,7 +88,7 @@ export async function download(url, progress, expected, signal) {
       const response = await request(url, part, attempt, signal);
       if (!expected.bytes && attempt === 1) progress.expect(contentLength(response));
       await receive(response, part, expected);
-      const bytes = await part.joined();
+      const bytes = part.joined();
       if (await isExpected(bytes, expected)) return bytes;
       part.canResume = false;
       throw new Error('this is not the file that this version was built with');

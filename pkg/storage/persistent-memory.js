@@ -8,7 +8,10 @@ import { storageCode } from './database.js';
 import { migrateSnapshot } from './migrate-snapshot.js';
 import { SnapshotStore } from './snapshot-store.js';
 
-/** @typedef {{ code: string, message: string }} Notice */
+/**
+ * @typedef {{ code: string, message: string, snapshot?: Uint8Array }} Notice `snapshot` is the
+ *   memory, if it is not stored: the page keeps it for the case that this worker crashes
+ */
 
 export class PersistentMemory {
   #captioner;
@@ -75,7 +78,7 @@ export class PersistentMemory {
         outcome = { error };
         return undefined;
       }
-      return isChange(outcome.value) ? this.#captioner.exportMemory() : undefined;
+      return this.#store && isChange(outcome.value) ? this.#captioner.exportMemory() : undefined;
     };
     try {
       await this.#store?.change((snapshot) => this.#captioner.reloadMemory(snapshot), run);
@@ -152,6 +155,7 @@ export class PersistentMemory {
 
   /** @param {string} code @param {string} message */
   #notify(code, message) {
-    this.#onNotice({ code, message });
+    const snapshot = this.#store ? undefined : this.#captioner.exportMemory();
+    this.#onNotice({ code, message, snapshot });
   }
 }

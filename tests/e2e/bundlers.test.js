@@ -5,7 +5,7 @@ import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { build, createServer } from 'vite';
+import { createServer } from 'vite';
 import webpack from 'webpack';
 import { installed, run } from './packed.js';
 import { serve } from './server.js';
@@ -53,31 +53,47 @@ async function captioned(url) {
   return text;
 }
 
-test('Vite builds it, serves it in development, and both caption alike', async () => {
+test('Vite 6 and 7 build it and Vite 8 also serves it in development, and all caption alike', async () => {
   const root = await copied('vite');
   const configFile = join(root, 'vite.config.js');
-  await build({ root, configFile, logLevel: 'error' });
-  const site = await serve(join(root, 'dist'));
-  const built = await captioned(site.url).finally(site.close);
+  /** @type {Record<string, string | null>} */
+  const texts = {};
+  for (const version of ['vite-6', 'vite-7', 'vite']) {
+    const { build } = await import(version);
+    await build({ root, configFile, logLevel: 'error', build: { emptyOutDir: true } });
+    const site = await serve(join(root, 'dist'));
+    texts[version] = await captioned(site.url).finally(site.close);
+  }
   const server = await createServer({ root, configFile, logLevel: 'error', server: { port: 0, host: '127.0.0.1' } });
   await server.listen();
   const address = /** @type {import('node:net').AddressInfo} */ (server.httpServer?.address());
-  const developed = await captioned(`http://127.0.0.1:${address.port}/`).finally(() => server.close());
-  assert.ok(built && built.length > 10, String(built));
-  assert.equal(developed, built);
+  texts.developed = await captioned(`http://127.0.0.1:${address.port}/`).finally(() => server.close());
+  assert.ok(texts.vite && texts.vite.length > 10, String(texts.vite));
+  assert.equal(new Set(Object.values(texts)).size, 1, JSON.stringify(texts));
 });
 
-test('webpack builds it', async () => {
+/** Builds the example and captions with it. @param {object} [more] configuration */
+async function builtByWebpack(more) {
   const root = await copied('webpack');
   const { default: config } = await import(pathToFileURL(join(root, 'webpack.config.js')).href);
   await new Promise((done, failed) =>
-    webpack(config, (error, stats) => (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
+    webpack({ ...config, ...more }, (error, stats) =>
+      (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
   );
   await cp(join(root, 'index.html'), join(root, 'dist/index.html'));
   const site = await serve(join(root, 'dist'));
   const text = await captioned(site.url).finally(site.close);
   assert.ok(text && text.length > 10, String(text));
-});
+}
+
+test('webpack builds it', () => builtByWebpack());
+
+test('webpack may split its worker into modules that load one after another', () =>
+  builtByWebpack({
+    output: { path: join(own.folder, 'dist'), filename: '[name].js', module: true },
+    experiments: { outputModule: true },
+    optimization: { splitChunks: { chunks: 'all', minSize: 0 } },
+  }));
 
 test('publint and attw find nothing', async () => {
   await run(tool('publint'), [own.tarball, '--strict']);

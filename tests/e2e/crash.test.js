@@ -81,6 +81,23 @@ test('a trap without a worker fails its job, and the captioners of the thread go
   assert.equal(instances, 2, 'one for each trap');
 });
 
+for (const worker of [true, false]) {
+  test(`a memory that is not stored outlives a trap ${worker ? 'in' : 'without'} a worker`, async () => {
+    const { failed, stats, texts } = await page.evaluate(async (worker) => {
+      const bitmar = await load({ worker });
+      await bitmar.correct(good, 'Chelsea');
+      const failed = await outcome(bitmar.caption(bad));
+      const [{ slot }] = await bitmar.memory.list();
+      await bitmar.memory.correct(slot, 'Chelsea the cat');
+      await outcome(bitmar.caption(bad));
+      return { failed, stats: await bitmar.memory.stats(), texts: [(await bitmar.memory.list())[0].text, await outcome(bitmar.caption(good))] };
+    }, worker);
+    assertTrap(failed);
+    assert.deepEqual([stats.used, stats.corrected, stats.stored], [1, 1, false]);
+    assert.deepEqual(texts, ['Chelsea the cat', 'Chelsea the cat']);
+  });
+}
+
 test('a trap in Node fails its job alone, too', async () => {
   const { BitMar } = await import(pathToFileURL(`${PACKAGE}/index.js`).href);
   // Without a browser's decoder every photo goes through `begin`.

@@ -56,8 +56,8 @@ for (const build of ['simd128', 'relaxed']) {
     const captions = await page.evaluate(
       async ({ build, contents, captionAll }) => {
         const fetched = async (/** @type {string} */ path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
-        const glue = await import(`/pkg/wasm/${build}/bitmar.js`);
-        await glue.default();
+        const glue = await import(/** @type {any} */ ('/pkg/wasm/simd128/bitmar.js')); // for both
+        await glue.default({ module_or_path: `/pkg/wasm/${build}/bitmar_bg.wasm` });
         const run = new Function(`return ${captionAll}`)();
         const [model, tokenizer] = await Promise.all(['/pkg/model/model.safetensors', '/pkg/model/tokenizer.json'].map(fetched));
         return run(glue, model, tokenizer, contents.map((bytes) => new Uint8Array(bytes)));

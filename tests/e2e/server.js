@@ -53,7 +53,7 @@ async function load(path) {
 
 /**
  * @param {string} folder
- * @param {{ port?: number, headers?: Record<string, string>, onRequest?: (path: string) => unknown,
+ * @param {{ port?: number, headers?: Record<string, string> | ((path: string) => Record<string, string>), onRequest?: (path: string) => unknown,
  *   onHalf?: (path: string) => unknown }} [options] the answer waits for what `onRequest` gives, its second half for `onHalf`
  * @returns {Promise<{ url: string, close: () => Promise<void> }>}
  */
@@ -73,7 +73,7 @@ export async function serve(folder, { port = 0, headers = {}, onRequest, onHalf 
         'Cache-Control': 'no-cache',
         Vary: 'Accept-Encoding',
         ETag: tag,
-        ...headers,
+        ...(typeof headers === 'function' ? headers(path) : headers),
       };
       if (request.headers['if-none-match'] === tag) return response.writeHead(304, head).end();
       const body = isPacked ? packed : plain;

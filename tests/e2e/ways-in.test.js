@@ -119,9 +119,10 @@ test('two copies of the page on one origin, one in a folder of the other, each t
   }
 });
 
-test('a share without photos opens the empty page', async () => {
+test('a share without photos opens the empty page, which says so', async () => {
   await installed();
   await share({});
+  await page.getByText('No photo arrived').waitFor({ timeout: PATIENCE });
   await page.locator('#status[data-state=ready]').waitFor({ timeout: PATIENCE });
   assert.equal(await page.locator('.card').count(), 0);
 });

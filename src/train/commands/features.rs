@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::{bail, Context, Result};
 use candle_core::{DType, Device, Tensor};
 use image::{imageops, RgbImage};
 use safetensors::{Dtype, SafeTensors, View};
@@ -18,12 +19,10 @@ use crate::preprocess;
 use crate::stem::{DeepFeatures, Stem};
 use crate::tensor_file::{to_safetensors, RawTensor};
 use crate::train::data::archive::{load_index, PhotoArchive};
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{PhotoSet, PHOTO_SETS};
+use crate::train::files;
 use crate::train::parallel;
 use crate::train::teacher::stem_cache::extended_stem;
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// A photo of a set, or a part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +41,7 @@ struct Region {
 /// # Errors
 ///
 /// If a file cannot be read or written, or a crop does not lie in its photo.
-pub fn features(
-    data: &Path,
-    out: &Path,
-    model: &Path,
-    crops: Option<&Path>,
-) -> Result<(), AnyError> {
+pub fn features(data: &Path, out: &Path, model: &Path, crops: Option<&Path>) -> Result<()> {
     let folder = out.join("features");
     std::fs::create_dir_all(&folder)?;
     let stem = ModelFile::read(&std::fs::read(model)?)?.stem;
@@ -77,7 +71,7 @@ pub fn features(
 }
 
 /// The regions of a file of crops, which may be growing: its last line counts only when it ends.
-fn regions(lines: &str) -> Result<Vec<Region>, AnyError> {
+fn regions(lines: &str) -> Result<Vec<Region>> {
     let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
     Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
@@ -90,7 +84,7 @@ fn write_features(
     set: &'static PhotoSet,
     view: &str,
     regions: Vec<Region>,
-) -> Result<(), AnyError> {
+) -> Result<()> {
     let file = folder.join(format!("{}-{view}.safetensors", set.name));
     let stem_sha256 = stem.sha256();
     if is_done(&file, &stem_sha256, regions.len()) {
@@ -98,9 +92,9 @@ fn write_features(
     }
     eprintln!("computing {} for {} photos", file.display(), regions.len());
     let archive = PhotoArchive::open(data, set)?;
-    let pooled: Result<Vec<Vec<f32>>, String> = parallel::map(&regions, |region| {
+    let pooled: Result<Vec<Vec<f32>>> = parallel::map(&regions, |region| {
         let features = of_region(&archive, stem, region);
-        Ok(features.map_err(|error| format!("{}: {error}", region.image))?.pooled)
+        Ok(features.with_context(|| region.image.clone())?.pooled)
     });
     let pooled = pooled?.concat();
     let shape = (regions.len(), pooled.len() / regions.len().max(1));
@@ -110,8 +104,8 @@ fn write_features(
     let metadata = BTreeMap::from([("stem_sha256".into(), stem_sha256)]);
     let names = regions.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     // First, because the features are what tells that both files are there.
-    write_beside(&file.with_extension("names.jsonl"), (names.join("\n") + "\n").as_bytes())?;
-    write_beside(&file, &to_safetensors(&tensors, &metadata))?;
+    files::write(&file.with_extension("names.jsonl"), (names.join("\n") + "\n").as_bytes())?;
+    files::write(&file, &to_safetensors(&tensors, &metadata))?;
     Ok(())
 }
 
@@ -126,25 +120,21 @@ fn is_done(file: &Path, stem_sha256: &str, count: usize) -> bool {
 }
 
 /// The features of one region, squashed to the stem's square.
-fn of_region(
-    archive: &PhotoArchive,
-    stem: &Stem,
-    region: &Region,
-) -> Result<DeepFeatures, AnyError> {
+fn of_region(archive: &PhotoArchive, stem: &Stem, region: &Region) -> Result<DeepFeatures> {
     let photo = preprocess::decode(&archive.read(&region.image)?)?;
     let photo = match region.crop {
         Some(crop) => cropped(&photo, crop)?,
         None => photo,
     };
     let features = stem.forward(&preprocess::to_pixels(&photo, stem.config().input_size));
-    Ok(stem.deep_features(&features).ok_or("the stem has no extension")?)
+    Ok(stem.deep_features(&features).context("the stem has no extension")?)
 }
 
-fn cropped(photo: &RgbImage, crop: [u32; 4]) -> Result<RgbImage, AnyError> {
+fn cropped(photo: &RgbImage, crop: [u32; 4]) -> Result<RgbImage> {
     let [left, top, right, bottom] = crop;
     let (width, height) = photo.dimensions();
     if left >= right || top >= bottom || right > width || bottom > height {
-        return Err(format!("no crop {crop:?} in {width} x {height} pixels").into());
+        bail!("no crop {crop:?} in {width} x {height} pixels");
     }
     Ok(imageops::crop_imm(photo, left, top, right - left, bottom - top).to_image())
 }

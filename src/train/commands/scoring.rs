@@ -2,32 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
+use crate::generate::DEFAULT_BEAMS;
 use crate::train::data::archive::{load_index, PhotoArchive};
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::view::View;
 use crate::train::eval::captions::{evaluate, Captioned};
 use crate::train::eval::memory::{evaluate_memory, CaptionedPhoto};
 use crate::train::eval::probe;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::model_source::{restored, ModelSource};
 use crate::train::objective::ablation::Ablation;
 
-type AnyError = Box<dyn std::error::Error>;
-
 /// Writes the model file of the mean of some checkpoints' weights.
-pub fn export(
-    inputs: &Inputs,
-    checkpoints: &[PathBuf],
-    trained: &str,
-    file: &Path,
-) -> Result<(), AnyError> {
+pub fn export(inputs: &Inputs, checkpoints: &[PathBuf], trained: &str, file: &Path) -> Result<()> {
     let config = Config::small();
     let (_, tokenizer_sha256) = read_tokenizer(&inputs.tokenizer)?;
     let stem = inputs.stem(&config)?;
@@ -35,23 +30,35 @@ pub fn export(
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
     let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;
-    write_beside(file, &bytes)?;
+    files::write(file, &bytes)?;
     eprintln!("{} bytes into {}", bytes.len(), file.display());
     Ok(())
 }
 
-/// The photos that [`eval`] scores.
-#[derive(Debug, Clone, Copy)]
-pub struct EvalPhotos {
-    /// The set they belong to.
+/// The options of [`eval`].
+#[derive(Debug, Clone)]
+pub struct EvalOptions {
+    /// The set of the photos.
     pub set: &'static PhotoSet,
-    /// Their split.
+    /// The photos to score. On training photos only the model's own scores mean anything, because
+    /// the nearest-neighbor baselines find the photo itself.
     pub split: Split,
-    /// Their maximum number; the first ones of the set.
-    pub count: usize,
+    /// Maximum number of photos.
+    pub photos: usize,
+    /// Beams of the beam search.
+    pub beams: usize,
+    /// File to write with every photo's name, caption and confidence.
+    pub list: Option<PathBuf>,
 }
 
-/// A line of `eval --list`.
+impl Default for EvalOptions {
+    fn default() -> Self {
+        let set = PhotoSet::flickr8k();
+        Self { set, split: Split::Dev, photos: 1000, beams: DEFAULT_BEAMS, list: None }
+    }
+}
+
+/// A line of [`EvalOptions::list`].
 #[derive(Serialize)]
 struct Listed<'a> {
     photo: &'a str,
@@ -59,42 +66,36 @@ struct Listed<'a> {
     confidence: f32,
 }
 
-/// Prints the scores of a model on some photos as JSON, and writes every caption to `list`. On
-/// training photos only the model's own scores mean anything: the nearest-neighbor baselines find
-/// the photo itself. The held-out labelled photos are scored with the photos of Flickr8k only.
-pub fn eval(
-    inputs: &Inputs,
-    source: ModelSource<'_>,
-    photos: EvalPhotos,
-    beams: usize,
-    list: Option<&Path>,
-) -> Result<(), AnyError> {
+/// Prints the scores of a model on photos as JSON. The held-out labeled photos are scored together
+/// with those of Flickr8k only.
+///
+/// # Errors
+///
+/// If the model or the photos cannot be read, or the list cannot be written.
+pub fn eval(inputs: &Inputs, source: ModelSource<'_>, options: EvalOptions) -> Result<()> {
+    let EvalOptions { set, split, photos, beams, list } = options;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
-    std::fs::create_dir_all(&inputs.out)?;
-    let of =
-        |set: &'static PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
-            let set = (set, split);
-            let photos = inputs.load(&stem, set, &[View::Original], &tokenizer)?;
-            Ok(photos.into_iter().unzip())
-        };
+    inputs.create_out()?;
+    let of = |set: &'static PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>)> {
+        let photos = inputs.load(&stem, (set, split), &[View::Original], &tokenizer)?;
+        Ok(photos.into_iter().unzip())
+    };
     let gold = PhotoSet::flickr8k();
-    let ((train_photos, train), (mut dev, mut scored)) =
-        (of(gold, Split::Train)?, of(photos.set, photos.split)?);
-    let is_gold = photos.set.name == gold.name;
-    let labelled = PhotoSet::held_out().filter(|_| is_gold);
-    let labelled = labelled.map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
-    let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
+    let ((train_photos, train), (mut dev, mut scored)) = (of(gold, Split::Train)?, of(set, split)?);
+    let labeled = PhotoSet::held_out().filter(|_| set == gold);
+    let labeled = labeled.map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
+    let labeled = labeled.collect::<Result<Vec<_>>>()?;
     let train_embeddings = probe::embeddings(inputs, &stem, &train_photos, &train)?;
     let mut dev_embeddings = probe::embeddings(inputs, &stem, &dev, &scored)?;
-    dev.truncate(photos.count);
-    scored.truncate(photos.count);
-    dev_embeddings.truncate(photos.count);
+    dev.truncate(photos);
+    scored.truncate(photos);
+    dev_embeddings.truncate(photos);
     let captions = scored.iter_mut().flat_map(|sample| &mut sample.captions);
     captions.for_each(|caption| caption.start = evaluated.ablation.start(caption));
     let embeddings = [&train_embeddings[..], &dev_embeddings];
     let (evaluation, captioned) =
-        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labelled, beams)?;
+        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labeled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     let Some(file) = list else { return Ok(()) };
     let mut lines = Vec::new();
@@ -103,14 +104,14 @@ pub fn eval(
         serde_json::to_writer(&mut lines, &listed)?;
         lines.push(b'\n');
     }
-    Ok(write_beside(file, &lines)?)
+    files::write(&file, &lines)
 }
 
 /// Prints how well the memory of a model file works, on at most `examples` dev photos.
-pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(), AnyError> {
+pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<()> {
     const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;
-    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&inputs.tokenizer)?);
+    let (model, tokenizer) = (files::read(model)?, files::read(&inputs.tokenizer)?);
     let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
     let archive = PhotoArchive::open(&inputs.data, PhotoSet::flickr8k())?;
     let dev = load_index(&inputs.data, PhotoSet::flickr8k())?.into_iter();
@@ -118,7 +119,7 @@ pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(),
     let photos = dev.take(examples).map(|photo| {
         Ok(CaptionedPhoto { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
     });
-    let photos = photos.collect::<Result<Vec<_>, AnyError>>()?;
+    let photos = photos.collect::<Result<Vec<_>>>()?;
     let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(())

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+use anyhow::Result;
 use serde::Deserialize;
 
 use crate::train::data::archive::{load_caption_text, load_index, CAPTION_TEXTS};
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Role, Split, PHOTO_SETS};
+use crate::train::files;
 use crate::train::text::tag_vocabulary::{Mention, TagName, TagNamesFile, TagVocabulary};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Version of the list that this program writes.
 const VERSION: u32 = 1;
@@ -57,7 +56,7 @@ const CATEGORIES: [(usize, &str); 6] = [
 /// # Errors
 ///
 /// If a caption file or `tags/names.json` cannot be read, or `file` cannot be written.
-pub fn tag_names(data: &Path, file: &Path, count: usize) -> Result<(), AnyError> {
+pub fn tag_names(data: &Path, file: &Path, count: usize) -> Result<()> {
     let start: Vec<Start> = serde_json::from_slice(&std::fs::read(data.join("tags/names.json"))?)?;
     let edits: Edits = serde_json::from_str(include_str!("../text/tag_edits.json"))?;
     let names = edited(start, &edits);
@@ -78,7 +77,7 @@ pub fn tag_names(data: &Path, file: &Path, count: usize) -> Result<(), AnyError>
         .collect();
     eprintln!("{} names; left out as too rare: {}", kept.len(), left_out.join(", "));
     let text = lines(&TagNamesFile { names: kept, ..all })?;
-    write_beside(file, text.as_bytes())?;
+    files::write(file, text.as_bytes())?;
     Ok(())
 }
 
@@ -137,7 +136,7 @@ fn empty(name: &str) -> TagName {
 
 /// In how many captions that are trained on each name is mentioned for certain. A labelled photo
 /// counts as much as the captions of one that people described.
-fn frequencies(data: &Path, vocabulary: &TagVocabulary) -> Result<Vec<usize>, AnyError> {
+fn frequencies(data: &Path, vocabulary: &TagVocabulary) -> Result<Vec<usize>> {
     /// Captions of a photo that people described.
     const CAPTIONS: usize = 5;
     let counts_len = vocabulary.names().len();

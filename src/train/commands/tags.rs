@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use anyhow::{bail, Context, Result};
 use candle_core::{DType, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
@@ -12,18 +13,16 @@ use crate::kernels::quantize_row;
 use crate::tag_head::{Tag, TagHead, TagLayer};
 use crate::tensor_file::{to_safetensors, RawTensor};
 use crate::train::data::archive::load_index;
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split, PHOTO_SETS};
 use crate::train::data::pooled::{load_pooled, Picture, Pooled};
 use crate::train::data::seen::{load_seen, Seen};
 use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets};
 use crate::train::eval::tag_calibration::{Calibration, Observations};
+use crate::train::files;
 use crate::train::objective::tagging::{Focus, TagLayers, TagPool, Tagging};
 use crate::train::text::tag_vocabulary::TagVocabulary;
 use crate::train::trainer::{Run, RunOptions};
 use crate::weights::Weights;
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Share of the draws that are crops, if there are any.
 const CROP_SHARE: f32 = 0.5;
@@ -56,7 +55,7 @@ pub struct TagInputs {
 /// # Errors
 ///
 /// If a file cannot be read or written.
-pub fn train_tags(inputs: &TagInputs, options: RunOptions, head: &Path) -> Result<(), AnyError> {
+pub fn train_tags(inputs: &TagInputs, options: RunOptions, head: &Path) -> Result<()> {
     let vocabulary = TagVocabulary::standard();
     let mut pools = vec![pool(inputs, "plain", 1.0)?];
     for round in 1..=inputs.rounds {
@@ -77,19 +76,19 @@ pub fn train_tags(inputs: &TagInputs, options: RunOptions, head: &Path) -> Resul
     let calibration = Calibration::fit(&observations(&trained, &described)?);
     eprintln!("slope of the calibration: {:.3}", calibration.slope);
     trained.calibrate(calibration.slope, &calibration.offsets);
-    write_beside(head, &head_file(&trained))?;
+    files::write(head, &head_file(&trained))?;
     Ok(())
 }
 
 /// The pictures of a view of all sets that have targets.
-fn pool(inputs: &TagInputs, view: &str, share: f32) -> Result<TagPool, AnyError> {
+fn pool(inputs: &TagInputs, view: &str, share: f32) -> Result<TagPool> {
     let vocabulary = TagVocabulary::standard();
     let (mut features, mut targets): (Vec<Tensor>, Vec<TagTarget>) = Default::default();
     for set in PHOTO_SETS.iter().filter(|set| set.role != Role::Dev) {
         let seen_file = match (view.strip_prefix("crops-"), &inputs.crops) {
             (None, _) => inputs.data.join("tags").join(format!("{}.jsonl", set.name)),
             (Some(round), Some(crops)) => crops.join(format!("{}-{round}.jsonl", set.name)),
-            (Some(_), None) => return Err("no folder of crops is given".into()),
+            (Some(_), None) => bail!("no folder of crops is given"),
         };
         if view != "plain" && !seen_file.exists() {
             continue;
@@ -125,7 +124,7 @@ struct Described {
 
 /// The photos that heads are compared and calibrated on: Flickr8k's dev photos and the odd lines
 /// of the dev sets. The even lines are left for the report.
-fn described_dev(data: &Path, features: &Path) -> Result<Vec<Described>, AnyError> {
+fn described_dev(data: &Path, features: &Path) -> Result<Vec<Described>> {
     let mut described = Vec::new();
     for set in std::iter::once(PhotoSet::flickr8k()).chain(PhotoSet::of_role(Role::Dev)) {
         let photos = load_index(data, set)?;
@@ -135,7 +134,7 @@ fn described_dev(data: &Path, features: &Path) -> Result<Vec<Described>, AnyErro
         for photo in photos.into_iter().step_by(step) {
             if photo.split == Split::Dev && !photo.captions.is_empty() {
                 let found = by_name.remove(&photo.name);
-                let features = found.ok_or_else(|| format!("no features of {}", photo.name))?;
+                let features = found.with_context(|| format!("no features of {}", photo.name))?;
                 described.push(Described { photo, features });
             }
         }
@@ -143,14 +142,14 @@ fn described_dev(data: &Path, features: &Path) -> Result<Vec<Described>, AnyErro
     Ok(described)
 }
 
-fn features_by_name(folder: &Path, set: &PhotoSet) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
+fn features_by_name(folder: &Path, set: &PhotoSet) -> Result<BTreeMap<String, Vec<f32>>> {
     let Pooled { pictures, features } = load_pooled(folder, set.name, "plain")?;
     let rows = features.to_dtype(DType::F32)?.to_vec2::<f32>()?;
     Ok(pictures.into_iter().map(|picture| picture.image).zip(rows).collect())
 }
 
 /// Dev photos with what at least one person mentions as their targets.
-fn dev_pool(described: &[Described]) -> Result<TagPool, AnyError> {
+fn dev_pool(described: &[Described]) -> Result<TagPool> {
     let rows: Vec<Tensor> = described
         .iter()
         .map(|photo| Tensor::new(&photo.features[..], &candle_core::Device::Cpu))
@@ -167,7 +166,7 @@ fn is_mentioned(photo: &Photo) -> Vec<bool> {
     (0..vocabulary.names().len()).map(|name| mentions.contains_key(&name)).collect()
 }
 
-fn observations(head: &TagHead, described: &[Described]) -> Result<Observations, AnyError> {
+fn observations(head: &TagHead, described: &[Described]) -> Result<Observations> {
     let mut observed = Observations { names: head.names().len(), ..Observations::default() };
     for Described { photo, features } in described {
         observed.log_odds.extend(head.log_odds(features));
@@ -211,15 +210,15 @@ fn head_file(head: &TagHead) -> Vec<u8> {
 }
 
 /// Reads what [`train_tags`] wrote.
-fn read_head(file: &Path) -> Result<TagHead, AnyError> {
+fn read_head(file: &Path) -> Result<TagHead> {
     let bytes = std::fs::read(file)?;
     let (_, header) = SafeTensors::read_metadata(&bytes)?;
     let names = header.metadata().as_ref().and_then(|metadata| metadata.get("tag_names"));
-    let names: Vec<String> = serde_json::from_str(names.ok_or("no tag_names in the metadata")?)?;
+    let names: Vec<String> = serde_json::from_str(names.context("no tag_names in the metadata")?)?;
     let tensors = SafeTensors::deserialize(&bytes)?;
     let hidden = tensors.tensor("tags.hidden.bias").map_or(0, |bias| bias.shape()[0]);
     let first = if hidden > 0 { "tags.hidden.weight" } else { "tags.weight" };
-    let columns = *tensors.tensor(first)?.shape().last().ok_or("a weight is a matrix")?;
+    let columns = *tensors.tensor(first)?.shape().last().context("a weight is a matrix")?;
     let weights = Weights::from_safetensors(&tensors);
     Ok(TagHead::from_weights(&weights.pp("tags"), names, columns, hidden)?)
 }
@@ -236,12 +235,12 @@ struct Line<'a> {
 /// # Errors
 ///
 /// If a file cannot be read.
-pub fn list_tags(data: &Path, features: &Path, head: &Path, set: &str) -> Result<(), AnyError> {
-    let set = PHOTO_SETS.iter().find(|known| known.name == set).ok_or("no such photo set")?;
+pub fn list_tags(data: &Path, features: &Path, head: &Path, set: &str) -> Result<()> {
+    let set = PHOTO_SETS.iter().find(|known| known.name == set).context("no such photo set")?;
     let head = read_head(head)?;
     let by_name = features_by_name(features, set)?;
     for photo in load_index(data, set)?.iter().filter(|photo| photo.split == Split::Dev) {
-        let features = by_name.get(&photo.name).ok_or("a photo has no features")?;
+        let features = by_name.get(&photo.name).context("a photo has no features")?;
         let mut tags = head.tags(features, SMALLEST_LISTED);
         tags.iter_mut().for_each(|tag| tag.probability = (tag.probability * 1e3).round() / 1e3);
         println!("{}", serde_json::to_string(&Line { photo: &photo.name, tags })?);
@@ -255,7 +254,7 @@ pub fn list_tags(data: &Path, features: &Path, head: &Path, set: &str) -> Result
 /// # Errors
 ///
 /// If a file cannot be read.
-pub fn eval_tags(data: &Path, features: &Path, head: &Path) -> Result<(), AnyError> {
+pub fn eval_tags(data: &Path, features: &Path, head: &Path) -> Result<()> {
     const THRESHOLDS: [f32; 2] = [0.3, 0.5];
     let vocabulary = TagVocabulary::standard();
     let head = read_head(head)?;
@@ -275,7 +274,7 @@ pub fn eval_tags(data: &Path, features: &Path, head: &Path) -> Result<(), AnyErr
                 continue;
             }
             with_name += 1;
-            let features = by_name.get(&photo.name).ok_or("a photo has no features")?;
+            let features = by_name.get(&photo.name).context("a photo has no features")?;
             let tags = head.tags(features, 0.0);
             let is_wanted =
                 |tag: &&Tag| vocabulary.index(&tag.name).is_some_and(|name| wanted.contains(&name));

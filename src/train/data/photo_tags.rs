@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use crate::control_tokens::Evidence;
 use crate::train::data::photo_set::{Photo, PhotoSet};
 use crate::train::data::sample::Sample;
+use crate::train::files;
 use crate::train::text::encode::encode;
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// The tags of the photos of one set.
 #[derive(Debug, Default)]
@@ -36,13 +36,13 @@ impl PhotoTags {
     /// # Errors
     ///
     /// If the file cannot be read or a line is not `{"photo", "tags": [{"name", "probability"}]}`.
-    pub fn read(folder: &Path, set: &PhotoSet, tokenizer: &Tokenizer) -> Result<Self, AnyError> {
+    pub fn read(folder: &Path, set: &PhotoSet, tokenizer: &Tokenizer) -> Result<Self> {
         let path = folder.join(set.name).with_extension("jsonl");
-        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(&path).map_err(|error| at(&error))?;
+        let text = files::read_text(&path)?;
         let mut tags = HashMap::new();
         for line in text.lines() {
-            let line: Line = serde_json::from_str(line).map_err(|error| at(&error))?;
+            let line = serde_json::from_str(line).with_context(|| path.display().to_string());
+            let line: Line = line?;
             let of_photo = line.tags.iter().map(|Tag { name, probability }| Evidence {
                 words: encode(tokenizer, name),
                 probability: *probability,

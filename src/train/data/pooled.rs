@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+use anyhow::{bail, Context, Result};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
+
+use crate::train::files;
 
 /// A picture whose features are in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,22 +33,17 @@ pub struct Pooled {
 /// # Errors
 ///
 /// If a file cannot be read, or the two do not describe equally many pictures.
-pub fn load_pooled(
-    folder: &Path,
-    set: &str,
-    view: &str,
-) -> Result<Pooled, Box<dyn std::error::Error>> {
+pub fn load_pooled(folder: &Path, set: &str, view: &str) -> Result<Pooled> {
     let file = folder.join(format!("{set}-{view}.safetensors"));
-    let at = |message: String| format!("{}: {message}", file.display());
-    let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu)
-        .map_err(|error| at(error.to_string()))?;
-    let features = tensors.remove("pooled").ok_or_else(|| at("no tensor pooled".into()))?;
-    let names = std::fs::read_to_string(file.with_extension("names.jsonl"))?;
+    let at = || file.display().to_string();
+    let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).with_context(at)?;
+    let features = tensors.remove("pooled").context("no tensor pooled").with_context(at)?;
+    let names = files::read_text(&file.with_extension("names.jsonl"))?;
     let pictures: Vec<Picture> =
         names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let (rows, _) = features.dims2()?;
     if rows != pictures.len() {
-        return Err(at(format!("{rows} rows for {} names", pictures.len())).into());
+        bail!("{}: {rows} rows for {} names", file.display(), pictures.len());
     }
     Ok(Pooled { pictures, features })
 }

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use serde::Deserialize;
+
+use crate::train::files;
 
 /// A line of such a file. Its boxes are ignored: a tag belongs to the whole picture.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,12 +30,11 @@ pub struct Seen {
 /// # Errors
 ///
 /// If the file cannot be read or a line is not of this form; the message names the line.
-pub fn load_seen(file: &Path) -> Result<Vec<Seen>, Box<dyn std::error::Error>> {
-    let at = |message: String| format!("{}: {message}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| at(error.to_string()))?;
+pub fn load_seen(file: &Path) -> Result<Vec<Seen>> {
+    let text = files::read_text(file)?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let lines = whole.lines().zip(1..).map(|(line, number)| {
-        serde_json::from_str(line).map_err(|error| at(format!("line {number}: {error}")).into())
+        serde_json::from_str(line).with_context(|| format!("{} line {number}", file.display()))
     });
     lines.collect()
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use anyhow::{bail, Context, Result};
 use serde::Serialize;
 
 use crate::checkpoint::ModelFile;
@@ -11,8 +12,6 @@ use crate::stem::StemTensor;
 use crate::train::data::archive::{load_index, PhotoArchive};
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::teacher::stem_cache::{extended_stem, lite0};
-
-type AnyError = Box<dyn std::error::Error>;
 
 #[derive(Debug, Serialize)]
 struct Comparison {
@@ -42,12 +41,7 @@ struct Agreement {
 /// # Errors
 ///
 /// If a file cannot be read or written, or `count` is 0.
-pub fn compare_quantized(
-    data: &Path,
-    out: &Path,
-    model: &Path,
-    count: usize,
-) -> Result<(), AnyError> {
+pub fn compare_quantized(data: &Path, out: &Path, model: &Path, count: usize) -> Result<()> {
     std::fs::create_dir_all(out)?;
     let stem = extended_stem(data, out, ModelFile::read(&std::fs::read(model)?)?.stem)?;
     let (lite0, size) = (lite0(data)?, stem.config().input_size);
@@ -62,7 +56,7 @@ pub fn compare_quantized(
         let started = Instant::now();
         let output = stem.forward(&pixels);
         let convolved = Instant::now();
-        let found = stem.deep_features(&output).ok_or("the stem has no extension")?;
+        let found = stem.deep_features(&output).context("the stem has no extension")?;
         extension_ms.push(convolved.elapsed().as_secs_f64() * 1e3);
         stem_ms.push((convolved - started).as_secs_f64() * 1e3);
         let expected = lite0.forward(&pixels, size);
@@ -76,7 +70,7 @@ pub fn compare_quantized(
     }
     let photos = pooled.len();
     if photos == 0 {
-        return Err("expected at least one photo".into());
+        bail!("expected at least one photo");
     }
     let tensors = stem.tensors().into_iter();
     // The extension's tensors follow the stem's.

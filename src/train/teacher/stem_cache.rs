@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -9,12 +10,10 @@ use crate::preprocess;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::train::data::archive::load_index;
 use crate::train::data::archive::PhotoArchive;
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{PhotoSet, Split};
+use crate::train::files;
 use crate::train::teacher::efficientnet::EfficientNet;
 use crate::train::teacher::stem_quantization::{build_stem, extend_stem};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Every 30th training photo calibrates the stem's activation scales; these are about 200 photos.
 const CALIBRATION_STRIDE: usize = 30;
@@ -25,15 +24,19 @@ const CALIBRATION_STRIDE: usize = 30;
 /// # Errors
 ///
 /// If a file cannot be read or written, or does not hold such a stem.
-pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyError> {
+pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem> {
     let file = cache.join(format!("stem-{}-{}.safetensors", config.num_blocks, config.input_size));
     if let Ok(bytes) = std::fs::read(&file) {
-        let tensors = SafeTensors::deserialize(&bytes)?;
-        return Ok(Stem::from_tensors(config, &mut tensor_of(&tensors))?);
+        let read = || -> Result<Stem> {
+            let tensors = SafeTensors::deserialize(&bytes)?;
+            let stem = Stem::from_tensors(config, &mut tensor_of(&tensors))?;
+            Ok(stem)
+        };
+        return read().with_context(|| file.display().to_string());
     }
     let photos = calibration(data, config.input_size)?;
     let stem = build_stem(&lite0(data)?, config, photos.into_iter());
-    write_beside(&file, &write(&stem)?)?;
+    files::write(&file, &write(&stem)?)?;
     Ok(stem)
 }
 
@@ -43,39 +46,45 @@ pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyE
 /// # Errors
 ///
 /// If a file cannot be read or written, or does not hold such an extension.
-pub fn extended_stem(data: &Path, cache: &Path, stem: Stem) -> Result<Stem, AnyError> {
+pub fn extended_stem(data: &Path, cache: &Path, stem: Stem) -> Result<Stem> {
     if stem.has_extension() {
         return Ok(stem);
     }
     let file = cache.join(format!("stem-{}-extended.safetensors", &stem.output_sha256()[..12]));
     if let Ok(bytes) = std::fs::read(&file) {
-        let tensors = SafeTensors::deserialize(&bytes)?;
-        return Ok(stem.with_extension_tensors(&mut tensor_of(&tensors))?);
+        let read = || -> Result<Stem> {
+            let tensors = SafeTensors::deserialize(&bytes)?;
+            let stem = stem.with_extension_tensors(&mut tensor_of(&tensors))?;
+            Ok(stem)
+        };
+        return read().with_context(|| file.display().to_string());
     }
     let photos = calibration(data, stem.config().input_size)?;
     let stem = extend_stem(&lite0(data)?, stem, photos.into_iter());
-    write_beside(&file, &write(&stem)?)?;
+    files::write(&file, &write(&stem)?)?;
     Ok(stem)
 }
 
 /// Float Lite0 from the data folder.
-pub(crate) fn lite0(data: &Path) -> Result<EfficientNet, AnyError> {
-    Ok(EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?)
+pub(crate) fn lite0(data: &Path) -> Result<EfficientNet> {
+    let file = data.join("efficientnet_lite0.safetensors");
+    EfficientNet::load(&files::read(&file)?).with_context(|| file.display().to_string())
 }
 
 /// The photos that calibrate activation scales, `[size, size, 3]` RGB8 each.
-fn calibration(data: &Path, size: usize) -> Result<Vec<Vec<u8>>, AnyError> {
+fn calibration(data: &Path, size: usize) -> Result<Vec<Vec<u8>>> {
     let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
     let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
     let photos = photos.filter(|photo| photo.split == Split::Train).step_by(CALIBRATION_STRIDE);
     let pixels = photos.map(|photo| {
-        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
+        let bytes = archive.read(&photo.name)?;
+        let photo = preprocess::decode(&bytes).with_context(|| photo.name.clone())?;
         Ok(preprocess::to_pixels(&photo, size))
     });
     pixels.collect()
 }
 
-fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
+fn write(stem: &Stem) -> Result<Vec<u8>> {
     let tensors: Vec<_> = stem
         .tensors()
         .into_iter()

@@ -1,5 +1,5 @@
-//! Caption text: normalization, tokens, label words, the vocabulary of the
-//! image tags, and the hints and names used in training.
+//! Caption text: words, normalization, tokens, label words, the vocabulary of the image tags, and the
+//! hints and names used in training.
 
 pub mod encode;
 pub(crate) mod ethnicity;
@@ -10,3 +10,4 @@ pub mod normalize;
 pub mod people;
 pub(crate) mod stop_words;
 pub mod tag_vocabulary;
+pub mod words;

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::metrics::words;
+use crate::train::text::words::words;
 
 /// Number of words of the longest noun.
 const MAX_WORDS: usize = 3;
