@@ -7,7 +7,7 @@ use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
 use bitmar::train::commands::features::features;
 use bitmar::train::commands::tag_names::tag_names;
-use bitmar::train::commands::tags::{eval_tags, list_tags, train_tags, TagInputs};
+use bitmar::train::commands::tags::{add_tags, eval_tags, list_tags, train_tags, TagInputs};
 use bitmar::train::data::photo_set::Split;
 use bitmar::train::eval::curves::{draw, read_curves};
 use bitmar::train::eval::memory_reads::draw_memory_reads;
@@ -65,9 +65,6 @@ enum Command {
         /// Rounds of crops to learn from.
         #[arg(long, value_name = "COUNT", default_value_t = 0, requires_if("1", "crops"))]
         rounds: usize,
-        /// Width of a hidden layer; 0 for a linear head.
-        #[arg(long, value_name = "WIDTH", default_value_t = 0)]
-        hidden: usize,
         /// Powers of the error by which the loss of what is present and of what is absent is
         /// multiplied.
         #[arg(long, num_args = 2, value_names = ["PRESENT", "ABSENT"], default_values_t = [0.0, 0.0])]
@@ -87,6 +84,22 @@ enum Command {
         /// The file to write; the log and the checkpoint are next to it.
         #[arg(long, value_name = "FILE")]
         head: PathBuf,
+    },
+    /// Writes a model file with a tag head and the stem extension whose features the head reads.
+    AddTags {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        out: Out,
+        /// The model file to start from.
+        #[arg(long, value_name = "FILE", default_value = MODEL)]
+        model: PathBuf,
+        /// What `tags` has written.
+        #[arg(long, value_name = "FILE")]
+        head: PathBuf,
+        /// The model file to write.
+        #[arg(long, value_name = "FILE")]
+        tagged: PathBuf,
     },
     /// Prints how many held-out labelled photos get the name of their label, or with --list the tags
     /// of the dev photos of a set, one JSON object a line.
@@ -480,7 +493,6 @@ fn run(command: Command) -> Outcome {
             features,
             crops,
             rounds,
-            hidden,
             focus,
             steps,
             batch_size,
@@ -498,8 +510,11 @@ fn run(command: Command) -> Outcome {
                 seed: seed.unwrap_or(recipe.seed),
                 ..recipe
             };
-            let inputs = TagInputs { data, features, crops, rounds, hidden, focus };
+            let inputs = TagInputs { data, features, crops, rounds, focus };
             train_tags(&inputs, options, &head)
+        }
+        Command::AddTags { data, out, model, head, tagged } => {
+            add_tags(&data.data, &out.out, &model, &head, &tagged)
         }
         Command::EvalTags { data, features, head, list } => match list {
             None => eval_tags(&data.data, &features.features, &head),
@@ -595,7 +610,8 @@ mod tests {
         let lines = [
             "tokenizer --data d --out tokenizer.json",
             "tag-names --data d --out tag_names.json --count 600",
-            "tags --data d --features f --crops c --rounds 2 --hidden 512 --focus 0 2 --head h",
+            "tags --data d --features f --crops c --rounds 2 --focus 0 2 --head h",
+            "add-tags --data d --out runs --model m --head h --tagged t",
             "eval-tags --data d --features f --head h --list coco_dev",
             "text --data d --out runs --steps 1800 --batch-size 32 --rate 0.0015 --dropout 0.1",
             "vision --from runs/text.safetensors --teacher lite0 --teacher lite3:f --sentences s",

@@ -1,27 +1,27 @@
 //! Reads pooled features that `bitmar-train features` computed: `SET-VIEW.safetensors` with the
-//! tensor `pooled`, f16 `[pictures, channels]`, and `SET-VIEW.names.jsonl` with a line for each.
+//! tensor `pooled`, f16 `[regions, channels]`, and `SET-VIEW.names.jsonl` with a line for each.
 
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// A picture whose features are in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Picture {
-    /// The photo's name in the tar.
+/// A photo of a set, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// The photo's name in the set's tar.
     pub image: String,
-    /// The crop in pixels of the photo.
-    #[serde(default)]
+    /// Left, top, right and bottom in pixels; right and bottom are exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<[u32; 4]>,
 }
 
-/// Pictures and their features, `[pictures, channels]`.
+/// Regions and their features.
 #[derive(Debug)]
 pub struct Pooled {
-    /// The pictures in their order.
-    pub pictures: Vec<Picture>,
-    /// Their features.
+    /// The regions in their order.
+    pub regions: Vec<Region>,
+    /// Their features, `[regions, channels]`.
     pub features: Tensor,
 }
 
@@ -29,7 +29,7 @@ pub struct Pooled {
 ///
 /// # Errors
 ///
-/// If a file cannot be read, or the two do not describe equally many pictures.
+/// If a file cannot be read, or the two do not describe equally many regions.
 pub fn load_pooled(
     folder: &Path,
     set: &str,
@@ -41,11 +41,10 @@ pub fn load_pooled(
         .map_err(|error| at(error.to_string()))?;
     let features = tensors.remove("pooled").ok_or_else(|| at("no tensor pooled".into()))?;
     let names = std::fs::read_to_string(file.with_extension("names.jsonl"))?;
-    let pictures: Vec<Picture> =
-        names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let regions: Vec<Region> = names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let (rows, _) = features.dims2()?;
-    if rows != pictures.len() {
-        return Err(at(format!("{rows} rows for {} names", pictures.len())).into());
+    if rows != regions.len() {
+        return Err(at(format!("{rows} rows for {} names", regions.len())).into());
     }
-    Ok(Pooled { pictures, features })
+    Ok(Pooled { regions, features })
 }
