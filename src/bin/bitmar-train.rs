@@ -49,7 +49,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Number of names; COCO's 80 are kept whatever their frequency.
-        #[arg(long, value_name = "COUNT", default_value_t = 600)]
+        #[arg(long, value_name = "COUNT", default_value_t = 640)]
         count: usize,
     },
     /// Trains the head that recognizes things, on features that `features` has computed.
@@ -609,7 +609,7 @@ mod tests {
     fn every_command_parses() {
         let lines = [
             "tokenizer --data d --out tokenizer.json",
-            "tag-names --data d --out tag_names.json --count 600",
+            "tag-names --data d --out tag_names.json --count 640",
             "tags --data d --features f --crops c --rounds 2 --focus 0 2 --head h",
             "add-tags --data d --out runs --model m --head h --tagged t",
             "eval-tags --data d --features f --head h --list coco_dev",

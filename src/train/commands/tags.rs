@@ -19,7 +19,7 @@ use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets};
 use crate::train::eval::tag_calibration::{Calibration, Observations};
 use crate::train::objective::tagging::{Focus, TagLayers, TagPool, Tagging};
 use crate::train::teacher::stem_cache::extended_stem;
-use crate::train::text::tag_vocabulary::TagVocabulary;
+use crate::train::text::tag_vocabulary::{TagVocabulary, PEOPLE};
 use crate::train::trainer::{Run, RunOptions};
 use crate::weights::Weights;
 
@@ -245,10 +245,7 @@ pub fn eval_tags(data: &Path, features: &Path, head: &Path) -> Result<(), AnyErr
     const THRESHOLDS: [f64; 2] = [0.3, 0.5];
     let vocabulary = TagVocabulary::standard();
     let head = read_head(head)?;
-    let people: BTreeSet<usize> = ["person", "people", "child", "baby"]
-        .iter()
-        .filter_map(|name| vocabulary.index(name))
-        .collect();
+    let people: BTreeSet<usize> = PEOPLE.iter().filter_map(|name| vocabulary.index(name)).collect();
     for set in PhotoSet::held_out() {
         let by_name = features_by_name(features, set)?;
         let photos = load_index(data, set)?;
