@@ -69,6 +69,9 @@ enum Command {
         /// multiplied.
         #[arg(long, num_args = 2, value_names = ["PRESENT", "ABSENT"], default_values_t = [0.0, 0.0])]
         focus: Vec<f64>,
+        /// Factor of the sum of the squared weights in the loss.
+        #[arg(long, value_name = "FACTOR", default_value_t = 1e-3)]
+        ridge: f64,
         /// Optimizer steps.
         #[arg(long, value_name = "STEPS")]
         steps: Option<usize>,
@@ -494,6 +497,7 @@ fn run(command: Command) -> Outcome {
             crops,
             rounds,
             focus,
+            ridge,
             steps,
             batch_size,
             rate,
@@ -510,7 +514,7 @@ fn run(command: Command) -> Outcome {
                 seed: seed.unwrap_or(recipe.seed),
                 ..recipe
             };
-            let inputs = TagInputs { data, features, crops, rounds, focus };
+            let inputs = TagInputs { data, features, crops, rounds, focus, ridge };
             train_tags(&inputs, options, &head)
         }
         Command::AddTags { data, out, model, head, tagged } => {

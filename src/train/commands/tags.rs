@@ -15,7 +15,7 @@ use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split, PHOTO_SETS};
 use crate::train::data::pooled::{load_pooled, Pooled, Region};
 use crate::train::data::seen::{load_seen, Seen};
-use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets};
+use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets, UNKNOWN};
 use crate::train::eval::tag_calibration::{Calibration, Observations};
 use crate::train::objective::tagging::{Focus, TagLayers, TagPool, Tagging};
 use crate::train::teacher::stem_cache::extended_stem;
@@ -46,6 +46,8 @@ pub struct TagInputs {
     pub rounds: usize,
     /// How much easy targets count.
     pub focus: Focus,
+    /// Factor of the sum of the squared weights in the loss.
+    pub ridge: f64,
 }
 
 /// Trains a head, calibrates it on dev photos and writes it to `head`; the run's checkpoint and log
@@ -66,7 +68,8 @@ pub fn train_tags(inputs: &TagInputs, options: RunOptions, head: &Path) -> Resul
     let weights = Weights::fresh(options.seed);
     let layers = TagLayers::new(&weights, &pools[0].features, names)?;
     let dev = dev_pool(&described)?;
-    let tagging = Tagging { layers, pools, dev, names, focus: inputs.focus };
+    let TagInputs { focus, ridge, .. } = *inputs;
+    let tagging = Tagging { layers, pools, dev, names, focus, ridge };
     let mut run = Run::new(weights.variables(), options)?;
     run.train(&tagging, &head.with_extension("run.safetensors"))?;
     let layer = quantized(&tagging.layers.folded()?)?;
@@ -154,15 +157,23 @@ fn dev_pool(described: &[Described]) -> Result<TagPool, AnyError> {
         .map(|photo| Tensor::new(&photo.features[..], &candle_core::Device::Cpu))
         .collect::<candle_core::Result<_>>()?;
     let targets = described.iter().flat_map(|photo| is_mentioned(&photo.photo));
-    let targets = targets.map(|is| TagTarget { value: f32::from(u8::from(is)), weight: 1.0 });
+    let targets = targets.map(|is| match is {
+        Some(is) => TagTarget { value: f32::from(u8::from(is)), weight: 1.0 },
+        None => UNKNOWN,
+    });
     Ok(TagPool { features: Tensor::stack(&rows, 0)?, targets: targets.collect(), share: 0.0 })
 }
 
-/// Of each name, whether at least one person mentions it.
-fn is_mentioned(photo: &Photo) -> Vec<bool> {
+/// Of each name, whether at least one person mentions it; `None` if only ambiguous words may.
+fn is_mentioned(photo: &Photo) -> Vec<Option<bool>> {
     let vocabulary = TagVocabulary::standard();
     let mentions = mentions(vocabulary, photo);
-    (0..vocabulary.names().len()).map(|name| mentions.contains_key(&name)).collect()
+    let names = 0..vocabulary.names().len();
+    let is_mentioned = names.map(|name| match mentions.get(&name) {
+        Some(mentions) => (mentions.certain > 0).then_some(true),
+        None => Some(false),
+    });
+    is_mentioned.collect()
 }
 
 fn observations(head: &TagHead, described: &[Described]) -> Result<Observations, AnyError> {

@@ -113,6 +113,8 @@ pub struct Tagging {
     pub names: usize,
     /// How much easy targets count.
     pub focus: Focus,
+    /// Factor of the sum of the squared weights in the loss.
+    pub ridge: f64,
 }
 
 /// Features, values and weights of some pictures.
@@ -190,7 +192,8 @@ impl Objective for Tagging {
     fn loss(&self, batch: &TagBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let loss = self.batch_loss(batch, self.focus)?;
         let measures = Measures::from([("tags", loss.to_scalar::<f32>()?)]);
-        Ok((loss, measures))
+        let size = (self.layers.weight.sqr()?.sum_all()? * self.ridge)?;
+        Ok(((loss + size)?, measures))
     }
 
     /// Nats a photo, whatever the focus.
@@ -220,7 +223,8 @@ mod tests {
         let pool = || TagPool { features: features.clone(), targets: targets.clone(), share: 1.0 };
         let weights = Weights::fresh(1);
         let layers = TagLayers::new(&weights, &features, 3).unwrap();
-        let tagging = Tagging { layers, pools: vec![pool()], dev: pool(), names: 3, focus };
+        let tagging =
+            Tagging { layers, pools: vec![pool()], dev: pool(), names: 3, focus, ridge: 0.0 };
         (tagging, weights)
     }
 
