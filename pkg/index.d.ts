@@ -178,6 +178,14 @@ export interface Timings {
   total: number;
 }
 
+/** A thing that the model recognizes in a photo. */
+export interface Tag {
+  /** A noun of the model's list. */
+  name: string;
+  /** How probable it is that one of five people would mention it, 0 to 1, in thousandths. */
+  probability: number;
+}
+
 export interface Caption {
   /** Identifies this caption for `correct`. */
   id: number;
@@ -186,6 +194,11 @@ export interface Caption {
   tokens: number;
   /** The geometric mean of the tokens' probabilities, 0 to 1. */
   confidence: number;
+  /**
+   * The things in the photo of at least 0.2 probability, the most probable first. Absent if the
+   * model has no tag head, as the one of this package.
+   */
+  tags?: Tag[];
   recalled: Recalled[];
   /** The memory slot that holds the caption, null if it was not remembered. */
   slot: number | null;

@@ -32,6 +32,7 @@ use crate::model_name::model_name;
 use crate::pipeline;
 use crate::preprocess;
 use crate::stem::Stem;
+use crate::tag_head::{Tag, TagHead};
 use crate::tokenizer::{check_vocab, hint_prompt, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
@@ -46,6 +47,9 @@ const REPEAT_WEIGHT: f32 = 0.5;
 const NUM_RECENT: usize = 64;
 /// Most tokens of a hint: two sentences. Every one lengthens the prefix that each step attends to.
 const MAX_HINT_TOKENS: usize = 64;
+/// Probability of the least probable tag of a caption: one in five is right, too few for a reader but
+/// enough for a list that is to be shortened.
+const SMALLEST_TAG: f64 = 0.2;
 /// A clock: milliseconds since 1970, with their fractions.
 pub type Clock = fn() -> f64;
 
@@ -53,6 +57,7 @@ pub type Clock = fn() -> f64;
 pub struct Captioner {
     model: BitMar,
     stem: Stem,
+    tag_head: Option<TagHead>,
     config: Config,
     sha256: String,
     keys_sha256: String,
@@ -102,6 +107,7 @@ pub struct Generation {
     recall: Recall,
     recalled: Vec<RecalledSlot>,
     thumbnail: Vec<u8>,
+    tags: Option<Vec<Tag>>,
     /// Capitalization of the hint's words.
     capitals: Capitals,
     observer: Option<attention::Observer>,
@@ -127,7 +133,7 @@ impl Captioner {
         let tokenizer = read_tokenizer(tokenizer)?;
         check_vocab(&tokenizer, loaded.config.vocab_size)?;
         let keys_sha256 = loaded.keys_sha256()?;
-        let LoadedModel { model, stem, config, sha256, metadata } = loaded;
+        let LoadedModel { model, stem, tag_head, config, sha256, metadata } = loaded;
         Ok(Self {
             read_parameters: model.read_parameters()?,
             keys_sha256,
@@ -135,6 +141,7 @@ impl Captioner {
             changes: memory::Changes::new(),
             model,
             stem,
+            tag_head,
             config,
             sha256,
             metadata,
@@ -199,7 +206,8 @@ impl Captioner {
         if generation.count_recalls && !text.is_empty() {
             self.memory.touch(&self.unchanged_recall(&generation));
         }
-        let Generation { search, encoding, recalled, thumbnail, remember, mut ms, .. } = generation;
+        let Generation { search, encoding, recalled, thumbnail, tags, remember, mut ms, .. } =
+            generation;
         let best = search.best();
         let slot = if remember && !text.is_empty() {
             let tokens = best.tokens[..best.tokens.len().min(MAX_CAPTION_TOKENS)].to_vec();
@@ -217,7 +225,7 @@ impl Captioner {
         ms.total = ms.decode + ms.vision + ms.memory + ms.text;
         let recalled = recalled.into_iter().map(|slot| slot.recalled).collect();
         let (tokens, confidence) = (best.tokens.len(), best.confidence());
-        Ok(Caption { id, text, tokens, confidence, recalled, slot, attention, ms })
+        Ok(Caption { id, text, tokens, confidence, tags, recalled, slot, attention, ms })
     }
 
     /// Runs `begin`, every `step` and `finish`.
@@ -267,7 +275,9 @@ impl Captioner {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let thumbnail = memory::thumbnail(photo);
         let decoded_at = (self.now)();
-        let features = self.features(&pixels);
+        let convolved = self.stem.forward(&pixels);
+        let tags = self.tags(&convolved);
+        let features = self.scaled(&convolved);
         let convolved_at = (self.now)();
         let encoded = self.model.encode_photo(&features)?;
         let encoded_at = (self.now)();
@@ -302,6 +312,7 @@ impl Captioner {
             recall,
             recalled,
             thumbnail,
+            tags,
             capitals: Capitals::of(&options.hint),
             remember: options.remember,
             count_recalls: options.count_recalls,
@@ -318,9 +329,17 @@ impl Captioner {
         })
     }
 
-    /// The stem's features of one photo's pixels, `[patches * channels]`.
-    fn features(&self, pixels: &[u8]) -> Vec<f32> {
-        pipeline::features(&self.stem.forward(pixels), self.stem.output_scale())
+    /// What the model recognizes, given the stem's output; `None` without a tag head.
+    fn tags(&self, convolved: &[i8]) -> Option<Vec<Tag>> {
+        let head = self.tag_head.as_ref()?;
+        let deep = self.stem.deep_features(convolved);
+        let deep = deep.expect("a model with a tag head has a stem extension");
+        Some(head.tags(&deep.pooled, SMALLEST_TAG))
+    }
+
+    /// The stem's output as numbers, `[patches * channels]`.
+    fn scaled(&self, convolved: &[i8]) -> Vec<f32> {
+        pipeline::features(convolved, self.stem.output_scale())
     }
 
     /// The recalled captions with their tokens.

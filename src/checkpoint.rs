@@ -13,10 +13,15 @@ use crate::config::Config;
 use crate::kernels::{packed_width, quantize_row, ternarize, TernaryMatrix};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemError, StemTensor};
+use crate::tag_head::TagHead;
 use crate::tensor_file::{to_safetensors, RawTensor};
 use crate::weights::{ModelError, VariableKind, Variables, Weights};
 
 pub use crate::hash::sha256;
+
+pub(crate) mod tags;
+#[cfg(test)]
+mod tests;
 
 const FORMAT: &str = "bitmar";
 const FORMAT_VERSION: &str = "2";
@@ -46,7 +51,9 @@ pub struct LoadedModel {
     pub model: BitMar,
     /// The frozen stem.
     pub stem: Stem,
-    /// The configuration of both.
+    /// The head that recognizes things, if the model has one.
+    pub tag_head: Option<TagHead>,
+    /// The configuration of all.
     pub config: Config,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -96,9 +103,10 @@ impl ModelFile {
         check_embedding(&tensors)?;
         let weights = Weights::from_safetensors(&tensors);
         let stem = read_stem(&weights.pp(STEM), &config)?;
+        let tag_head = tags::read(&weights, &config, &metadata)?;
         let model = BitMar::new(&weights, &config)?;
         weights.expect_empty()?;
-        Ok(LoadedModel { model, stem, config, sha256: sha256(bytes), metadata })
+        Ok(LoadedModel { model, stem, tag_head, config, sha256: sha256(bytes), metadata })
     }
 
     /// Writes trained variables, named as in [`Weights::variables`], with their stem.
@@ -119,13 +127,7 @@ impl ModelFile {
             "the configuration says whether the stem has an extension"
         );
         let mut tensors = packed(variables)?;
-        for (name, shape, tensor) in stem.tensors() {
-            let (dtype, data) = match tensor {
-                StemTensor::I8(values) => (Dtype::I8, i8_bytes(&values)),
-                StemTensor::F32(values) => (Dtype::F32, f32_bytes(&values)),
-            };
-            put(&mut tensors, format!("{STEM}.{name}"), dtype, shape, data);
-        }
+        put_stem(&mut tensors, stem);
         let config = serde_json::to_string(config).expect("a configuration is plain data");
         let metadata = [
             ("format", FORMAT),
@@ -143,16 +145,16 @@ impl ModelFile {
     /// Latent values and shapes by variable name, to continue the training of a shipped model.
     ///
     /// A ternary weight becomes 0 or ±`scale` / p, where p is the fraction of weights that are not
-    /// 0: the mean magnitude is then the scale again, and every code stays the same. The stem is
-    /// left out.
+    /// 0: the mean magnitude is then the scale again, and every code stays the same. The stem
+    /// and the tag head are left out.
     pub fn latents(bytes: &[u8]) -> Result<Latents, ModelError> {
         // Reading the whole model first checks every shape and number.
         ModelFile::read(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;
         let mut latents = BTreeMap::new();
         for (name, tensor) in file.tensors() {
-            let is_stem = name.strip_prefix(STEM).is_some_and(|rest| rest.starts_with('.'));
-            if is_stem || name.ends_with(".weight_scale") {
+            let is_in = |scope| name.strip_prefix(scope).is_some_and(|rest| rest.starts_with('.'));
+            if is_in(STEM) || is_in(tags::SCOPE) || name.ends_with(".weight_scale") {
                 continue;
             }
             let scales =
@@ -297,6 +299,16 @@ fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: Vec<usize>, dat
     tensors.insert(name, RawTensor { dtype, shape, data });
 }
 
+fn put_stem(tensors: &mut Tensors, stem: &Stem) {
+    for (name, shape, tensor) in stem.tensors() {
+        let (dtype, data) = match tensor {
+            StemTensor::I8(values) => (Dtype::I8, i8_bytes(&values)),
+            StemTensor::F32(values) => (Dtype::F32, f32_bytes(&values)),
+        };
+        put(tensors, format!("{STEM}.{name}"), dtype, shape, data);
+    }
+}
+
 fn put_ternary(tensors: &mut Tensors, name: &str, shape: &[usize], latent: &[f32]) {
     let (rows, cols) = (shape[0], shape[1]);
     let mut weights = vec![0; latent.len()];
@@ -348,6 +360,3 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
 fn i8_bytes(values: &[i8]) -> Vec<u8> {
     values.iter().map(|value| value.to_le_bytes()[0]).collect()
 }
-
-#[cfg(test)]
-mod tests;

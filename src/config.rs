@@ -53,6 +53,10 @@ pub struct Config {
     /// without it lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_stem_extension: bool,
+    /// Number of names of the tag head, which reads the extension's features; 0 without a head.
+    /// Models without it lack the field.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub num_tags: usize,
     /// The ternary blocks above the stem.
     pub vision: VisionConfig,
     /// The episodic memory.
@@ -101,6 +105,7 @@ impl Config {
             window: 252,
             stem: StemConfig { input_size: 224, num_blocks: 15 },
             has_stem_extension: false,
+            num_tags: 0,
             vision: VisionConfig { hidden_size: 256, num_heads: 8, mlp_size: 640, num_layers: 3 },
             memory: MemoryConfig { num_slots: 512, width: 128 },
         }
@@ -132,6 +137,8 @@ impl Config {
         /// Larger than in any model this project will ship; limits what a hostile file can
         /// allocate.
         const LARGEST: usize = 1 << 16;
+        /// Several times the names that people use often.
+        const MAX_TAGS: usize = 4096;
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -182,6 +189,10 @@ impl Config {
         check("window", self.window, (1..=8192).contains(&self.window), "between 1 and 8192")?;
         let slots = self.memory.num_slots;
         check("memory.num_slots", slots, (1..=8192).contains(&slots), "between 1 and 8192")?;
+        let can_tag = self.num_tags == 0 || self.has_stem_extension;
+        let is_limited = self.num_tags <= MAX_TAGS;
+        check("num_tags", self.num_tags, can_tag, "0 without a stem extension")?;
+        check("num_tags", self.num_tags, is_limited, "at most 4096")?;
         self.stem.validate()?;
         let channels = self.stem.output_channels();
         check(
@@ -196,6 +207,11 @@ impl Config {
     pub fn num_patches(&self) -> usize {
         self.stem.output_grid() * self.stem.output_grid()
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn check(
@@ -226,6 +242,13 @@ mod tests {
     fn a_width_that_no_kernel_takes_is_refused() {
         let config = Config { hidden_size: 100, ..Config::small() };
         assert_eq!(config.validate().expect_err("100 is no multiple of 32").field, "hidden_size");
+    }
+
+    #[test]
+    fn tags_without_a_stem_extension_are_refused() {
+        let config = Config { num_tags: 600, ..Config::small() };
+        assert_eq!(config.validate().expect_err("no extension").field, "num_tags");
+        Config { has_stem_extension: true, ..config }.validate().expect("a valid configuration");
     }
 
     #[test]

@@ -110,4 +110,5 @@ pub use error::Error;
 pub use generate::Length;
 pub use memory::{EpisodicMemory, MemoryError, MemoryStats, SlotIndex, SlotRecord, SnapshotError};
 pub use preprocess::PhotoError;
+pub use tag_head::Tag;
 pub use weights::ModelError;

@@ -19,13 +19,13 @@ pub struct Tag {
     /// Its name, a noun in the singular where people would say it so.
     pub name: String,
     /// How probable it is that a person would mention it, 0 to 1.
-    pub probability: f32,
+    pub probability: f64,
 }
 
-/// The tensors of one layer.
+/// The tensors of the head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TagLayer {
-    /// `[rows, columns]`, -127 to 127.
+    /// `[names, features]`, -127 to 127.
     pub weight: Vec<i8>,
     /// The factor of each row.
     pub weight_scale: Vec<f32>,
@@ -33,57 +33,49 @@ pub struct TagLayer {
     pub bias: Vec<f32>,
 }
 
-/// The head that recognizes things: a linear map, or two with a ReLU between them.
+/// The head that recognizes things: a linear map.
 #[derive(Clone)]
 pub struct TagHead {
     names: Vec<String>,
-    layers: Vec<(Int8Matrix, TagLayer)>,
+    layer: TagLayer,
+    matrix: Int8Matrix,
 }
 
 impl TagHead {
-    /// Builds the head from its layers, the last of which has a row for each of `names`.
+    /// The head with these tensors, which have a row for each of `names`.
     ///
     /// # Panics
     ///
-    /// If the sizes of the layers do not fit each other, or a weight is -128.
-    pub fn new(names: Vec<String>, layers: Vec<TagLayer>) -> Self {
-        let last = layers.last().expect("a head has a layer");
-        assert_eq!(last.bias.len(), names.len(), "the last layer has a row for each name");
-        let matrix = |layer: TagLayer| {
-            let rows = layer.bias.len();
-            assert_eq!(layer.weight_scale.len(), rows, "a scale for each row");
-            (Int8Matrix::from_weights(rows, layer.weight.len() / rows, &layer.weight), layer)
-        };
-        Self { names, layers: layers.into_iter().map(matrix).collect() }
+    /// If the lengths do not match, there is no name, or a weight is -128.
+    pub fn new(names: Vec<String>, layer: TagLayer) -> Self {
+        let rows = names.len();
+        assert!(rows > 0, "a head has a name");
+        assert_eq!(
+            (layer.weight_scale.len(), layer.bias.len()),
+            (rows, rows),
+            "a row for each name"
+        );
+        let matrix = Int8Matrix::from_weights(rows, layer.weight.len() / rows, &layer.weight);
+        Self { names, layer, matrix }
     }
 
-    /// Takes the head's tensors out of a file: `weight`, `weight_scale` and `bias`, and the same in
-    /// the scope `hidden` if that layer has rows.
+    /// Takes the head's tensors `weight`, `weight_scale` and `bias` out of a file.
     ///
     /// # Errors
     ///
     /// If a tensor is missing or invalid.
-    pub fn from_weights(
+    pub(crate) fn from_weights(
         weights: &Weights,
         names: Vec<String>,
-        columns: usize,
-        hidden: usize,
+        features: usize,
     ) -> Result<Self, ModelError> {
-        let layer = |weights: &Weights, rows: usize, columns: usize| {
-            Ok::<_, ModelError>(TagLayer {
-                weight: weights.take_int8_weights("weight", &[rows, columns])?,
-                weight_scale: weights.take_f32("weight_scale", &[rows])?,
-                bias: weights.take_f32("bias", &[rows])?,
-            })
+        let rows = names.len();
+        let layer = TagLayer {
+            weight: weights.take_int8_weights("weight", &[rows, features])?,
+            weight_scale: weights.take_f32("weight_scale", &[rows])?,
+            bias: weights.take_f32("bias", &[rows])?,
         };
-        let mut layers = Vec::new();
-        let mut width = columns;
-        if hidden > 0 {
-            layers.push(layer(&weights.pp("hidden"), hidden, columns)?);
-            width = hidden;
-        }
-        layers.push(layer(weights, names.len(), width)?);
-        Ok(Self::new(names, layers))
+        Ok(Self::new(names, layer))
     }
 
     /// The names, in the order of [`TagHead::log_odds`].
@@ -91,58 +83,55 @@ impl TagHead {
         &self.names
     }
 
-    /// The layers, the last one with a row for each name.
-    pub fn layers(&self) -> impl Iterator<Item = &TagLayer> {
-        self.layers.iter().map(|(_, layer)| layer)
+    /// The tensors.
+    pub fn layer(&self) -> &TagLayer {
+        &self.layer
     }
 
     /// Multiplies all log-odds by `slope` and adds `offsets`, one for each name.
     pub fn calibrate(&mut self, slope: f32, offsets: &[f32]) {
-        let (_, layer) = self.layers.last_mut().expect("a head has a layer");
-        layer.weight_scale.iter_mut().for_each(|scale| *scale *= slope);
-        layer.bias.iter_mut().zip(offsets).for_each(|(bias, offset)| {
-            *bias = *bias * slope + offset;
-        });
+        let TagLayer { weight_scale, bias, .. } = &mut self.layer;
+        weight_scale.iter_mut().for_each(|scale| *scale *= slope);
+        bias.iter_mut().zip(offsets).for_each(|(bias, offset)| *bias = *bias * slope + offset);
     }
 
     /// The log-odds of each name, given pooled features.
     ///
     /// # Panics
     ///
-    /// If the number of features is not that of the first layer's columns.
+    /// If the number of features is not that of the weights' columns.
     pub fn log_odds(&self, pooled: &[f32]) -> Vec<f32> {
-        let mut values = pooled.to_vec();
-        for (number, (matrix, layer)) in self.layers.iter().enumerate() {
-            if number > 0 {
-                values.iter_mut().for_each(|value| *value = value.max(0.0));
-            }
-            let mut quantized = vec![0; values.len()];
-            let scale = quantize_row(&values, &mut quantized);
-            let mut sums = vec![0; matrix.rows()];
-            int8_matmul(matrix, &quantized, &mut sums);
-            let rows = sums.iter().zip(&layer.weight_scale).zip(&layer.bias);
-            values =
-                rows.map(|((&sum, factor), bias)| sum as f32 * (scale * factor) + bias).collect();
-        }
-        values
+        let mut quantized = vec![0; pooled.len()];
+        let scale = quantize_row(pooled, &mut quantized);
+        let mut sums = vec![0; self.names.len()];
+        int8_matmul(&self.matrix, &quantized, &mut sums);
+        let rows = sums.iter().zip(&self.layer.weight_scale).zip(&self.layer.bias);
+        rows.map(|((&sum, factor), bias)| sum as f32 * (scale * factor) + bias).collect()
     }
 
     /// The things of at least `smallest` probability, the most probable first, given pooled
-    /// features.
+    /// features. Probabilities are rounded to thousandths.
     ///
     /// # Panics
     ///
     /// As [`TagHead::log_odds`].
-    pub fn tags(&self, pooled: &[f32], smallest: f32) -> Vec<Tag> {
+    pub fn tags(&self, pooled: &[f32], smallest: f64) -> Vec<Tag> {
         let log_odds = self.log_odds(pooled);
-        let tags = self.names.iter().zip(log_odds).map(|(name, log_odds)| Tag {
-            name: name.clone(),
-            probability: 1.0 / (1.0 + (-log_odds).exp()),
-        });
+        let tags = self
+            .names
+            .iter()
+            .zip(log_odds)
+            .map(|(name, log_odds)| Tag { name: name.clone(), probability: probability(log_odds) });
         let mut tags: Vec<Tag> = tags.filter(|tag| tag.probability >= smallest).collect();
+        // Stable: equally probable names keep the order of the list.
         tags.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         tags
     }
+}
+
+/// The probability in thousandths: libraries differ in the last bit of an exponential.
+fn probability(log_odds: f32) -> f64 {
+    (1e3 / (1.0 + (-f64::from(log_odds)).exp())).round() / 1e3
 }
 
 #[cfg(test)]
@@ -155,7 +144,7 @@ mod tests {
             weight_scale: vec![0.01, 0.02, 0.01],
             bias: vec![-1.0, -2.0, 0.5],
         };
-        TagHead::new(["cat", "dog", "sky"].map(String::from).to_vec(), vec![layer])
+        TagHead::new(["cat", "dog", "sky"].map(String::from).to_vec(), layer)
     }
 
     #[test]

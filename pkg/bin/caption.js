@@ -44,13 +44,15 @@ export async function captionAll(bitmar, { json, remember, options }, file, phot
 }
 
 /** @param {string} photo @param {any} caption or `{ error }` @param {boolean} json */
-async function printCaption(photo, { error, text, tokens, confidence, timings }, json) {
+async function printCaption(photo, { error, text, tokens, confidence, tags, timings }, json) {
   if (error) {
     report(`${photo}: ${error.message}`);
     if (json) await printJson({ photo, error });
   } else if (json) {
     const ms = rounded(timings);
-    await printJson({ photo, caption: text, tokens, confidence: float32(confidence), ms });
+    const sure = float32(confidence);
+    // JSON leaves out what is undefined: a model without a tag head has no tags.
+    await printJson({ photo, caption: text, tokens, confidence: sure, tags, ms });
   } else {
     await printLine(`${shown(photo)}: ${shown(text)}`);
   }

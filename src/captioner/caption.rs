@@ -6,6 +6,7 @@ use super::attention::Attention;
 use crate::config::Config;
 use crate::generate::{Length, DEFAULT_BEAMS};
 use crate::memory::SlotIndex;
+use crate::tag_head::Tag;
 
 /// Options of a caption.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub struct Caption {
     pub tokens: usize,
     /// Geometric mean of the tokens' probabilities, 0 to 1.
     pub confidence: f32,
+    /// The things that the model recognizes, the most probable first; `None` if it has no tag head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<Tag>>,
     /// Remembered captions given to the decoder, best first.
     pub recalled: Vec<Recalled>,
     /// Memory slot of the caption, if it was remembered.

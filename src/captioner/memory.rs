@@ -224,7 +224,7 @@ impl Captioner {
     /// Encodes a photo, without a caption.
     fn encode(&self, photo: &RgbImage) -> Result<PhotoEncoding, Error> {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
-        let features = self.features(&pixels);
+        let features = self.scaled(&self.stem.forward(&pixels));
         let key = self.model.photo_key(&features)?;
         let episode = self.model.fuse_features(&features, &[])?.episode;
         Ok(PhotoEncoding { key, episode })

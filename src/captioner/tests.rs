@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::tags::tests::any_head;
 use crate::checkpoint::Provenance;
 use crate::memory::{MemoryError, SlotIndex};
 use crate::random::Random;
@@ -11,17 +12,7 @@ const TOKENIZER: &[u8] = include_bytes!("../../pkg/model/tokenizer.json");
 fn model_file(seed: u64) -> Vec<u8> {
     let stem = StemConfig { input_size: 64, num_blocks: 12 };
     let config = Config { vocab_size: 4096, stem, ..Config::tiny() };
-    let mut random = Random::new(seed);
-    let mut get = |name: &str, shape: &[usize]| {
-        let count = shape.iter().product();
-        Ok::<_, StemError>(if name.ends_with(".weight") {
-            let weight = |_| i8::try_from(random.below(41)).expect("below 41") - 20;
-            StemTensor::I8((0..count).map(weight).collect())
-        } else {
-            StemTensor::F32((0..count).map(|_| 0.01 + 0.01 * random.uniform()).collect())
-        })
-    };
-    let stem = Stem::from_tensors(&config.stem, &mut get).unwrap();
+    let stem = random_stem(&config.stem, seed);
     let weights = Weights::fresh(seed);
     BitMar::new(&weights, &config).unwrap();
     let provenance = Provenance {
@@ -30,6 +21,24 @@ fn model_file(seed: u64) -> Vec<u8> {
         trained: r#"{"steps":0}"#.into(),
     };
     ModelFile::write(&weights.variables(), &stem, &config, &provenance).unwrap()
+}
+
+fn random_stem(config: &StemConfig, seed: u64) -> Stem {
+    Stem::from_tensors(config, &mut random_tensors(seed)).unwrap()
+}
+
+/// A source of small random weights.
+fn random_tensors(seed: u64) -> impl FnMut(&str, &[usize]) -> Result<StemTensor, StemError> {
+    let mut random = Random::new(seed);
+    move |name: &str, shape: &[usize]| {
+        let count = shape.iter().product();
+        Ok(if name.ends_with(".weight") {
+            let weight = |_| i8::try_from(random.below(41)).expect("below 41") - 20;
+            StemTensor::I8((0..count).map(weight).collect())
+        } else {
+            StemTensor::F32((0..count).map(|_| 0.01 + 0.01 * random.uniform()).collect())
+        })
+    }
 }
 
 fn captioner() -> Captioner {
@@ -64,6 +73,28 @@ fn a_photo_gets_a_caption_and_the_memory_keeps_it() {
     assert_eq!(records[0].1.written_at, 1000);
     let thumbnail = image::load_from_memory(&records[0].1.thumbnail).unwrap();
     assert_eq!((thumbnail.width(), thumbnail.height()), (64, 42));
+}
+
+#[test]
+fn only_a_model_with_a_tag_head_returns_tags() {
+    let file = model_file(1);
+    let config = ModelFile::read(&file).unwrap().config;
+    let stem = random_stem(&config.stem, 1);
+    let stem = stem.with_extension_tensors(&mut random_tensors(2)).unwrap();
+    let head = any_head(&["cat", "dog", "sheep", "bus"]);
+    let tagged = ModelFile::with_tags(&file, &stem, &head).unwrap();
+    let mut tagged = Captioner::new(&tagged, TOKENIZER, || 1000.0).unwrap();
+    let mut plain = captioner();
+    let (with, without) =
+        (tagged.caption(&photo(1), &quick()).unwrap(), plain.caption(&photo(1), &quick()).unwrap());
+    assert_eq!((&with.text, with.confidence), (&without.text, without.confidence));
+    assert_eq!(without.tags, None);
+    let tags = with.tags.unwrap();
+    // The biases are -1, 0, 1 and 2, and the weights are small.
+    assert_eq!(tags[0].name, "bus", "{tags:?}");
+    let probabilities: Vec<f64> = tags.iter().map(|tag| tag.probability).collect();
+    assert!(probabilities.is_sorted_by(|a, b| a >= b), "{tags:?}");
+    assert!(tags.iter().all(|tag| (SMALLEST_TAG..=1.0).contains(&tag.probability)), "{tags:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use candle_core::{Device, Tensor, Var};
 
+use super::tags::tests::any_head;
 use super::*;
 use crate::config::MemoryConfig;
 use crate::random::Random;
@@ -110,6 +111,33 @@ fn a_stem_extension_is_read_back_and_leaves_the_model_as_it_is() {
     assert!(with.stem.tensors().iter().any(|(name, ..)| name == "head.weight"));
     let latents = |bytes: &[u8]| ModelFile::latents(bytes).unwrap();
     assert_eq!(latents(&bytes), latents(&extended));
+}
+
+#[test]
+fn a_tag_head_is_read_back_and_leaves_the_model_as_it_is() {
+    let (bytes, extended) = (model_file().0, extended_file());
+    let (plain, stem) =
+        (ModelFile::read(&bytes).unwrap(), ModelFile::read(&extended).unwrap().stem);
+    assert!(plain.tag_head.is_none() && !plain.metadata["config"].contains("tags"));
+    let head = any_head(&["cat", "dog", "fire hydrant"]);
+    let tagged = ModelFile::with_tags(&bytes, &stem, &head).unwrap();
+    let read = ModelFile::read(&tagged).unwrap();
+    let own = read.tag_head.unwrap();
+    assert_eq!((own.names(), own.layer()), (head.names(), head.layer()));
+    assert_eq!((read.config.num_tags, read.config.has_stem_extension), (3, true));
+    assert_eq!(ModelFile::latents(&tagged).unwrap(), ModelFile::latents(&bytes).unwrap());
+    // A second head takes the place of the first.
+    let other = any_head(&["sheep", "bus"]);
+    let again = ModelFile::with_tags(&tagged, &stem, &other).unwrap();
+    assert_eq!(ModelFile::read(&again).unwrap().tag_head.unwrap().names(), other.names());
+    let unnamed = changed(&tagged, |_, metadata| drop(metadata.remove("tag_names")));
+    let error = ModelFile::read(&unnamed).err().unwrap();
+    assert!(matches!(&error, ModelError::MissingMetadata { name: "tag_names" }), "{error}");
+    let fewer = changed(&tagged, |_, metadata| {
+        drop(metadata.insert("tag_names".into(), r#"["cat","dog"]"#.into()));
+    });
+    let error = ModelFile::read(&fewer).err().unwrap();
+    assert!(matches!(&error, ModelError::InvalidMetadata { name: "tag_names", .. }), "{error}");
 }
 
 #[test]

@@ -62,12 +62,28 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Number of names; COCO's 80 are kept whatever their frequency.
-        #[arg(long, value_name = "COUNT", default_value_t = 600)]
+        #[arg(long, value_name = "COUNT", default_value_t = 640)]
         count: usize,
     },
     /// Trains the head that recognizes things, on features that `features` has computed.
     #[command(after_help = defaults("tags"))]
     Tags(TagTraining),
+    /// Writes a model file with a tag head and the stem extension whose features the head reads.
+    AddTags {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        out: Out,
+        /// The model file to start from.
+        #[arg(long, value_name = "FILE", default_value = MODEL)]
+        model: PathBuf,
+        /// What `tags` has written.
+        #[arg(long, value_name = "FILE")]
+        head: PathBuf,
+        /// The model file to write.
+        #[arg(long, value_name = "FILE")]
+        tagged: PathBuf,
+    },
     /// Prints how many held-out labelled photos get the name of their label, or with --list the tags
     /// of the dev photos of a set, one JSON object a line.
     EvalTags {

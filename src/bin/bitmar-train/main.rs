@@ -11,7 +11,7 @@ use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
 use bitmar::train::commands::features::features;
 use bitmar::train::commands::tag_names::tag_names;
-use bitmar::train::commands::tags::{eval_tags, list_tags, train_tags};
+use bitmar::train::commands::tags::{add_tags, eval_tags, list_tags, train_tags};
 use bitmar::train::commands::EvalOptions;
 use bitmar::train::data::photo_set::Split;
 use bitmar::train::eval::curves::draw_curves;
@@ -73,6 +73,9 @@ fn run(command: Command) -> Result<()> {
         Command::Tags(training) => {
             let (inputs, options, head) = training.split();
             train_tags(&inputs, options, &head)
+        }
+        Command::AddTags { data, out, model, head, tagged } => {
+            add_tags(&data.data, &out.out, &model, &head, &tagged)
         }
         Command::EvalTags { data, features, head, list } => match list {
             None => eval_tags(&data.data, &features.features, &head),

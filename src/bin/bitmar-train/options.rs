@@ -95,9 +95,9 @@ pub(crate) struct TagTraining {
     /// Rounds of crops to learn from.
     #[arg(long, value_name = "COUNT", default_value_t = 0, requires_if("1", "crops"))]
     rounds: usize,
-    /// Width of a hidden layer; 0 for a linear head.
-    #[arg(long, value_name = "WIDTH", default_value_t = 0)]
-    hidden: usize,
+    /// Factor of the sum of the squared weights in the loss.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1e-3)]
+    ridge: f64,
     /// Powers of the error by which the loss of what is present and of what is absent is
     /// multiplied.
     #[arg(long, num_args = 2, value_names = ["PRESENT", "ABSENT"], default_values_t = [0.0, 0.0])]
@@ -246,8 +246,8 @@ impl TagTraining {
             features: self.features.features,
             crops: self.crops,
             rounds: self.rounds,
-            hidden: self.hidden,
             focus: Focus { present: self.focus[0], absent: self.focus[1] },
+            ridge: self.ridge,
         };
         (inputs, options, self.head)
     }

@@ -10,6 +10,7 @@ use bitmar::captioner::{Caption, CaptionOptions, Captioner, Timings};
 use bitmar::checkpoint::sha256;
 use bitmar::memory::SlotRecord;
 use bitmar::model_name::model_name;
+use bitmar::tag_head::Tag;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Command, STDIN, USAGE};
@@ -22,8 +23,19 @@ use crate::output::{print, print_json, print_line, report, shown};
 #[derive(Serialize)]
 #[serde(untagged)]
 enum PhotoLine<'a> {
-    Captioned { photo: &'a str, caption: &'a str, tokens: usize, confidence: f32, ms: Timings },
-    Failed { photo: &'a str, error: &'a CodedError },
+    Captioned {
+        photo: &'a str,
+        caption: &'a str,
+        tokens: usize,
+        confidence: f32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tags: Option<&'a [Tag]>,
+        ms: Timings,
+    },
+    Failed {
+        photo: &'a str,
+        error: &'a CodedError,
+    },
 }
 
 /// JSON output for a remembered photo.
@@ -116,9 +128,10 @@ fn print_caption(
     json: bool,
 ) -> Result<(), Failure> {
     match caption {
-        Ok(Caption { text: caption, tokens, confidence, ms, .. }) if json => {
+        Ok(Caption { text: caption, tokens, confidence, tags, ms, .. }) if json => {
             let (tokens, confidence, ms) = (*tokens, *confidence, rounded(ms));
-            print_json(&PhotoLine::Captioned { photo, caption, tokens, confidence, ms })
+            let tags = tags.as_deref();
+            print_json(&PhotoLine::Captioned { photo, caption, tokens, confidence, tags, ms })
         }
         Ok(caption) => print_line(&format!("{}: {}", shown(photo), shown(&caption.text))),
         Err(error) => {

@@ -12,7 +12,6 @@ use anyhow::{bail, Context, Result};
 use candle_core::{DType, Device, Tensor};
 use image::{imageops, RgbImage};
 use safetensors::{Dtype, SafeTensors, View};
-use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::ModelFile;
 use crate::preprocess;
@@ -20,19 +19,10 @@ use crate::stem::{DeepFeatures, Stem};
 use crate::tensor_file::{to_safetensors, RawTensor};
 use crate::train::data::archive::{load_index, PhotoArchive};
 use crate::train::data::photo_set::{PhotoSet, PHOTO_SETS};
+use crate::train::data::pooled::Region;
 use crate::train::files;
 use crate::train::parallel;
 use crate::train::teacher::stem_cache::extended_stem;
-
-/// A photo of a set, or a part of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Region {
-    /// The photo's name in the set's tar.
-    image: String,
-    /// Left, top, right and bottom in pixels; right and bottom are exclusive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    crop: Option<[u32; 4]>,
-}
 
 /// Writes the features of all photos, and of the crops in the folder `crops`, with the stem of the
 /// model file `model`, which gets an extension if it has none. Files of the same stem and photos

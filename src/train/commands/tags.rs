@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 use candle_core::{DType, Tensor};
-use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::checkpoint::ModelFile;
 use crate::kernels::quantize_row;
 use crate::tag_head::{Tag, TagHead, TagLayer};
-use crate::tensor_file::{to_safetensors, RawTensor};
 use crate::train::data::archive::load_index;
 use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split, PHOTO_SETS};
-use crate::train::data::pooled::{load_pooled, Picture, Pooled};
+use crate::train::data::pooled::{load_pooled, Pooled, Region};
 use crate::train::data::seen::{load_seen, Seen};
-use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets};
+use crate::train::data::tag_targets::{mentions, TagTarget, TagTargets, UNKNOWN};
 use crate::train::eval::tag_calibration::{Calibration, Observations};
 use crate::train::files;
 use crate::train::objective::tagging::{Focus, TagLayers, TagPool, Tagging};
-use crate::train::text::tag_vocabulary::TagVocabulary;
+use crate::train::teacher::stem_cache::extended_stem;
+use crate::train::text::tag_vocabulary::{TagVocabulary, PEOPLE};
 use crate::train::trainer::{Run, RunOptions};
 use crate::weights::Weights;
 
@@ -30,7 +30,7 @@ const CROP_SHARE: f32 = 0.5;
 /// dev photos are ten times as many and show few kinds of things.
 const EVERYDAY_WEIGHT: f64 = 3.0;
 /// Probability of the least probable tag that is listed.
-const SMALLEST_LISTED: f32 = 0.05;
+const SMALLEST_LISTED: f64 = 0.05;
 
 /// Where the trainer of the tag head reads, and what it is to try.
 #[derive(Debug, Clone)]
@@ -43,10 +43,10 @@ pub struct TagInputs {
     pub crops: Option<PathBuf>,
     /// Rounds of crops to learn from.
     pub rounds: usize,
-    /// Width of the hidden layer; 0 for a linear head.
-    pub hidden: usize,
     /// How much easy targets count.
     pub focus: Focus,
+    /// Factor of the sum of the squared weights in the loss.
+    pub ridge: f64,
 }
 
 /// Trains a head, calibrates it on dev photos and writes it to `head`; the run's checkpoint and log
@@ -65,18 +65,19 @@ pub fn train_tags(inputs: &TagInputs, options: RunOptions, head: &Path) -> Resul
     let described = described_dev(&inputs.data, &inputs.features)?;
     let names = vocabulary.names().len();
     let weights = Weights::fresh(options.seed);
-    let layers = TagLayers::new(&weights, &pools[0].features, names, inputs.hidden)?;
+    let layers = TagLayers::new(&weights, &pools[0].features, names)?;
     let dev = dev_pool(&described)?;
-    let tagging = Tagging { layers, pools, dev, names, focus: inputs.focus };
+    let TagInputs { focus, ridge, .. } = *inputs;
+    let tagging = Tagging { layers, pools, dev, names, focus, ridge };
     let mut run = Run::new(weights.variables(), options)?;
     run.train(&tagging, &head.with_extension("run.safetensors"))?;
-    let layers = tagging.layers.folded()?.iter().map(quantized).collect::<Result<_, _>>()?;
+    let layer = quantized(&tagging.layers.folded()?)?;
     let names = vocabulary.names().iter().map(|name| name.name.clone()).collect();
-    let mut trained = TagHead::new(names, layers);
+    let mut trained = TagHead::new(names, layer);
     let calibration = Calibration::fit(&observations(&trained, &described)?);
     eprintln!("slope of the calibration: {:.3}", calibration.slope);
     trained.calibrate(calibration.slope, &calibration.offsets);
-    files::write(head, &head_file(&trained))?;
+    files::write(head, &trained.to_file())?;
     Ok(())
 }
 
@@ -98,16 +99,16 @@ fn pool(inputs: &TagInputs, view: &str, share: f32) -> Result<TagPool> {
         let seen = load_seen(&seen_file)?;
         let seen: BTreeMap<(&str, Option<[u32; 4]>), &Seen> =
             seen.iter().map(|seen| ((seen.image.as_str(), seen.crop), seen)).collect();
-        let Pooled { pictures, features: all } = load_pooled(&inputs.features, set.name, view)?;
+        let Pooled { regions, features: all } = load_pooled(&inputs.features, set.name, view)?;
         let mut rows = Vec::new();
-        for (row, Picture { image, crop }) in pictures.iter().enumerate() {
+        for (row, Region { image, crop }) in regions.iter().enumerate() {
             let found = seen.get(&(image.as_str(), *crop)).and_then(|seen| maker.of(seen));
             if let Some(found) = found {
                 rows.push(u32::try_from(row)?);
                 targets.extend(found);
             }
         }
-        eprintln!("{} {view}: {} of {} pictures", set.name, rows.len(), pictures.len());
+        eprintln!("{} {view}: {} of {} regions", set.name, rows.len(), regions.len());
         if !rows.is_empty() {
             let rows = Tensor::from_vec(rows.clone(), rows.len(), all.device())?;
             features.push(all.index_select(&rows, 0)?);
@@ -143,9 +144,9 @@ fn described_dev(data: &Path, features: &Path) -> Result<Vec<Described>> {
 }
 
 fn features_by_name(folder: &Path, set: &PhotoSet) -> Result<BTreeMap<String, Vec<f32>>> {
-    let Pooled { pictures, features } = load_pooled(folder, set.name, "plain")?;
+    let Pooled { regions, features } = load_pooled(folder, set.name, "plain")?;
     let rows = features.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    Ok(pictures.into_iter().map(|picture| picture.image).zip(rows).collect())
+    Ok(regions.into_iter().map(|region| region.image).zip(rows).collect())
 }
 
 /// Dev photos with what at least one person mentions as their targets.
@@ -155,15 +156,23 @@ fn dev_pool(described: &[Described]) -> Result<TagPool> {
         .map(|photo| Tensor::new(&photo.features[..], &candle_core::Device::Cpu))
         .collect::<candle_core::Result<_>>()?;
     let targets = described.iter().flat_map(|photo| is_mentioned(&photo.photo));
-    let targets = targets.map(|is| TagTarget { value: f32::from(u8::from(is)), weight: 1.0 });
+    let targets = targets.map(|is| match is {
+        Some(is) => TagTarget { value: f32::from(u8::from(is)), weight: 1.0 },
+        None => UNKNOWN,
+    });
     Ok(TagPool { features: Tensor::stack(&rows, 0)?, targets: targets.collect(), share: 0.0 })
 }
 
-/// Of each name, whether at least one person mentions it.
-fn is_mentioned(photo: &Photo) -> Vec<bool> {
+/// Of each name, whether at least one person mentions it; `None` if only ambiguous words may.
+fn is_mentioned(photo: &Photo) -> Vec<Option<bool>> {
     let vocabulary = TagVocabulary::standard();
     let mentions = mentions(vocabulary, photo);
-    (0..vocabulary.names().len()).map(|name| mentions.contains_key(&name)).collect()
+    let names = 0..vocabulary.names().len();
+    let is_mentioned = names.map(|name| match mentions.get(&name) {
+        Some(mentions) => (mentions.certain > 0).then_some(true),
+        None => Some(false),
+    });
+    is_mentioned.collect()
 }
 
 fn observations(head: &TagHead, described: &[Described]) -> Result<Observations> {
@@ -177,7 +186,7 @@ fn observations(head: &TagHead, described: &[Described]) -> Result<Observations>
     Ok(observed)
 }
 
-/// A layer in int8, each row with its own scale.
+/// The head in int8, each row with its own scale.
 fn quantized((weight, bias): &(Tensor, Tensor)) -> candle_core::Result<TagLayer> {
     let rows = weight.to_vec2::<f32>()?;
     let mut codes = vec![0; weight.elem_count()];
@@ -189,38 +198,27 @@ fn quantized((weight, bias): &(Tensor, Tensor)) -> candle_core::Result<TagLayer>
     Ok(TagLayer { weight_scale, weight: codes, bias: bias.to_vec1::<f32>()? })
 }
 
-/// A head in a file of its own: its tensors, and its names as JSON in the metadata `tag_names`.
-fn head_file(head: &TagHead) -> Vec<u8> {
-    let layers: Vec<&TagLayer> = head.layers().collect();
-    let mut tensors = BTreeMap::new();
-    for (number, layer) in layers.iter().enumerate() {
-        let scope = if number + 1 < layers.len() { "tags.hidden" } else { "tags" };
-        let TagLayer { weight, weight_scale, bias } = layer;
-        let shape = vec![bias.len(), weight.len() / bias.len()];
-        let data = bytemuck::cast_slice(weight).to_vec();
-        tensors.insert(format!("{scope}.weight"), RawTensor { dtype: Dtype::I8, shape, data });
-        for (name, values) in [("weight_scale", weight_scale), ("bias", bias)] {
-            let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let raw = RawTensor { dtype: Dtype::F32, shape: vec![values.len()], data };
-            tensors.insert(format!("{scope}.{name}"), raw);
-        }
-    }
-    let names = serde_json::to_string(head.names()).expect("names are strings");
-    to_safetensors(&tensors, &BTreeMap::from([("tag_names".to_owned(), names)]))
+/// Writes the model file `model` with the tag head of the file `head`, and with the stem extension
+/// whose features it reads, to `tagged`.
+///
+/// # Errors
+///
+/// If a file cannot be read or written.
+pub fn add_tags(
+    data: &Path,
+    out: &Path,
+    model: &Path,
+    head: &Path,
+    tagged: &Path,
+) -> Result<(), AnyError> {
+    let (model, head) = (std::fs::read(model)?, read_head(head)?);
+    let stem = extended_stem(data, out, ModelFile::read(&model)?.stem)?;
+    write_beside(tagged, &ModelFile::with_tags(&model, &stem, &head)?)?;
+    Ok(())
 }
 
-/// Reads what [`train_tags`] wrote.
 fn read_head(file: &Path) -> Result<TagHead> {
-    let bytes = std::fs::read(file)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)?;
-    let names = header.metadata().as_ref().and_then(|metadata| metadata.get("tag_names"));
-    let names: Vec<String> = serde_json::from_str(names.context("no tag_names in the metadata")?)?;
-    let tensors = SafeTensors::deserialize(&bytes)?;
-    let hidden = tensors.tensor("tags.hidden.bias").map_or(0, |bias| bias.shape()[0]);
-    let first = if hidden > 0 { "tags.hidden.weight" } else { "tags.weight" };
-    let columns = *tensors.tensor(first)?.shape().last().context("a weight is a matrix")?;
-    let weights = Weights::from_safetensors(&tensors);
-    Ok(TagHead::from_weights(&weights.pp("tags"), names, columns, hidden)?)
+    Ok(TagHead::from_file(&files::read(file)?)?)
 }
 
 /// A line of the list of tags.
@@ -241,8 +239,7 @@ pub fn list_tags(data: &Path, features: &Path, head: &Path, set: &str) -> Result
     let by_name = features_by_name(features, set)?;
     for photo in load_index(data, set)?.iter().filter(|photo| photo.split == Split::Dev) {
         let features = by_name.get(&photo.name).context("a photo has no features")?;
-        let mut tags = head.tags(features, SMALLEST_LISTED);
-        tags.iter_mut().for_each(|tag| tag.probability = (tag.probability * 1e3).round() / 1e3);
+        let tags = head.tags(features, SMALLEST_LISTED);
         println!("{}", serde_json::to_string(&Line { photo: &photo.name, tags })?);
     }
     Ok(())
@@ -255,13 +252,10 @@ pub fn list_tags(data: &Path, features: &Path, head: &Path, set: &str) -> Result
 ///
 /// If a file cannot be read.
 pub fn eval_tags(data: &Path, features: &Path, head: &Path) -> Result<()> {
-    const THRESHOLDS: [f32; 2] = [0.3, 0.5];
+    const THRESHOLDS: [f64; 2] = [0.3, 0.5];
     let vocabulary = TagVocabulary::standard();
     let head = read_head(head)?;
-    let people: BTreeSet<usize> = ["person", "people", "child", "baby"]
-        .iter()
-        .filter_map(|name| vocabulary.index(name))
-        .collect();
+    let people: BTreeSet<usize> = PEOPLE.iter().filter_map(|name| vocabulary.index(name)).collect();
     for set in PhotoSet::held_out() {
         let by_name = features_by_name(features, set)?;
         let photos = load_index(data, set)?;

@@ -1,30 +1,30 @@
 //! Reads pooled features that `bitmar-train features` computed: `SET-VIEW.safetensors` with the
-//! tensor `pooled`, f16 `[pictures, channels]`, and `SET-VIEW.names.jsonl` with a line for each.
+//! tensor `pooled`, f16 `[regions, channels]`, and `SET-VIEW.names.jsonl` with a line for each.
 
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 use candle_core::{Device, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::train::files;
 
-/// A picture whose features are in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Picture {
-    /// The photo's name in the tar.
+/// A photo of a set, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// The photo's name in the set's tar.
     pub image: String,
-    /// The crop in pixels of the photo.
-    #[serde(default)]
+    /// Left, top, right and bottom in pixels; right and bottom are exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<[u32; 4]>,
 }
 
-/// Pictures and their features, `[pictures, channels]`.
+/// Regions and their features.
 #[derive(Debug)]
 pub struct Pooled {
-    /// The pictures in their order.
-    pub pictures: Vec<Picture>,
-    /// Their features.
+    /// The regions in their order.
+    pub regions: Vec<Region>,
+    /// Their features, `[regions, channels]`.
     pub features: Tensor,
 }
 
@@ -32,18 +32,18 @@ pub struct Pooled {
 ///
 /// # Errors
 ///
-/// If a file cannot be read, or the two do not describe equally many pictures.
+/// If a file cannot be read, or the two do not describe equally many regions.
 pub fn load_pooled(folder: &Path, set: &str, view: &str) -> Result<Pooled> {
     let file = folder.join(format!("{set}-{view}.safetensors"));
     let at = || file.display().to_string();
     let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).with_context(at)?;
     let features = tensors.remove("pooled").context("no tensor pooled").with_context(at)?;
     let names = files::read_text(&file.with_extension("names.jsonl"))?;
-    let pictures: Vec<Picture> =
+    let regions: Vec<Region> =
         names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let (rows, _) = features.dims2()?;
-    if rows != pictures.len() {
-        bail!("{}: {rows} rows for {} names", file.display(), pictures.len());
+    if rows != regions.len() {
+        bail!("{}: {rows} rows for {} names", file.display(), regions.len());
     }
-    Ok(Pooled { pictures, features })
+    Ok(Pooled { regions, features })
 }

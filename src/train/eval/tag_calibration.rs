@@ -15,8 +15,8 @@ pub struct Observations {
     pub names: usize,
     /// `[photos * names]`.
     pub log_odds: Vec<f32>,
-    /// `[photos * names]`.
-    pub is_mentioned: Vec<bool>,
+    /// `[photos * names]`; `None` if that is unclear.
+    pub is_mentioned: Vec<Option<bool>>,
     /// Weight of each photo.
     pub weights: Vec<f64>,
 }
@@ -62,12 +62,13 @@ fn probability(log_odds: f64) -> f64 {
 }
 
 impl Observations {
-    /// Log-odds, whether it is mentioned, and weight of each photo for a name.
+    /// Log-odds, whether it is mentioned, and weight of each photo for a name, where that is clear.
     fn of_name(&self, name: usize) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
         let photos = self.weights.iter().enumerate();
-        photos.map(move |(photo, &weight)| {
+        photos.filter_map(move |(photo, &weight)| {
             let at = photo * self.names + name;
-            (f64::from(self.log_odds[at]), f64::from(u8::from(self.is_mentioned[at])), weight)
+            let is_mentioned = f64::from(u8::from(self.is_mentioned[at]?));
+            Some((f64::from(self.log_odds[at]), is_mentioned, weight))
         })
     }
 }
@@ -126,7 +127,7 @@ mod tests {
                 let x = 2.0 * random.normal();
                 let p = probability(slope * f64::from(x) + offset);
                 observed.log_odds.push(x);
-                observed.is_mentioned.push(f64::from(random.uniform()) < p);
+                observed.is_mentioned.push(Some(f64::from(random.uniform()) < p));
             }
         }
         let found = Calibration::fit(&observed);
@@ -143,7 +144,7 @@ mod tests {
             let is_there = photo % 2 == 0;
             observed.weights.push(1.0);
             observed.log_odds.extend([if is_there { 2.0 } else { -2.0 }, -9.0]);
-            observed.is_mentioned.extend([is_there && photo % 20 != 0, false]);
+            observed.is_mentioned.extend([Some(is_there && photo % 20 != 0), Some(false)]);
         }
         let found = Calibration::fit(&observed);
         assert!((found.offsets[0] - found.offsets[1]).abs() < 0.7, "{found:?}");

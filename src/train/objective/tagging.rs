@@ -39,17 +39,17 @@ pub struct Focus {
     pub absent: f64,
 }
 
-/// The layers of the head before it is quantized: a linear map, or two with a ReLU between them.
+/// The head before it is quantized: a linear map of standardized features.
 #[derive(Debug)]
 pub struct TagLayers {
-    hidden: Option<(Tensor, Tensor)>,
-    output: (Tensor, Tensor),
-    /// Mean and inverse standard deviation of each channel, `[1, channels]`.
+    weight: Tensor,
+    bias: Tensor,
+    /// Mean and inverse standard deviation of each feature, `[1, features]`.
     moments: (Tensor, Tensor),
 }
 
 impl TagLayers {
-    /// Fresh layers for features with the moments of `features`.
+    /// A fresh head for features with the moments of `features`.
     ///
     /// # Errors
     ///
@@ -58,64 +58,46 @@ impl TagLayers {
         weights: &Weights,
         features: &Tensor,
         names: usize,
-        hidden: usize,
     ) -> std::result::Result<Self, ModelError> {
-        /// Share of the mean deviation below which a channel counts as constant.
+        /// Share of the mean deviation below which a feature counts as constant.
         const SMALLEST: f64 = 0.05;
-        let channels = features.dim(1)?;
+        /// Log-odds of a fresh head: most names are absent from most photos.
+        const ABSENT: f32 = -4.0;
+        let columns = features.dim(1)?;
         let features = features.to_dtype(DType::F32)?;
         let mean = features.mean_keepdim(0)?;
         let deviation = features.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?.sqrt()?;
         let floor = f64::from(deviation.mean_all()?.to_scalar::<f32>()?) * SMALLEST;
-        let moments = (mean, deviation.maximum(floor)?.recip()?);
-        let layer = |weights: &Weights, rows: usize, columns: usize, bias: f32| {
-            let deviation = 0.5 * (columns as f32).sqrt().recip();
-            let weight = weights.tensor("weight", &[rows, columns], Init::Normal(deviation))?;
-            Ok::<_, ModelError>((weight, weights.tensor("bias", &[rows], Init::Constant(bias))?))
-        };
-        // Most names are absent from most photos.
-        const ABSENT: f32 = -4.0;
-        let (hidden, width) = match hidden {
-            0 => (None, channels),
-            width => (Some(layer(&weights.pp("tags.hidden"), width, channels, 0.0)?), width),
-        };
-        let output = layer(&weights.pp("tags"), names, width, ABSENT)?;
-        Ok(Self { hidden, output, moments })
+        let weights = weights.pp("tags");
+        Ok(Self {
+            weight: weights.tensor("weight", &[names, columns], Init::Normal(0.01))?,
+            bias: weights.tensor("bias", &[names], Init::Constant(ABSENT))?,
+            moments: (mean, deviation.maximum(floor)?.recip()?),
+        })
     }
 
-    /// Log-odds of each name, `[pictures, names]`, given features `[pictures, channels]`.
+    /// Log-odds of each name, `[pictures, names]`, given `features`, `[pictures, features]`.
     ///
     /// # Errors
     ///
-    /// If the number of channels differs.
+    /// If the number of features differs.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
         let (mean, scale) = &self.moments;
         let features = features.to_dtype(DType::F32)?.broadcast_sub(mean)?.broadcast_mul(scale)?;
-        let features = match &self.hidden {
-            Some(layer) => linear(layer, &features)?.relu()?,
-            None => features,
-        };
-        linear(&self.output, &features)
+        features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
     }
 
-    /// Weights `[rows, columns]` and biases of the first layer, which reads plain features, and of
-    /// the second one, if there is one.
+    /// Weight `[names, features]` and bias of the same map of plain features.
     ///
     /// # Errors
     ///
     /// If candle refuses a tensor.
-    pub fn folded(&self) -> Result<Vec<(Tensor, Tensor)>> {
+    pub fn folded(&self) -> Result<(Tensor, Tensor)> {
         let (mean, scale) = &self.moments;
-        let (weight, bias) = self.hidden.as_ref().unwrap_or(&self.output);
-        let weight = weight.broadcast_mul(scale)?;
-        let bias = (bias - weight.broadcast_mul(mean)?.sum(D::Minus1)?)?;
-        let second = self.hidden.as_ref().map(|_| self.output.clone());
-        Ok(std::iter::once((weight, bias)).chain(second).collect())
+        let weight = self.weight.broadcast_mul(scale)?;
+        let bias = (&self.bias - weight.broadcast_mul(mean)?.sum(D::Minus1)?)?;
+        Ok((weight, bias))
     }
-}
-
-fn linear((weight, bias): &(Tensor, Tensor), input: &Tensor) -> Result<Tensor> {
-    input.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
 /// The training of the head.
@@ -131,6 +113,8 @@ pub struct Tagging {
     pub names: usize,
     /// How much easy targets count.
     pub focus: Focus,
+    /// Factor of the sum of the squared weights in the loss.
+    pub ridge: f64,
 }
 
 /// Features, values and weights of some pictures.
@@ -208,7 +192,8 @@ impl Objective for Tagging {
     fn loss(&self, batch: &TagBatch, _: StepContext) -> Result<(Tensor, Measures)> {
         let loss = self.batch_loss(batch, self.focus)?;
         let measures = Measures::from([("tags", loss.to_scalar::<f32>()?)]);
-        Ok((loss, measures))
+        let size = (self.layers.weight.sqr()?.sum_all()? * self.ridge)?;
+        Ok(((loss + size)?, measures))
     }
 
     /// Nats a photo, whatever the focus.
@@ -229,7 +214,7 @@ mod tests {
     use super::*;
     use crate::train::data::tag_targets::UNKNOWN;
 
-    fn tagging(focus: Focus, hidden: usize) -> (Tagging, Weights) {
+    fn tagging(focus: Focus) -> (Tagging, Weights) {
         let features = Tensor::randn(0f32, 1.0, (6, 32), &Device::Cpu).unwrap();
         let features = features.to_dtype(DType::F16).unwrap();
         let present = TagTarget { value: 1.0, weight: 1.0 };
@@ -237,15 +222,16 @@ mod tests {
         let targets = [present, absent, UNKNOWN].repeat(6);
         let pool = || TagPool { features: features.clone(), targets: targets.clone(), share: 1.0 };
         let weights = Weights::fresh(1);
-        let layers = TagLayers::new(&weights, &features, 3, hidden).unwrap();
-        let tagging = Tagging { layers, pools: vec![pool()], dev: pool(), names: 3, focus };
+        let layers = TagLayers::new(&weights, &features, 3).unwrap();
+        let tagging =
+            Tagging { layers, pools: vec![pool()], dev: pool(), names: 3, focus, ridge: 0.0 };
         (tagging, weights)
     }
 
     #[test]
     fn an_unknown_name_has_no_gradient() {
         for focus in [Focus { present: 0.0, absent: 0.0 }, Focus { present: 0.0, absent: 2.0 }] {
-            let (tagging, weights) = tagging(focus, 0);
+            let (tagging, weights) = tagging(focus);
             let batch = tagging.batch(&[(0, 1), (0, 4)], &mut Random::new(1));
             let context = StepContext { progress: 0.0, alignment_factor: 1.0 };
             let (loss, _) = tagging.loss(&batch, context).unwrap();
@@ -259,7 +245,7 @@ mod tests {
 
     #[test]
     fn plain_loss_is_the_binary_cross_entropy() {
-        let (tagging, _) = tagging(Focus { present: 0.0, absent: 0.0 }, 0);
+        let (tagging, _) = tagging(Focus { present: 0.0, absent: 0.0 });
         let batch = tagging.batch(&[(0, 2)], &mut Random::new(1));
         let logits = tagging.layers.forward(&batch.features).unwrap().to_vec2::<f32>().unwrap();
         let (a, b) = (f64::from(logits[0][0]), f64::from(logits[0][1]));
@@ -269,18 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn folded_layers_give_the_same_log_odds() {
-        for hidden in [0, 16] {
-            let (tagging, _) = tagging(Focus { present: 0.0, absent: 0.0 }, hidden);
-            let features = &tagging.pools[0].features;
-            let expected = tagging.layers.forward(features).unwrap();
-            let folded = tagging.layers.folded().unwrap();
-            let mut found = linear(&folded[0], &features.to_dtype(DType::F32).unwrap()).unwrap();
-            if let Some(second) = folded.get(1) {
-                found = linear(second, &found.relu().unwrap()).unwrap();
-            }
-            let error = (found - expected).unwrap().abs().unwrap().max_all().unwrap();
-            assert!(error.to_scalar::<f32>().unwrap() < 1e-4);
-        }
+    fn the_folded_head_gives_the_same_log_odds() {
+        let (tagging, _) = tagging(Focus { present: 0.0, absent: 0.0 });
+        let features = &tagging.pools[0].features;
+        let expected = tagging.layers.forward(features).unwrap();
+        let (weight, bias) = tagging.layers.folded().unwrap();
+        let features = features.to_dtype(DType::F32).unwrap();
+        let found = features.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
+        let error = (found - expected).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(error.to_scalar::<f32>().unwrap() < 1e-4);
     }
 }

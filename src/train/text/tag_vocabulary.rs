@@ -14,6 +14,9 @@ use crate::train::text::words::words;
 /// Number of words of the longest noun.
 const MAX_WORDS: usize = 3;
 
+/// The names of people.
+pub const PEOPLE: [&str; 4] = ["person", "people", "child", "baby"];
+
 /// A name and what stands for it elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TagName {
@@ -160,7 +163,10 @@ impl TagVocabulary {
             let noun = words[start..].join(" ");
             let names = self.by_noun.get(&noun).map_or(&[][..], Vec::as_slice);
             let certain = names.iter().filter(|(name, mention)| {
-                *mention == Mention::Certain || self.names[*name].name == noun
+                let name = self.names[*name].name.as_str();
+                // A record player is no person.
+                let is_other = start > 0 && PEOPLE.contains(&name);
+                !is_other && (*mention == Mention::Certain || name == noun)
             });
             let certain: Vec<usize> = certain.map(|&(name, _)| name).collect();
             if !certain.is_empty() {
@@ -235,6 +241,7 @@ mod tests {
             ("golf ball", &["ball"]),
             ("cell phone", &["phone"]),
             ("television", &["tv"]),
+            ("record player", &[]),
             ("yin yang", &[]),
         ] {
             let names: Vec<&str> = vocabulary
