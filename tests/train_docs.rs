@@ -21,9 +21,18 @@ fn documents() -> Vec<PathBuf> {
     files
 }
 
-/// The arguments of each call of `bitmar-train` in a code block or code span. A call in a sentence
-/// may be one word, which names the program only.
-fn calls(markdown: &str) -> Vec<Vec<String>> {
+/// The names of the commands, as `bitmar-train --help` lists them.
+fn commands() -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_bitmar-train")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let names = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let names = names.filter(|line| line.starts_with(char::is_alphabetic));
+    names.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The arguments of each call of `bitmar-train` in a code block or code span, and of each code span
+/// that begins with one of `commands` and an option. A span that only names the program is no call.
+fn calls(markdown: &str, commands: &[String]) -> Vec<Vec<String>> {
     let markdown = markdown.replace("\\\n", " ");
     let mut calls = Vec::new();
     // Blocks lie between "```" and have a call a line; a span between single marks is one call.
@@ -36,9 +45,13 @@ fn calls(markdown: &str) -> Vec<Vec<String>> {
         };
         for line in lines {
             let line = line.split(" #").next().unwrap_or_default();
-            let mut words = line.split_whitespace().map(String::from);
-            if words.next().as_deref() == Some("bitmar-train") {
-                calls.push(words.collect());
+            let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+            match words.as_slice() {
+                [program, call @ ..] if program == "bitmar-train" => calls.push(call.to_vec()),
+                [command, option, ..] if commands.contains(command) && option.starts_with("--") => {
+                    calls.push(words);
+                }
+                _ => {}
             }
         }
     }
@@ -48,13 +61,18 @@ fn calls(markdown: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_program_accepts_every_documented_call() {
-    let mut count = 0;
+    let (commands, mut count) = (commands(), 0);
     for file in documents() {
-        for words in calls(&std::fs::read_to_string(&file).unwrap()) {
-            // "COMMAND" stands for any command. `--help` comes last, so that options and values
-            // before it are parsed, and nothing is run.
-            let words = words.iter().map(|word| if word == "COMMAND" { "text" } else { word });
+        for words in calls(&std::fs::read_to_string(&file).unwrap(), &commands) {
+            let words = words.iter().map(|word| match word.as_str() {
+                // Placeholders for any command and any part of the method.
+                "COMMAND" => "text",
+                "PART" => "memory",
+                word => word,
+            });
             let words: Vec<&str> = words.collect();
+            // `--help` comes last, so that options and values before it are parsed, and nothing is
+            // run.
             let mut program = Command::new(env!("CARGO_BIN_EXE_bitmar-train"));
             let output = program.args(&words).arg("--help").output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr);
@@ -62,7 +80,7 @@ fn the_program_accepts_every_documented_call() {
             count += 1;
         }
     }
-    assert!(count > 10, "found only {count} calls");
+    assert!(count > 30, "found only {count} calls");
 }
 
 #[test]
