@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bitmar::train::commands::EvalOptions;
 use bitmar::train::teacher::TeacherSource;
 use clap::{Parser, Subcommand};
 
@@ -133,10 +134,10 @@ pub(crate) enum Command {
         #[arg(long = "checkpoint", value_name = "FILE", conflicts_with = "model")]
         checkpoints: Vec<PathBuf>,
         /// Photos to score at most.
-        #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+        #[arg(long, value_name = "COUNT", default_value_t = EvalOptions::default().photos)]
         photos: usize,
         /// Beams of the beam search.
-        #[arg(long, value_name = "COUNT", default_value_t = 3)]
+        #[arg(long, value_name = "COUNT", default_value_t = EvalOptions::default().beams)]
         beams: usize,
         /// Scores training photos instead of dev photos. The baselines then find the photo itself.
         #[arg(long)]

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use bitmar::train::commands;
 use bitmar::train::commands::choose_label_captions::choose_label_captions;
+use bitmar::train::commands::EvalOptions;
 use bitmar::train::data::photo_set::Split;
 use bitmar::train::eval::curves::draw_curves;
 use bitmar::train::eval::memory_reads::draw_memory_reads;
@@ -93,7 +94,8 @@ fn run(command: Command) -> Result<()> {
             };
             let split = if on_train { Split::Train } else { Split::Dev };
             let inputs = Inputs { teachers: teacher.into_iter().collect(), ..inputs.inputs() };
-            commands::eval(&inputs, scored, (split, photos, beams), list)
+            let options = EvalOptions { split, photos, beams, prints_captions: list };
+            commands::eval(&inputs, scored, options)
         }
         Command::EvalMemory { data, tokenizer, model, photos } => {
             // It computes no features, so that there is nothing to keep.

@@ -14,7 +14,7 @@ use crate::train::data::chosen_captions::ChosenCaptions;
 use crate::train::data::consensus::weigh_by_consensus;
 use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::LabelCaptions;
-use crate::train::data::photo_set::{Role, Split};
+use crate::train::data::photo_set::Role;
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::{load_dev_texts, load_texts};
 use crate::train::data::view::View;
@@ -37,7 +37,7 @@ pub mod choose_label_captions;
 pub(crate) mod distill_samples;
 mod scoring;
 
-pub use scoring::{eval, eval_memory, export};
+pub use scoring::{eval, eval_memory, export, EvalOptions};
 
 /// Views of photos with human captions.
 const GOLD_VIEWS: [View; 16] = View::with_jittered();
@@ -121,7 +121,7 @@ pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<()> {
     }
     let model = inputs.out.join("model.safetensors");
     export(&inputs, &SHIPPED.map(|stage| inputs.checkpoint(stage)), trained, &model)?;
-    eval(&inputs, ModelSource::Model(&model), (Split::Dev, 1000, 3), false)
+    eval(&inputs, ModelSource::Model(&model), EvalOptions::default())
 }
 
 /// Trains the vision encoder by distillation from float teachers, on every photo set.

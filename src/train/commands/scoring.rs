@@ -34,15 +34,33 @@ pub fn export(inputs: &Inputs, checkpoints: &[PathBuf], trained: &str, file: &Pa
     Ok(())
 }
 
-/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if
-/// `list`. On training photos only the model's own scores mean anything: the nearest-neighbor
-/// baselines find the photo itself.
-pub fn eval(
-    inputs: &Inputs,
-    source: ModelSource<'_>,
-    (split, photos, beams): (Split, usize, usize),
-    list: bool,
-) -> Result<()> {
+/// The options of [`eval`].
+#[derive(Debug, Clone, Copy)]
+pub struct EvalOptions {
+    /// The photos to score. On training photos only the model's own scores mean anything, because
+    /// the nearest-neighbor baselines find the photo itself.
+    pub split: Split,
+    /// Maximum number of photos.
+    pub photos: usize,
+    /// Beams of the beam search.
+    pub beams: usize,
+    /// Whether to print each photo's name, confidence and caption after the scores.
+    pub prints_captions: bool,
+}
+
+impl Default for EvalOptions {
+    fn default() -> Self {
+        Self { split: Split::Dev, photos: 1000, beams: 3, prints_captions: false }
+    }
+}
+
+/// Prints the scores of a model on photos of Flickr8k as JSON.
+///
+/// # Errors
+///
+/// If the model or the photos cannot be read.
+pub fn eval(inputs: &Inputs, source: ModelSource<'_>, options: EvalOptions) -> Result<()> {
+    let EvalOptions { split, photos, beams, prints_captions } = options;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
     inputs.create_out()?;
@@ -68,7 +86,7 @@ pub fn eval(
     let (evaluation, captioned) =
         evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labeled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
-    if list {
+    if prints_captions {
         for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
             println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
         }

@@ -181,7 +181,7 @@ pub fn evaluate_memory(
     let by_decoder = compared(&captions_with(captioner, &all_mirrored, &alone)?, &texts);
     let after = captions(captioner, &images(other_photos)?)?;
     let unchanged = before.iter().zip(&after).filter(|(a, b)| a.text == b.text).count();
-    let recalls = after.iter().filter(|seen| seen.is_reminded).count();
+    let recalls = after.iter().filter(|made| made.is_reminded).count();
     let snapshot = captioner.export_memory();
     captioner.clear_memory();
     captioner.import_memory(&snapshot)?;
@@ -303,12 +303,13 @@ fn copies(photos: &[RgbImage], copy: Perturbation) -> Vec<RgbImage> {
     photos.iter().map(|photo| copy.of(photo, &mut random)).collect()
 }
 
-struct Seen {
+/// A caption that a captioner made.
+struct Made {
     text: String,
     is_reminded: bool,
 }
 
-fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Seen>, Error> {
+fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Made>, Error> {
     captions_with(captioner, photos, &CaptionOptions::default())
 }
 
@@ -317,12 +318,12 @@ fn captions_with(
     captioner: &Captioner,
     photos: &[RgbImage],
     options: &CaptionOptions,
-) -> Result<Vec<Seen>, Error> {
+) -> Result<Vec<Made>, Error> {
     parallel::map(photos, |photo| {
         let mut generation = captioner.begin_pixels(photo, options)?;
         while captioner.step(&mut generation)? {}
         let is_reminded = generation.recalled().next().is_some();
-        Ok(Seen { text: captioner.text(&generation)?, is_reminded })
+        Ok(Made { text: captioner.text(&generation)?, is_reminded })
     })
 }
 
@@ -334,12 +335,12 @@ fn returns(
     Ok(compared(&captions(captioner, photos)?, texts))
 }
 
-/// How many of the captions `seen` are the corrections `texts`, which may be more.
-fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
-    let mut sums = Returns { copies: seen.len(), ..Returns::default() };
+/// How many of the captions `made` are the corrections `texts`, of which there may be more.
+fn compared(made: &[Made], texts: &[Correction]) -> Returns {
+    let mut sums = Returns { copies: made.len(), ..Returns::default() };
     let mut named = 0.0;
-    for (seen, wanted) in seen.iter().zip(texts) {
-        let (text, expected) = (seen.text.to_lowercase(), wanted.text.to_lowercase());
+    for (made, wanted) in made.iter().zip(texts) {
+        let (text, expected) = (made.text.to_lowercase(), wanted.text.to_lowercase());
         let score = rouge_l(&text, std::slice::from_ref(&expected));
         sums.exact += f64::from(u8::from(text == expected));
         sums.returned += f64::from(u8::from(score >= RETURNED));
@@ -349,7 +350,7 @@ fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
             sums.name_kept += f64::from(u8::from(text.contains(&name.to_lowercase())));
         }
     }
-    let count = seen.len().max(1) as f64;
+    let count = made.len().max(1) as f64;
     sums.exact /= count;
     sums.returned /= count;
     sums.rouge_l /= count;
