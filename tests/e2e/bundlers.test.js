@@ -73,28 +73,17 @@ test('Vite 6 and 7 build it and Vite 8 also serves it in development, and all ca
   assert.equal(new Set(Object.values(texts)).size, 1, JSON.stringify(texts));
 });
 
-/** Builds the example and captions with it. @param {object} [more] configuration */
-async function builtByWebpack(more) {
+test('webpack builds it', async () => {
   const root = await copied('webpack');
   const { default: config } = await import(pathToFileURL(join(root, 'webpack.config.js')).href);
   await new Promise((done, failed) =>
-    webpack({ ...config, ...more }, (error, stats) =>
-      (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
+    webpack(config, (error, stats) => (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
   );
   await cp(join(root, 'index.html'), join(root, 'dist/index.html'));
   const site = await serve(join(root, 'dist'));
   const text = await captioned(site.url).finally(site.close);
   assert.ok(text && text.length > 10, String(text));
-}
-
-test('webpack builds it', () => builtByWebpack());
-
-test('webpack may split its worker into modules that load one after another', () =>
-  builtByWebpack({
-    output: { path: join(own.folder, 'dist'), filename: '[name].js', module: true },
-    experiments: { outputModule: true },
-    optimization: { splitChunks: { chunks: 'all', minSize: 0 } },
-  }));
+});
 
 test('esbuild bundles it with the worker as a second entry, as bun build does', async () => {
   const root = await copied('vite');

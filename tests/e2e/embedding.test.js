@@ -174,6 +174,18 @@ test('a missing worker.js, a missing import and a page in its place are named', 
   }), /^network: the worker of createWorker does not start/);
 });
 
+test('a caller may have a worker that loads the package late', async () => {
+  await page.goto(`${site.url}plain/`);
+  const text = await page.evaluate(async () => {
+    const { BitMar } = await import(/** @type {any} */ ('/plain/bitmar/index.js'));
+    const code = `setTimeout(() => import('${location.href}bitmar/worker.js'), 300);`;
+    const address = URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
+    const bitmar = await BitMar.load({ createWorker: () => new Worker(address) });
+    return (await bitmar.caption(new URL('cat.jpg', location.href))).text;
+  });
+  assertInWorker(text);
+});
+
 test('an abort ends the wait for a worker that does not arrive', async () => {
   await page.route('**/worker.js', () => {});
   await page.goto(`${site.url}plain/`);
