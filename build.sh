@@ -64,7 +64,7 @@ need_wasm_bindgen() { # the command line tool must be of the library's version
   version=$(grep -A1 '^name = "wasm-bindgen"$' Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')
   [[ $(wasm-bindgen --version 2>/dev/null) == "wasm-bindgen $version" ]] && return
   say "installing wasm-bindgen-cli $version"
-  # Without --locked: a dependency that its lock file names is not to be had everywhere. Optimised less, it is there
+  # Without --locked: a dependency that its lock file names is not to be had everywhere. Optimized less, it is there
   # sooner and as fast.
   CARGO_TARGET_DIR=$root/target/tools CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install wasm-bindgen-cli --version "$version" --force
 }
@@ -89,7 +89,7 @@ with_build() { # BUILD COMMAND...: runs cargo for one of the two wasm builds
 }
 
 build_wasm() { # simd128 | relaxed
-  # Beside the rlib, cargo leaves link-time optimisation out. With it the module is no smaller, and the stem a
+  # Beside the rlib, cargo leaves link-time optimization out. With it the module is no smaller, and the stem a
   # quarter slower, since kernels are inlined: docs/kernels.md.
   with_build "$1" cargo build --release --target wasm32-unknown-unknown --lib
   optimize "$(wasm_target "$1")/wasm32-unknown-unknown/release/bitmar.wasm" "pkg/wasm/$1" bitmar

@@ -88,7 +88,10 @@ export interface LoadOptions {
 export interface CaptionOptions {
   /** How long the caption should be; `medium` by default. */
   length?: 'short' | 'medium' | 'long';
-  /** What the photo is known to show, such as "my dog Rex"; captions with it are preferred. */
+  /**
+   * What the photo is known to show, such as "my dog Rex", in at most 64 tokens; captions with it
+   * are preferred.
+   */
   hint?: string;
   /** Candidates that the beam search keeps, 1 to 8; 1 is greedy. */
   beams?: number;
@@ -304,7 +307,8 @@ export class BitMarError extends Error {
   /**
    * - `photo`: this is not a photo, or one that cannot be read: it was closed or transferred, its
    *   file has changed, or its pixels belong to another origin
-   * - `network`: a download failed, or nothing of it arrived for 30 seconds
+   * - `network`: a download failed, nothing of it arrived for 30 seconds, or an image element was
+   *   not loaded in that time
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot

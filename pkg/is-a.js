@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Classes by name, which works for values of any realm: `instanceof` does not know the classes of an
- * iframe, and not every class exists everywhere.
+ * Classes by name, which works for values of any realm: `instanceof` does not know the classes of
+ * an iframe, and not every class exists everywhere.
  */
 
 /** @param {any} value */

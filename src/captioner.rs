@@ -36,7 +36,7 @@ use crate::tokenizer::{check_vocab, read_tokenizer, tokenizer_error};
 
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
-pub use memory::Adoption;
+pub use memory::Migration;
 use wording::Capitals;
 
 /// Minimum READ weight for repeating a correction: above it, the photo is more likely the corrected

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::Var;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +14,7 @@ use crate::kernels::{packed_width, quantize_row, ternarize, TernaryMatrix};
 use crate::model::BitMar;
 use crate::stem::{Stem, StemError, StemTensor};
 use crate::tensor_file::{to_safetensors, RawTensor};
-use crate::weights::{ModelError, Weights};
+use crate::weights::{ModelError, VariableKind, Variables, Weights};
 
 pub use crate::hash::sha256;
 
@@ -86,9 +85,10 @@ impl ModelFile {
     ///
     /// # Panics
     ///
-    /// If a variable is not an f32 tensor in main memory, or a ternary one has no packed form.
+    /// If a variable is not an f32 tensor in main memory, or that of a BitLinear has no packed
+    /// form.
     pub fn write(
-        variables: &BTreeMap<String, Var>,
+        variables: &Variables,
         stem: &Stem,
         config: &Config,
         provenance: &Provenance,
@@ -154,23 +154,22 @@ impl ModelFile {
 /// # Panics
 ///
 /// As [`ModelFile::write`].
-pub fn packed_model(
-    variables: &BTreeMap<String, Var>,
-    config: &Config,
-) -> Result<BitMar, ModelError> {
+pub fn packed_model(variables: &Variables, config: &Config) -> Result<BitMar, ModelError> {
     BitMar::new(&Weights::from_tensors(packed(variables)?), config)
 }
 
 /// The variables in the form that the file stores.
-fn packed(variables: &BTreeMap<String, Var>) -> candle_core::Result<Tensors> {
+fn packed(variables: &Variables) -> candle_core::Result<Tensors> {
     let mut tensors = BTreeMap::new();
     for (name, variable) in variables {
         let shape = variable.dims().to_vec();
         let values = variable.flatten_all()?.to_vec1::<f32>()?;
-        match (Kind::of(name, &shape), name.strip_suffix(".weight")) {
-            (Kind::Ternary, Some(part)) => put_ternary(&mut tensors, part, &shape, &values),
-            (Kind::Embedding, Some(part)) => put_embedding(&mut tensors, part, &shape, &values),
-            _ => put(&mut tensors, name.clone(), Dtype::F32, shape, f32_bytes(&values)),
+        match variable.kind {
+            VariableKind::BitLinear => put_ternary(&mut tensors, name, &shape, &values),
+            VariableKind::Embedding => put_embedding(&mut tensors, name, &shape, &values),
+            VariableKind::Gate | VariableKind::Float => {
+                put(&mut tensors, name.clone(), Dtype::F32, shape, f32_bytes(&values));
+            }
         }
     }
     Ok(tensors)
@@ -262,50 +261,27 @@ fn stem_error(error: StemError) -> ModelError {
     }
 }
 
-/// How a variable is stored.
-#[derive(Debug, PartialEq)]
-enum Kind {
-    /// The weight of a BitLinear: five codes per byte and one scale.
-    Ternary,
-    /// The token table: int8 and one scale per row.
-    Embedding,
-    /// Unchanged, as f32.
-    Float,
-}
-
-impl Kind {
-    /// The name decides: every BitLinear, and nothing else, is called `.._proj`.
-    fn of(name: &str, shape: &[usize]) -> Self {
-        match name.strip_suffix(".weight") {
-            Some(EMBEDDING) if shape.len() == 2 => Self::Embedding,
-            Some(part) if part.ends_with("_proj") && shape.len() == 2 => Self::Ternary,
-            _ => Self::Float,
-        }
-    }
-}
-
 type Tensors = BTreeMap<String, RawTensor>;
 
 fn put(tensors: &mut Tensors, name: String, dtype: Dtype, shape: Vec<usize>, data: Vec<u8>) {
     tensors.insert(name, RawTensor { dtype, shape, data });
 }
 
-fn put_ternary(tensors: &mut Tensors, part: &str, shape: &[usize], latent: &[f32]) {
+fn put_ternary(tensors: &mut Tensors, name: &str, shape: &[usize], latent: &[f32]) {
     let (rows, cols) = (shape[0], shape[1]);
     let mut weights = vec![0; latent.len()];
     let scale = ternarize(latent, &mut weights);
     let packed = TernaryMatrix::from_weights(rows, cols, &weights).to_packed();
-    put(tensors, format!("{part}.weight"), Dtype::U8, vec![rows, packed_width(cols)], packed);
-    put(tensors, format!("{part}.weight_scale"), Dtype::F32, vec![1], f32_bytes(&[scale]));
+    put(tensors, name.to_owned(), Dtype::U8, vec![rows, packed_width(cols)], packed);
+    put(tensors, format!("{name}_scale"), Dtype::F32, vec![1], f32_bytes(&[scale]));
 }
 
-fn put_embedding(tensors: &mut Tensors, part: &str, shape: &[usize], latent: &[f32]) {
+fn put_embedding(tensors: &mut Tensors, name: &str, shape: &[usize], latent: &[f32]) {
     let mut codes = vec![0; latent.len()];
     let rows = latent.chunks_exact(shape[1]).zip(codes.chunks_exact_mut(shape[1]));
     let scales: Vec<f32> = rows.map(|(row, codes)| quantize_row(row, codes)).collect();
-    put(tensors, format!("{part}.weight"), Dtype::I8, shape.to_vec(), i8_bytes(&codes));
-    let scale_name = format!("{part}.weight_scale");
-    put(tensors, scale_name, Dtype::F32, vec![shape[0]], f32_bytes(&scales));
+    put(tensors, name.to_owned(), Dtype::I8, shape.to_vec(), i8_bytes(&codes));
+    put(tensors, format!("{name}_scale"), Dtype::F32, vec![shape[0]], f32_bytes(&scales));
 }
 
 fn latent_ternary(

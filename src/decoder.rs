@@ -14,7 +14,7 @@ use crate::nn::{
     Workspace,
 };
 use crate::text::text_sizes;
-use crate::weights::{Init, ModelError, Weights};
+use crate::weights::{ModelError, Weights};
 
 /// The decoder: rows of tokens and prefix to normalized rows for the output head.
 pub struct Decoder {
@@ -52,7 +52,7 @@ impl Decoder {
                         width,
                         2 * hidden,
                     )?,
-                    gate: weights.tensor("gate", &[1], Init::Constant(0.0))?,
+                    gate: weights.gate()?,
                     block: Block::new(&weights, text_sizes(config))?,
                 })
             })

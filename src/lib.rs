@@ -43,6 +43,9 @@
 //! Public items other than those below are hidden: they serve this project's programs and tests and
 //! may change in any release.
 
+#[cfg(any(feature = "cli", feature = "train"))]
+#[doc(hidden)]
+pub mod atomic_file;
 #[doc(hidden)]
 pub mod captioner;
 #[doc(hidden)]
@@ -98,7 +101,7 @@ pub mod wasm;
 pub mod weights;
 
 pub use captioner::{
-    Adoption, AttendedWord, Attention, Caption, CaptionOptions, Captioner, Clock, Generation,
+    AttendedWord, Attention, Caption, CaptionOptions, Captioner, Clock, Generation, Migration,
     ModelInfo, Recalled, Timings,
 };
 pub use error::Error;

@@ -108,13 +108,47 @@ pub enum Init {
     Normal(f32),
 }
 
+/// The part that a variable plays. It decides how the model file stores the variable and how the
+/// trainer updates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VariableKind {
+    /// The latent weight of a BitLinear, `[rows, columns]`.
+    BitLinear,
+    /// The token table, `[tokens, columns]`.
+    Embedding,
+    /// A gate of the decoder, `[1]`: 0 leaves its layer unconditioned by the memory.
+    Gate,
+    /// Anything else.
+    Float,
+}
+
+/// A trainable variable.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    /// Its values.
+    pub var: Var,
+    /// Its part.
+    pub kind: VariableKind,
+}
+
+impl std::ops::Deref for Variable {
+    type Target = Var;
+
+    fn deref(&self) -> &Var {
+        &self.var
+    }
+}
+
+/// Variables by full name.
+pub type Variables = BTreeMap<String, Variable>;
+
 enum Source {
     File(BTreeMap<String, RawTensor>),
     Fresh {
         seed: u64,
         #[cfg(feature = "train")]
         is_float: bool,
-        vars: BTreeMap<String, Var>,
+        variables: Variables,
     },
 }
 
@@ -144,14 +178,14 @@ impl Weights {
             seed,
             #[cfg(feature = "train")]
             is_float: false,
-            vars: BTreeMap::new(),
+            variables: Variables::new(),
         })
     }
 
     /// [`fresh`](Self::fresh) for the float twin, a model without ternary weights for comparison.
     #[cfg(feature = "train")]
     pub fn fresh_float(seed: u64) -> Self {
-        Self::root(Source::Fresh { seed, is_float: true, vars: BTreeMap::new() })
+        Self::root(Source::Fresh { seed, is_float: true, variables: Variables::new() })
     }
 
     /// The tensors of a safetensors file.
@@ -178,10 +212,10 @@ impl Weights {
     }
 
     /// The variables created so far, by full name. Empty for a file.
-    pub fn variables(&self) -> BTreeMap<String, Var> {
+    pub fn variables(&self) -> Variables {
         match &*self.source.borrow() {
-            Source::File(_) => BTreeMap::new(),
-            Source::Fresh { vars, .. } => vars.clone(),
+            Source::File(_) => Variables::new(),
+            Source::Fresh { variables, .. } => variables.clone(),
         }
     }
 
@@ -203,8 +237,33 @@ impl Weights {
         shape: &[usize],
         init: Init,
     ) -> Result<Tensor, ModelError> {
-        if let Some(var) = self.variable(name, shape, init)? {
-            return Ok(var);
+        self.float(name, shape, init, VariableKind::Float)
+    }
+
+    /// The gate of a decoder layer, `[1]`, which starts closed.
+    pub(crate) fn gate(&self) -> Result<Tensor, ModelError> {
+        self.float("gate", &[1], Init::Constant(0.0), VariableKind::Gate)
+    }
+
+    /// The latent token table `[tokens, columns]` to train; a file stores it as int8.
+    pub(crate) fn latent_embedding(
+        &self,
+        tokens: usize,
+        columns: usize,
+        init: Init,
+    ) -> Result<Tensor, ModelError> {
+        self.float("weight", &[tokens, columns], init, VariableKind::Embedding)
+    }
+
+    fn float(
+        &self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+        kind: VariableKind,
+    ) -> Result<Tensor, ModelError> {
+        if let Some(latent) = self.variable(name, shape, init, kind)? {
+            return Ok(latent);
         }
         Ok(Tensor::from_vec(self.take_f32(name, shape)?, shape, &Device::Cpu)?)
     }
@@ -214,7 +273,9 @@ impl Weights {
     pub(crate) fn ternary(&self, rows: usize, cols: usize) -> Result<Ternary, ModelError> {
         // The variance that keeps a row's length through the layer; see architecture.md, BitLinear.
         let init = Init::Normal((cols as f32).sqrt().recip());
-        if let Some(latent) = self.variable("weight", &[rows, cols], init)? {
+        if let Some(latent) =
+            self.variable("weight", &[rows, cols], init, VariableKind::BitLinear)?
+        {
             #[cfg(feature = "train")]
             if matches!(&*self.source.borrow(), Source::Fresh { is_float: true, .. }) {
                 return Ok(Ternary::Float(latent));
@@ -286,15 +347,16 @@ impl Weights {
         name: &str,
         shape: &[usize],
         init: Init,
+        kind: VariableKind,
     ) -> Result<Option<Tensor>, ModelError> {
         let name = self.full(name);
-        let Source::Fresh { seed, vars, .. } = &mut *self.source.borrow_mut() else {
+        let Source::Fresh { seed, variables, .. } = &mut *self.source.borrow_mut() else {
             return Ok(None);
         };
         let values = fresh_values(*seed, &name, shape.iter().product(), init);
         let var = Var::from_vec(values, shape, &Device::Cpu)?;
         let tensor = var.as_tensor().clone();
-        let previous = vars.insert(name.clone(), var);
+        let previous = variables.insert(name.clone(), Variable { var, kind });
         assert!(previous.is_none(), "two parts are named {name}");
         Ok(Some(tensor))
     }

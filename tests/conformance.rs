@@ -3,24 +3,22 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
-use std::collections::BTreeMap;
-
 use bitmar::config::Config;
 use bitmar::memory::RecalledCaption;
 use bitmar::model::{BitMar, PlacedText};
 use bitmar::random::Random;
-use bitmar::weights::Weights;
-use candle_core::{Device, Tensor, Var};
+use bitmar::weights::{VariableKind, Variables, Weights};
+use candle_core::{Device, Tensor};
 
-fn tiny() -> (BitMar, BTreeMap<String, Var>) {
+fn tiny() -> (BitMar, Variables) {
     let weights = Weights::fresh(5);
     let model = BitMar::new(&weights, &Config::tiny()).expect("the tiny size is valid");
     (model, weights.variables())
 }
 
 /// Opens the gates through which the memory conditions the decoder: fresh ones are 0.
-fn open_gates(variables: &BTreeMap<String, Var>) {
-    for (_, gate) in variables.iter().filter(|(name, _)| name.ends_with(".gate")) {
+fn open_gates(variables: &Variables) {
+    for gate in variables.values().filter(|v| v.kind == VariableKind::Gate) {
         gate.set(&Tensor::full(0.7f32, 1, &Device::Cpu).expect("one number")).expect("same shape");
     }
 }

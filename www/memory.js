@@ -43,7 +43,10 @@ export async function askToPersist() {
  * @param {() => void} [onUndone]
  */
 export function offerUndo(done, onUndone) {
-  const run = async () => ((await memory.undo()) ? onUndone?.() : toast(strings.notUndone));
+  const run = async () => {
+    const isUndone = await memory.undo().catch(() => false);
+    isUndone ? onUndone?.() : toast(strings.notUndone);
+  };
   toast(done, { label: strings.undo, run });
 }
 

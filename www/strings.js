@@ -39,7 +39,8 @@ export const strings = {
   notOffline: 'Not stored for use offline: the browser may have too little space for it.',
   nothingShared:
     'No photo arrived. Either something else was shared, or there is too little space to keep it.',
-  fileGone: 'This file has changed or is gone since it was chosen. Choose it again.',
+  fileGone:
+    'The file has changed or is gone since it was chosen, or it is a folder. Choose it again.',
 
   waiting: 'Waiting…',
   looking: 'Looking…',

@@ -15,8 +15,8 @@ let memory;
  */
 export function transfer(source, undoably) {
   memory = source;
-  byId('memory-export').onclick = async () =>
-    saveFile(await memory.export(), strings.exportName(new Date()));
+  byId('memory-export').onclick = () =>
+    save(memory.export(), strings.exportName(new Date()));
   const choice = byId('import-choice');
   /** @type {File} */ let chosen;
   byId('memory-import').onclick = async () => {
@@ -40,6 +40,12 @@ export function transfer(source, undoably) {
   byId('import-cancel').onclick = close;
 }
 
+/** @param {unknown} error */
+const complain = (error) => toast(strings.notChanged(error));
+
+/** @param {Promise<Uint8Array<ArrayBuffer>>} snapshot @param {string} name */
+const save = (snapshot, name) => snapshot.then((bytes) => saveFile(bytes, name)).catch(complain);
+
 /** Asks for a file; stays pending if the user picks none. @returns {Promise<File>} */
 function chooseFile() {
   const input = document.createElement('input');
@@ -58,9 +64,9 @@ export function showAside(names) {
     const row = clone('kept');
     row.querySelector('p').textContent = strings.asideEntry(name);
     const [exporting, deleting] = row.querySelectorAll('button');
-    exporting.onclick = async () =>
-      saveFile(await memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
-    deleting.onclick = () => memory.deleteAside(name);
+    exporting.onclick = () =>
+      save(memory.exportAside(name), strings.exportName(new Date(`${name}Z`)));
+    deleting.onclick = () => memory.deleteAside(name).catch(complain);
     return row;
   }));
 }

@@ -127,13 +127,13 @@ async function readFile(file, { signal, onBytes }) {
 
 /** @param {HTMLImageElement} image */
 async function loaded(image) {
-  const { loading } = image;
+  const isLazy = image.loading === 'lazy';
   // The browser loads a lazy image when it comes into view, which may be never.
-  if (loading === 'lazy') image.loading = 'eager';
+  if (isLazy) image.loading = 'eager';
   try {
     await image.decode();
   } finally {
-    image.loading = loading;
+    if (isLazy) image.loading = 'lazy';
   }
   return image;
 }

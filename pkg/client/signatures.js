@@ -68,7 +68,8 @@ const LOAD = {
 const CAPTION = {
   length: oneOf('short', 'medium', 'long'),
   // The model reads 64 tokens; a longer text would only take time.
-  hint: rule('a string of at most 2000 characters', (value) => isText(value) && value.length <= 2000),
+  hint: rule('a string of at most 10000 characters', (value) =>
+    isText(value) && value.length <= 10_000),
   beams: rule('a whole number from 1 to 8', (value) => isWhole(value) && value >= 1 && value <= 8),
   recall: SWITCH,
   remember: SWITCH,

@@ -29,8 +29,9 @@ export class Engine {
   }
 
   /**
-   * @param {import('../loading/assets.js').Sources & { memory?: string, kept?: Uint8Array }} sources
-   *   `kept` is the memory of a worker that crashed, if it was not stored
+   * @param {import('../loading/assets.js').Sources &
+   *   { memory?: string, kept?: Uint8Array }} sources `kept` is the memory of a worker that
+   *   crashed, if it was not stored
    * @param {{ onProgress: (event: any) => void, onNotice: (notice: any) => void,
    *   signal: AbortSignal }} control
    */

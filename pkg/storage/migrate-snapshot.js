@@ -10,7 +10,7 @@
  *   encoded, because no thumbnail was kept
  */
 export function migrateSnapshot(captioner, snapshot, report) {
-  const migration = captioner.adoptMemory(snapshot);
+  const migration = captioner.migrateMemory(snapshot);
   try {
     const total = migration.total();
     for (let done = 0; migration.step(); ) report({ phase: 'adopt', done: ++done, total });

@@ -20,15 +20,15 @@ const THUMBNAIL_SIDE: u32 = 64;
 /// At 64 pixels a JPEG of this quality has about 2 kB.
 const THUMBNAIL_QUALITY: u8 = 70;
 
-/// Re-encodes another model's memory for this model, photo by photo.
-pub struct Adoption {
+/// The migration of another model's memory to this model, photo by photo.
+pub struct Migration {
     foreign: ForeignMemory,
     memory: EpisodicMemory,
     next: usize,
     left: usize,
 }
 
-impl Adoption {
+impl Migration {
     /// Number of episodes to re-encode.
     pub fn total(&self) -> usize {
         self.foreign.len()
@@ -138,33 +138,33 @@ impl Captioner {
     /// Starts to re-encode a snapshot of another model from its thumbnails and captions: of the
     /// photos themselves only the keys are left, which are kept if this model makes the same keys.
     /// The memory in use stays as it is.
-    pub fn begin_adoption(&self, snapshot: &[u8]) -> Result<Adoption, Error> {
+    pub fn begin_migration(&self, snapshot: &[u8]) -> Result<Migration, Error> {
         let foreign = Snapshot::read_foreign(snapshot)?;
         let memory = EpisodicMemory::new(self.memory.num_slots(), self.memory.width());
-        Ok(Adoption { foreign, memory, next: 0, left: 0 })
+        Ok(Migration { foreign, memory, next: 0, left: 0 })
     }
 
     /// Re-encodes the next episode; returns whether there was one.
-    pub fn adopt_next(&self, adoption: &mut Adoption) -> Result<bool, Error> {
-        let index = adoption.next;
-        if index == adoption.foreign.len() {
+    pub fn migrate_next(&self, migration: &mut Migration) -> Result<bool, Error> {
+        let index = migration.next;
+        if index == migration.foreign.len() {
             return Ok(false);
         }
-        adoption.next += 1;
-        match self.reencode_record(adoption.foreign.record(index)) {
+        migration.next += 1;
+        match self.reencode_record(migration.foreign.record(index)) {
             Ok(episode) => {
-                let Adoption { foreign, memory, .. } = adoption;
-                memory.adopt(foreign, index, episode, &self.keys_sha256)?;
+                let Migration { foreign, memory, .. } = migration;
+                memory.insert_migrated(foreign, index, episode, &self.keys_sha256)?;
             }
-            Err(Error::Photo(_) | Error::Memory(_)) => adoption.left += 1,
+            Err(Error::Photo(_) | Error::Memory(_)) => migration.left += 1,
             Err(error) => return Err(error),
         }
         Ok(true)
     }
 
     /// The episodes re-encoded so far, as a snapshot of this model.
-    pub fn adopted_memory(&self, adoption: &Adoption) -> Vec<u8> {
-        Snapshot::write(&adoption.memory, self.origin())
+    pub fn migrated_memory(&self, migration: &Migration) -> Vec<u8> {
+        Snapshot::write(&migration.memory, self.origin())
     }
 
     pub(super) fn remember(

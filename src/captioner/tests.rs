@@ -246,10 +246,10 @@ fn another_models_memory_is_re_encoded_from_its_thumbnails() {
     old.teach(&photo(1), "Rex, my dog").unwrap();
     old.caption(&photo(2), &quick()).unwrap();
     let mut captioner = captioner();
-    let mut adoption = captioner.begin_adoption(&old.export_memory()).unwrap();
-    while captioner.adopt_next(&mut adoption).unwrap() {}
-    assert_eq!((adoption.total(), adoption.left()), (old.memory().len(), 0));
-    captioner.import_memory(&captioner.adopted_memory(&adoption)).unwrap();
+    let mut migration = captioner.begin_migration(&old.export_memory()).unwrap();
+    while captioner.migrate_next(&mut migration).unwrap() {}
+    assert_eq!((migration.total(), migration.left()), (old.memory().len(), 0));
+    captioner.import_memory(&captioner.migrated_memory(&migration)).unwrap();
     let records = |captioner: &Captioner| -> Vec<_> {
         captioner.memory().iter().map(|(slot, record)| (slot, record.clone())).collect()
     };
@@ -262,7 +262,7 @@ fn a_damaged_memory_of_another_model_is_refused() {
     old.teach(&photo(1), "Rex").unwrap();
     let mut snapshot = old.export_memory();
     *snapshot.last_mut().unwrap() ^= 1;
-    assert_eq!(captioner().begin_adoption(&snapshot).err().unwrap().code(), "snapshot");
+    assert_eq!(captioner().begin_migration(&snapshot).err().unwrap().code(), "snapshot");
 }
 
 #[test]

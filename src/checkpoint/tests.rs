@@ -1,8 +1,9 @@
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 
 use super::*;
 use crate::config::MemoryConfig;
 use crate::random::Random;
+use crate::weights::Variable;
 
 /// `Config::tiny` with a stem whose channels fit the ternary kernels.
 fn config() -> Config {
@@ -95,7 +96,8 @@ fn latents_of_a_file_make_the_same_codes_again() {
     assert_eq!(names, weights.variables().keys().collect::<Vec<_>>());
     let variables = latents.into_iter().map(|(name, (shape, values))| {
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-        (name, Var::from_tensor(&tensor).unwrap())
+        let kind = weights.variables()[&name].kind;
+        (name, Variable { var: Var::from_tensor(&tensor).unwrap(), kind })
     });
     let again = ModelFile::write(&variables.collect(), &stem(&config()), &config(), &provenance());
     let again = again.unwrap();
@@ -173,10 +175,13 @@ fn tensors_that_do_not_fit_are_refused() {
 
 #[test]
 fn only_projections_are_ternary() {
-    assert_eq!(Kind::of("decoder.blocks.0.attn.q_proj.weight", &[64, 64]), Kind::Ternary);
-    assert_eq!(Kind::of("embedding.weight", &[320, 64]), Kind::Embedding);
-    assert_eq!(Kind::of("decoder.norm.weight", &[64]), Kind::Float);
-    assert_eq!(Kind::of("vision.pos_embed", &[49, 64]), Kind::Float);
+    let (bytes, weights, ..) = model_file();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let dtypes = [("_proj.weight", Dtype::U8), ("embedding.weight", Dtype::I8), ("", Dtype::F32)];
+    for name in weights.variables().keys() {
+        let (_, expected) = dtypes.iter().find(|(ending, _)| name.ends_with(ending)).unwrap();
+        assert_eq!(file.tensor(name).unwrap().dtype(), *expected, "{name}");
+    }
 }
 
 /// The example of docs/model-format.md.
@@ -194,7 +199,7 @@ fn the_documented_example_packs_as_documented() {
         latent[row * cols..][..4].copy_from_slice(values);
     }
     let mut tensors = BTreeMap::new();
-    put_ternary(&mut tensors, "example_proj", &[rows, cols], &latent);
+    put_ternary(&mut tensors, "example_proj.weight", &[rows, cols], &latent);
     let weight = &tensors["example_proj.weight"];
     assert_eq!((weight.dtype, weight.shape.as_slice()), (Dtype::U8, &[4, 7][..]));
     for (bytes, first) in weight.data.chunks_exact(7).zip([0x92, 0x7e, 0x6a, 0x56]) {

@@ -3,7 +3,7 @@
 //! Ternary: `maddubs` multiplies codes 0..=2 by activations and adds two neighbors into an `i16`. A
 //! lane gains at most `2 * 2 * 128 = 512` in magnitude a step; codes left in place by a shift of 2
 //! bits count four times that, 2048. With activations down to -128, 64 steps reach -32768 and 16
-//! shifted ones -32768, and upwards at most 32512: both inside an `i16`. Then the lanes are widened
+//! shifted ones -32768, and upward at most 32512: both inside an `i16`. Then the lanes are widened
 //! to `i32`.
 //!
 //! [`int8`] holds the other kernels.

@@ -5,7 +5,7 @@
 //! most 2, and a sum of two products at most `2 * 2 * 128`. So every engine returns the same bits.
 //!
 //! A lane gains at most `2 * 2 * 128 = 512` in magnitude a step. With activations down to -128, 64
-//! steps reach -32768, and upwards at most 32512: both inside an `i16`. Then lanes are widened to
+//! steps reach -32768, and upward at most 32512: both inside an `i16`. Then lanes are widened to
 //! `i32`.
 //!
 //! Int8 weights do not fit the seven bits of the second operand, so those kernels are `simd128`'s;

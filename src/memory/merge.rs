@@ -47,7 +47,7 @@ impl EpisodicMemory {
     /// usage. It also keeps its old key if that was made with `keys_sha256`, like the keys of this
     /// memory: the old key is the whole photo's, that of `episode` only its thumbnail's. Errs if a
     /// slot cannot keep the episode; drops it if there is no room.
-    pub fn adopt(
+    pub fn insert_migrated(
         &mut self,
         foreign: &ForeignMemory,
         position: usize,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_episode_keeps_its_times_and_its_usage() {
+    fn a_migrated_episode_keeps_its_times_and_its_usage() {
         let mut old = of([episode(1), at(70, corrected(2, "Rex"))]);
         let slot = old.slots[1].as_mut().unwrap();
         (slot.usage, slot.recalls, slot.last_read) = (3.5, 4, 2);
@@ -202,15 +202,15 @@ mod tests {
         let mut memory = EpisodicMemory::new(4, WIDTH);
         let reencoded =
             Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
-        memory.adopt(&foreign, 1, reencoded.clone(), "def").unwrap();
-        let adopted = memory.slots[1].as_ref().unwrap();
-        assert_eq!((adopted.usage, adopted.recalls, adopted.last_read), (3.5, 4, 2));
-        assert_eq!((adopted.record.written_at, memory.tick), (70, 2));
-        assert!(adopted.key.cosine(&unit(50)) > 0.99);
+        memory.insert_migrated(&foreign, 1, reencoded.clone(), "def").unwrap();
+        let migrated = memory.slots[1].as_ref().unwrap();
+        assert_eq!((migrated.usage, migrated.recalls, migrated.last_read), (3.5, 4, 2));
+        assert_eq!((migrated.record.written_at, memory.tick), (70, 2));
+        assert!(migrated.key.cosine(&unit(50)) > 0.99);
         let mut memory = EpisodicMemory::new(4, WIDTH);
-        memory.adopt(&foreign, 1, reencoded, "abc").unwrap();
-        let adopted = memory.slots[1].as_ref().unwrap();
-        assert_eq!(adopted.key, old.slots[1].as_ref().unwrap().key, "the same keys stay");
+        memory.insert_migrated(&foreign, 1, reencoded, "abc").unwrap();
+        let migrated = memory.slots[1].as_ref().unwrap();
+        assert_eq!(migrated.key, old.slots[1].as_ref().unwrap().key, "the same keys stay");
     }
 
     #[test]

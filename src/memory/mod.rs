@@ -311,7 +311,7 @@ impl EpisodicMemory {
 }
 
 impl Slot {
-    /// Moves key and value towards `episode` by [`MERGE_RATE`] and takes its record.
+    /// Moves key and value toward `episode` by [`MERGE_RATE`] and takes its record.
     fn merge(&mut self, episode: Episode) {
         let mix = |old: &Int8Row, new: &[f32]| {
             let mut mixed: Vec<f32> = new.iter().map(|v| MERGE_RATE * v).collect();

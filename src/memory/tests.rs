@@ -119,7 +119,7 @@ fn a_similar_episode_is_merged_at_the_papers_rate() {
     let mut value = vec![0.0; WIDTH];
     slot.value.add_to(&mut value, 1.0);
     assert!(cosine(&value, &mixed) > 0.999);
-    assert!(slot.key.cosine(&near(1, 0.97)) > 0.97, "the key moved towards the episode");
+    assert!(slot.key.cosine(&near(1, 0.97)) > 0.97, "the key moved toward the episode");
     assert_eq!(slot.record.caption, "again");
 }
 

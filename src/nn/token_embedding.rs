@@ -52,7 +52,7 @@ impl TokenEmbedding {
             let matrix = Int8Matrix::from_weights(vocab_size, hidden_size, &rows);
             Table::Int8(Arc::new(Int8Table { matrix, scales, rows }))
         } else {
-            Table::Latent(weights.tensor("weight", &shape, Init::Normal(0.02))?)
+            Table::Latent(weights.latent_embedding(vocab_size, hidden_size, Init::Normal(0.02))?)
         };
         Ok(Self { table, hidden_size })
     }

@@ -5,6 +5,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{Frame, ImageEncoder, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
+use super::resize::{resize, rounded_mean, MAX_BOX};
 use super::*;
 
 const RED: [u8; 3] = [255, 0, 0];

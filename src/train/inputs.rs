@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use tokenizers::Tokenizer;
 
 use crate::checkpoint::sha256;
@@ -12,9 +13,8 @@ use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
+use crate::train::files;
 use crate::train::teacher::{stem_cache, Teacher, TeacherError, TeacherSource};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// The caption texts that describe photos; CommonGen's sentences were written for given words.
 pub(crate) const PHOTO_CAPTION_TEXTS: &[&str] = CAPTION_TEXTS.split_at(2).0;
@@ -48,6 +48,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Creates the folder for checkpoints and caches, unless it exists.
+    pub(crate) fn create_out(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot create {}", self.out.display()))
+    }
+
     /// The checkpoint file of a stage.
     pub(crate) fn checkpoint(&self, stage: &str) -> PathBuf {
         self.out.join(format!("{stage}.safetensors"))
@@ -62,7 +68,7 @@ impl Inputs {
     }
 
     /// Loads the stem from its cache in the output folder, or builds it from its source.
-    pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
+    pub(crate) fn stem(&self, config: &Config) -> Result<Stem> {
         stem_cache::stem(&self.data, &self.out, &config.stem)
     }
 
@@ -73,7 +79,7 @@ impl Inputs {
         role: Role,
         views: &[View],
         tokenizer: &Tokenizer,
-    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
+    ) -> Result<Vec<(Photo, Sample)>> {
         let mut samples = Vec::new();
         for set in PhotoSet::of_role(role) {
             let split = (set, Split::Train);
@@ -89,7 +95,7 @@ impl Inputs {
         &self,
         stem: &Stem,
         tokenizer: &Tokenizer,
-    ) -> Result<Vec<(Photo, Sample)>, AnyError> {
+    ) -> Result<Vec<(Photo, Sample)>> {
         let split = (PhotoSet::flickr8k(), Split::Dev);
         let mut samples = load(&self.data, &self.out, stem, split, &[View::Original], tokenizer)?;
         samples.truncate(FLICKR8K_DEV_PHOTOS);
@@ -98,11 +104,7 @@ impl Inputs {
 
     /// Loads the photos of [`Self::flickr8k_dev`], then those of the dev sets, without those that
     /// have no caption.
-    pub(crate) fn dev_samples(
-        &self,
-        stem: &Stem,
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Sample>, AnyError> {
+    pub(crate) fn dev_samples(&self, stem: &Stem, tokenizer: &Tokenizer) -> Result<Vec<Sample>> {
         let mut samples = self.flickr8k_dev(stem, tokenizer)?;
         for set in PhotoSet::of_role(Role::Dev) {
             let split = (set, Split::Dev);
@@ -118,7 +120,8 @@ impl Inputs {
 /// # Errors
 ///
 /// If the file cannot be read or is not a tokenizer of this crate.
-pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String), AnyError> {
-    let bytes = std::fs::read(file)?;
-    Ok((crate::tokenizer::read_tokenizer(&bytes)?, sha256(&bytes)))
+pub fn read_tokenizer(file: &Path) -> Result<(Tokenizer, String)> {
+    let bytes = files::read(file)?;
+    let tokenizer = crate::tokenizer::read_tokenizer(&bytes);
+    Ok((tokenizer.with_context(|| file.display().to_string())?, sha256(&bytes)))
 }

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod data;
 pub mod eval;
+pub(crate) mod files;
 pub mod inputs;
 pub mod metrics;
 pub mod model_source;

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::Var;
+use anyhow::{Context, Result};
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
 use crate::model::BitMar;
 use crate::stem::Stem;
+use crate::train::files;
 use crate::train::inputs::Inputs;
 use crate::train::objective::ablation::Ablation;
 use crate::train::objective::features::features;
 use crate::train::trainer::{checkpoint_latents, checkpoint_options, warm_start};
 use crate::vision::EncodedPhotos;
-
-type AnyError = Box<dyn std::error::Error>;
+use crate::weights::Variables;
 
 /// Makes a model whose latent weights are the mean of those of `checkpoints` (a model soup,
 /// Wortsman et al. 2022). Returns it with its variables.
@@ -28,7 +28,7 @@ pub(crate) fn restored(
     checkpoints: &[PathBuf],
     config: &Config,
     ablation: Ablation,
-) -> Result<(BitMar, BTreeMap<String, Var>), AnyError> {
+) -> Result<(BitMar, Variables)> {
     let weights = ablation.weights(0);
     let model = BitMar::new(&weights, config)?;
     let variables = weights.variables();
@@ -37,7 +37,7 @@ pub(crate) fn restored(
         let latents = checkpoint_latents(checkpoint)?;
         for (name, variable) in &variables {
             let values = latents.get(name).filter(|values| values.len() == variable.elem_count());
-            let values = values.ok_or_else(|| {
+            let values = values.with_context(|| {
                 format!("{}: no {name} of the expected size", checkpoint.display())
             })?;
             let sum = mean.entry(name.clone()).or_insert_with(|| vec![0.0; values.len()]);
@@ -100,16 +100,17 @@ impl ModelSource<'_> {
         self,
         inputs: &Inputs,
         tokenizer_sha256: &str,
-    ) -> Result<(EvaluatedModel, Stem), AnyError> {
+    ) -> Result<(EvaluatedModel, Stem)> {
         let (model, stem, ablation) = match self {
             Self::Model(file) => {
-                let loaded = ModelFile::read(&std::fs::read(file)?)?;
-                loaded.check_tokenizer(tokenizer_sha256)?;
+                let at = || file.display().to_string();
+                let loaded = ModelFile::read(&files::read(file)?).with_context(at)?;
+                loaded.check_tokenizer(tokenizer_sha256).with_context(at)?;
                 (loaded.model, loaded.stem, Ablation::Nothing)
             }
             Self::Checkpoints(files) => {
                 let config = Config::small();
-                let first = files.first().ok_or("no checkpoint is given")?;
+                let first = files.first().context("no checkpoint is given")?;
                 let ablation = checkpoint_options(first)?.ablation;
                 let (model, variables) = restored(files, &config, ablation)?;
                 let packed = ablation.packed(&variables, &config)?;

@@ -17,8 +17,9 @@ static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
     pool.build().expect("the operating system starts threads")
 });
 
-/// What `work` makes of each of `items`, in their order, collected into a `Vec` or a `Result` of one. Each item is
-/// a task of its own: use it for items that take microseconds or more. An error stops the items that have not begun.
+/// What `work` makes of each of `items`, in their order, collected into a `Vec` or a `Result` of
+/// one. Each item is a task of its own: use it for items that take microseconds or more. An error
+/// stops the items that have not begun.
 ///
 /// # Panics
 ///

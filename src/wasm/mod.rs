@@ -32,11 +32,11 @@ pub struct Generation {
     generation: captioner::Generation,
 }
 
-/// Another model's memory that is being re-encoded.
+/// Another model's memory that is being migrated to this model.
 #[wasm_bindgen]
-pub struct Adoption {
+pub struct Migration {
     captioner: Rc<RefCell<captioner::Captioner>>,
-    adoption: captioner::Adoption,
+    migration: captioner::Migration,
 }
 
 /// Caption options, each of which may be absent or `undefined`.
@@ -181,11 +181,11 @@ impl Captioner {
         self.0.borrow().is_own_memory(snapshot).map_err(js_error)
     }
 
-    /// Starts to re-encode another model's snapshot.
-    #[wasm_bindgen(js_name = adoptMemory)]
-    pub fn adopt_memory(&self, snapshot: &[u8]) -> Result<Adoption, JsValue> {
-        let adoption = self.0.borrow().begin_adoption(snapshot).map_err(js_error)?;
-        Ok(Adoption { captioner: self.0.clone(), adoption })
+    /// Starts to migrate another model's snapshot to this model.
+    #[wasm_bindgen(js_name = migrateMemory)]
+    pub fn migrate_memory(&self, snapshot: &[u8]) -> Result<Migration, JsValue> {
+        let migration = self.0.borrow().begin_migration(snapshot).map_err(js_error)?;
+        Ok(Migration { captioner: self.0.clone(), migration })
     }
 
     /// Deletes every episode.
@@ -253,25 +253,25 @@ impl Captioner {
 }
 
 #[wasm_bindgen]
-impl Adoption {
+impl Migration {
     /// Re-encodes the next episode; returns whether there was one.
     pub fn step(&mut self) -> Result<bool, JsValue> {
-        self.captioner.borrow().adopt_next(&mut self.adoption).map_err(js_error)
+        self.captioner.borrow().migrate_next(&mut self.migration).map_err(js_error)
     }
 
     /// Number of episodes to re-encode.
     pub fn total(&self) -> usize {
-        self.adoption.total()
+        self.migration.total()
     }
 
     /// Number of episodes that could not be re-encoded.
     pub fn left(&self) -> usize {
-        self.adoption.left()
+        self.migration.left()
     }
 
     /// The episodes re-encoded so far, as a snapshot of this model.
     pub fn snapshot(&self) -> Vec<u8> {
-        self.captioner.borrow().adopted_memory(&self.adoption)
+        self.captioner.borrow().migrated_memory(&self.migration)
     }
 }
 

@@ -64,12 +64,12 @@ test('a photo or a memory whose file has changed since it was chosen is said to 
   await captions(page);
   await appendFile(chosen, 'more');
   await page.getByRole('button', { name: 'Again', exact: true }).click();
-  await page.getByTestId('error').getByText('This file has changed or is gone').waitFor({ timeout: PATIENCE });
+  await page.getByTestId('error').getByText('The file has changed or is gone').waitFor({ timeout: PATIENCE });
   await page.getByRole('button', { name: 'Memory' }).click();
   const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.getByRole('button', { name: 'Import' }).click()]);
   await chooser.setFiles(memory);
   await page.getByText('Import “memory.safetensors”').waitFor();
   await rm(memory);
   await page.getByRole('button', { name: 'Replace these' }).click();
-  await page.locator('#toast').getByText('This file has changed or is gone').waitFor();
+  await page.locator('#toast').getByText('The file has changed or is gone').waitFor();
 });

@@ -45,7 +45,7 @@ const NOT_OPTIONS = [null, 5, 'short', [], () => {}, new AbortController().signa
 const NOT_FLAGS = [null, 0, 1, 'true', {}];
 const WRONG = {
   caption: {
-    length: [null, 'endless', 5, ['short']], hint: [null, 5, {}, () => {}, 'a'.repeat(2001)], beams: [null, 0, 9, 2.5, '3', NaN, 3n], recall: NOT_FLAGS,
+    length: [null, 'endless', 5, ['short']], hint: [null, 5, {}, () => {}, 'a'.repeat(10_001)], beams: [null, 0, 9, 2.5, '3', NaN, 3n], recall: NOT_FLAGS,
     remember: NOT_FLAGS, countRecalls: NOT_FLAGS, attention: NOT_FLAGS, urgent: NOT_FLAGS, signal: [null, {}, new AbortController()],
     onToken: [null, 'log', {}],
   },
@@ -122,19 +122,22 @@ test("a caller's function that throws fails its own job with what it threw", asy
 /** What `openTab` and the tests below put on `window`. @type {any} */
 const { photos, codeOf } = /** @type {any} */ ({});
 
+/** @type {import('playwright-core').Page | undefined} */ let tab;
+
+/** The one page of the tests below. */
 async function opened() {
-  const page = await openTab(await here.browser.newContext(), here.url);
-  await page.evaluate(() => {
+  if (tab) return tab;
+  tab = await openTab(await here.browser.newContext(), here.url);
+  await tab.evaluate(() => {
     const codeOf = (/** @type {Promise<any>} */ job) => job.then(() => 'fine', ({ name, code }) => `${name} ${code}`);
     Object.assign(window, { codeOf });
   });
-  return page;
+  return tab;
 }
 
 for (const worker of [true, false]) {
-  test(`values of an iframe are taken ${worker ? 'with' : 'without'} a worker`, async (t) => {
+  test(`values of an iframe are taken ${worker ? 'with' : 'without'} a worker`, async () => {
     const page = await opened();
-    t.after(() => page.context().close());
     const { texts, listed, aborted } = await page.evaluate(async (worker) => {
       const frame = document.body.appendChild(document.createElement('iframe'));
       const realm = /** @type {any} */ (frame.contentWindow);
@@ -168,9 +171,8 @@ for (const worker of [true, false]) {
     assert.deepEqual([listed, aborted], ['Chelsea', 'AbortError 20']);
   });
 
-  test(`photos that were closed, tainted or given away are refused ${worker ? 'with' : 'without'} a worker`, async (t) => {
+  test(`photos that were closed, tainted or given away are refused ${worker ? 'with' : 'without'} a worker`, async () => {
     const page = await opened();
-    t.after(() => page.context().close());
     const foreign = `${here.url.replace('localhost', '127.0.0.1')}icons/icon-192.png`;
     const { codes, known } = await page.evaluate(async ({ worker, foreign }) => {
       const bitmar = await BitMar.load({ worker });
@@ -205,7 +207,7 @@ for (const worker of [true, false]) {
 test('a file that was changed or deleted after it was picked is refused, and the next photo is captioned', async (t) => {
   const page = await opened();
   const folder = await mkdtemp(join(tmpdir(), 'bitmar-picked-'));
-  t.after(() => Promise.all([page.context().close(), rm(folder, { recursive: true })]));
+  t.after(() => rm(folder, { recursive: true }));
   const files = ['changed.jpg', 'deleted.jpg', 'kept.jpg'].map((name) => join(folder, name));
   for (const file of files) await copyFile(photo('cat'), file);
   await page.evaluate(() => (document.body.innerHTML = '<input type="file" multiple>'));

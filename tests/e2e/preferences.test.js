@@ -1,5 +1,5 @@
 // @ts-check
-/** What a person has set: forced colours, reduced motion, a script that runs from right to left, a narrow window. */
+/** What a person has set: forced colors, reduced motion, a script that runs from right to left, a narrow window. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { filming } from './camera.js';
@@ -64,7 +64,7 @@ async function walk(name, { dir, ...options }, look) {
   await see('live');
 }
 
-test('forced colours: what can be pressed, read or lies above the page has an edge, and the focus is seen', async () => {
+test('forced colors: what can be pressed, read or lies above the page has an edge, and the focus is seen', async () => {
   const edged = 'button, .button, textarea, .edit input, .toast, .error, .card, .episode, .length, dialog';
   await walk('forced', { forcedColors: 'active', colorScheme: 'dark', viewport: { width: 900, height: 800 } }, async (state) => {
     const bare = await page.evaluate((edged) =>
@@ -90,7 +90,7 @@ test('forced colours: what can be pressed, read or lies above the page has an ed
   });
 });
 
-/** How much of a bar is filled is seen: its start has another colour than its end. */
+/** How much of a bar is filled is seen: its start has another color than its end. */
 async function barMoves() {
   const bar = page.locator('#load-progress');
   await bar.evaluate((/** @type {HTMLProgressElement} */ bar) => Object.assign(bar, { max: 1, value: 0.5 }));

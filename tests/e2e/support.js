@@ -87,7 +87,7 @@ export async function captions(page) {
 }
 
 /**
- * What axe finds wrong with the page as it is now, and as it is for people who have set forced colours and reduced motion.
+ * What axe finds wrong with the page as it is now, and as it is for people who have set forced colors and reduced motion.
  * @param {import('playwright-core').Page} page
  */
 export async function accessibilityFaults(page) {
@@ -99,7 +99,7 @@ export async function accessibilityFaults(page) {
   const [isForced, isReduced] = await page.evaluate(() =>
     ['(forced-colors: active)', '(prefers-reduced-motion: reduce)'].map((query) => matchMedia(query).matches));
   await page.emulateMedia({ forcedColors: 'active', reducedMotion: 'reduce' });
-  faults.push(...await found('forced colours: '));
+  faults.push(...await found('forced colors: '));
   await page.emulateMedia({ forcedColors: isForced ? 'active' : 'none', reducedMotion: isReduced ? 'reduce' : 'no-preference' });
   return faults;
 }

@@ -1,10 +1,11 @@
 //! The file of a memory.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use bitmar::atomic_file;
 use bitmar::captioner::Captioner;
 use bitmar::checkpoint::sha256;
 
@@ -14,13 +15,13 @@ use crate::output::report;
 
 /// The file that stores a memory. It need not exist yet.
 pub(crate) struct MemoryFile {
-    /// With links resolved: the file itself is replaced, and a link to it remains a link.
+    /// With links resolved, so that every link to the file has the same lock.
     path: PathBuf,
 }
 
 impl MemoryFile {
     pub(crate) fn at(given: &Path) -> Result<Self, CodedError> {
-        let path = resolved(given).map_err(|error| storage_error(given, &error))?;
+        let path = atomic_file::resolve(given).map_err(|error| storage_error(given, &error))?;
         let is_other = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
         if is_other || path.file_name().is_none() {
             let message = "not a regular file".into();
@@ -56,7 +57,7 @@ impl MemoryFile {
         if let Ok(old) = fs::read(&self.path) {
             if !captioner.is_own_memory(&old)? {
                 let kept = with_ending(&self.path, &format!(".{}.old", &sha256(&old)[..12]));
-                replace(&kept, &old)?;
+                atomic_file::replace(&kept, &old).map_err(|error| storage_error(&kept, &error))?;
             }
         }
         let snapshot = captioner.export_memory();
@@ -66,7 +67,7 @@ impl MemoryFile {
 
     /// Replaces the file by these bytes, whatever it contains.
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), CodedError> {
-        replace(&self.path, bytes)
+        atomic_file::replace(&self.path, bytes).map_err(|error| storage_error(&self.path, &error))
     }
 }
 
@@ -78,10 +79,10 @@ pub(crate) fn load_snapshot(
     if captioner.is_own_memory(snapshot)? {
         return captioner.reload_memory(snapshot);
     }
-    let mut adoption = captioner.begin_adoption(snapshot)?;
-    while captioner.adopt_next(&mut adoption)? {}
-    captioner.reload_memory(&captioner.adopted_memory(&adoption))?;
-    let (total, left) = (adoption.total(), adoption.left());
+    let mut migration = captioner.begin_migration(snapshot)?;
+    while captioner.migrate_next(&mut migration)? {}
+    captioner.reload_memory(&captioner.migrated_memory(&migration))?;
+    let (total, left) = (migration.total(), migration.left());
     let kept = total - left;
     report(&format!("another model wrote this memory: {kept} of {total} photos re-encoded"));
     Ok(())
@@ -97,39 +98,4 @@ pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(path);
     path.push(ending);
     path.into()
-}
-
-/// The path with links resolved; the file need not exist.
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        found => return found,
-    }
-    // A link to a file that does not exist yet. A cycle of links is another error than NotFound.
-    match fs::read_link(path) {
-        Ok(target) => resolved(&path.parent().unwrap_or(Path::new("")).join(target)),
-        Err(_) => Ok(path.to_owned()),
-    }
-}
-
-/// Writes a new file in the same folder, then renames it: the old file stays complete until the new
-/// one is. The new file gets the old one's mode.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), CodedError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".");
-        let mut new = tempfile::Builder::new()
-            .prefix(&name)
-            .suffix(".tmp")
-            // Not tempfile's default mode, which makes the file private to the user.
-            .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
-        if let Ok(old) = fs::metadata(path) {
-            new.as_file().set_permissions(old.permissions())?;
-        }
-        new.write_all(bytes)?;
-        new.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| storage_error(path, &error))
 }

@@ -10,10 +10,10 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use candle_core::Tensor;
 
 use crate::model::unit_rows;
-use crate::train::data::cache::write_beside;
 use crate::train::data::chosen_captions::Line;
 use crate::train::data::consensus::agreements;
 use crate::train::data::label_captions::{LabelCaptions, PER_PHOTO};
@@ -21,11 +21,11 @@ use crate::train::data::photo_set::{Photo, PhotoSet, Role, Split};
 use crate::train::data::sample::{CaptionTokens, Sample};
 use crate::train::data::samples::{load, load_texts};
 use crate::train::data::view::View;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs, PHOTO_CAPTION_TEXTS};
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{CaptionVector, Cider};
 use crate::train::model_source::{EvaluatedModel, ModelSource};
-
-type AnyError = Box<dyn std::error::Error>;
+use crate::train::text::words::words;
 
 /// Maximum number of best-fitting sentences among which the consensus is taken.
 const MAX_CANDIDATES: usize = 40;
@@ -34,16 +34,16 @@ const CANDIDATE_SHARE: usize = 4;
 /// Texts or photos in a forward pass.
 const BATCH: usize = 64;
 
-/// Chooses sentences for every labelled training photo and writes them to the file
+/// Chooses sentences for every labeled training photo and writes them to the file
 /// `inputs.label_captions`.
 ///
 /// # Errors
 ///
-/// If `inputs.label_captions` is not set, if the model, photos or texts cannot be read, or if the file
-/// cannot be written.
-pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<(), AnyError> {
+/// If `inputs.label_captions` is not set, if the model, photos or texts cannot be read, or if the
+/// file cannot be written.
+pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result<()> {
     let file: &PathBuf =
-        inputs.label_captions.as_ref().ok_or("label-captions needs --label-captions FILE")?;
+        inputs.label_captions.as_ref().context("label-captions needs --label-captions FILE")?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
     let texts = load_texts(&inputs.data, PHOTO_CAPTION_TEXTS, &tokenizer)?;
@@ -79,7 +79,7 @@ pub fn choose_label_captions(inputs: &Inputs, source: ModelSource<'_>) -> Result
             }
         }
     }
-    Ok(write_beside(file, lines.as_bytes())?)
+    files::write(file, lines.as_bytes())
 }
 
 /// The numbers of the sentences chosen for each photo.
@@ -87,7 +87,7 @@ fn choose(
     evaluated: &EvaluatedModel,
     photos: &[(Photo, Sample)],
     sentences: &[CaptionTokens],
-) -> Result<Vec<Vec<usize>>, AnyError> {
+) -> Result<Vec<Vec<usize>>> {
     let model = &evaluated.model;
     let table = model.table()?;
     let mut vectors = Vec::new();

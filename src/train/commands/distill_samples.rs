@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use anyhow::Result;
+
 use crate::config::Config;
 use crate::train::data::photo_set::{PhotoSet, Role, Split, PHOTO_SETS};
 use crate::train::data::sample::Sample;
@@ -16,18 +18,13 @@ use crate::train::objective::distill::{targets, DistillSample, Target};
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
 use crate::weights::Weights;
 
-type AnyError = Box<dyn std::error::Error>;
-
 /// Views of each photo. The mirrored view follows the original, whose teacher outputs it reuses.
 const VIEWS: [View; 4] = [View::Original, View::Mirrored, View::Jittered(3), View::Jittered(4)];
 
 /// Builds the dataset. The teachers are those of `inputs`, or Lite2. Photos with human captions
 /// have a tf-idf vector of their words; if there is a sentence encoder, photos with any captions
 /// have a sentence embedding. Creates the variables of the heads in `weights`.
-pub(crate) fn distill_dataset(
-    inputs: &Inputs,
-    weights: &Weights,
-) -> Result<DistillDataset, AnyError> {
+pub(crate) fn distill_dataset(inputs: &Inputs, weights: &Weights) -> Result<DistillDataset> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
     let stem = inputs.stem(&config)?;
@@ -78,7 +75,7 @@ pub(crate) fn distill_dataset(
 }
 
 /// What the teachers of `inputs`, or Lite2, say about 300 dev photos of Flickr8k.
-pub(crate) fn dev_samples(inputs: &Inputs) -> Result<Vec<DistillSample>, AnyError> {
+pub(crate) fn dev_samples(inputs: &Inputs) -> Result<Vec<DistillSample>> {
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
     let samples = inputs.flickr8k_dev(&inputs.stem(&config)?, &tokenizer)?;

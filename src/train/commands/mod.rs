@@ -1,9 +1,8 @@
 //! What each subcommand of `bitmar-train` does.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Var;
+use anyhow::{Context, Error, Result};
 
 use crate::checkpoint::ModelFile;
 use crate::config::Config;
@@ -15,10 +14,11 @@ use crate::train::data::chosen_captions::ChosenCaptions;
 use crate::train::data::consensus::weigh_by_consensus;
 use crate::train::data::key_whitening::fit_keys;
 use crate::train::data::label_captions::LabelCaptions;
-use crate::train::data::photo_set::{Role, Split};
+use crate::train::data::photo_set::Role;
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::{load_dev_texts, load_texts};
 use crate::train::data::view::View;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs, PHOTO_CAPTION_TEXTS};
 use crate::train::model_source::ModelSource;
 use crate::train::objective::ablation::Ablation;
@@ -31,15 +31,13 @@ use crate::train::objective::Objective;
 use crate::train::teacher::TeacherSource;
 use crate::train::trainer::recipe;
 use crate::train::trainer::{checkpoint_latents, warm_start, Run, RunOptions};
-use crate::weights::Weights;
+use crate::weights::{Variables, Weights};
 
 pub mod choose_label_captions;
 pub(crate) mod distill_samples;
 mod scoring;
 
-pub use scoring::{eval, eval_memory, export};
-
-type AnyError = Box<dyn std::error::Error>;
+pub use scoring::{eval, eval_memory, export, EvalOptions};
 
 /// Views of photos with human captions.
 const GOLD_VIEWS: [View; 16] = View::with_jittered();
@@ -51,7 +49,7 @@ const WEAK_SHARE: f32 = 0.2;
 /// Share of texts in the text stage that the decoder must repeat from a recalled caption.
 const COPIED_TEXTS: f32 = 0.4;
 
-type RunStage = fn(&Inputs, &str, RunOptions, bool) -> Result<(), AnyError>;
+type RunStage = fn(&Inputs, &str, RunOptions, bool) -> Result<()>;
 /// The stages of the shipped model; each starts from the one before.
 const STAGES: [(&str, RunStage); 4] =
     [("text", text), ("vision", vision), ("captions", captions), ("critical", critical)];
@@ -59,9 +57,10 @@ const STAGES: [(&str, RunStage); 4] =
 const SHIPPED: [&str; 2] = ["captions", "critical"];
 
 /// Loads the starting weights that `inputs` names into `variables`.
-fn start(inputs: &Inputs, variables: &BTreeMap<String, Var>) -> Result<(), AnyError> {
+fn start(inputs: &Inputs, variables: &Variables) -> Result<()> {
     if let Some(init) = &inputs.init {
-        let latents = ModelFile::latents(&std::fs::read(init)?)?;
+        let latents = ModelFile::latents(&files::read(init)?);
+        let latents = latents.with_context(|| init.display().to_string())?;
         let latents = latents.into_iter().map(|(name, (_, values))| (name, values)).collect();
         eprintln!("{} tensors from {}", warm_start(variables, &latents)?, init.display());
     }
@@ -76,11 +75,11 @@ fn start(inputs: &Inputs, variables: &BTreeMap<String, Var>) -> Result<(), AnyEr
 fn train(
     inputs: &Inputs,
     stage: &str,
-    variables: BTreeMap<String, Var>,
+    variables: Variables,
     objective: &impl Objective,
     options: RunOptions,
     is_resumed: bool,
-) -> Result<(), AnyError> {
+) -> Result<()> {
     let file = inputs.checkpoint(stage);
     let parameters: usize = variables.values().map(|v| v.elem_count()).sum();
     let mut run =
@@ -94,18 +93,18 @@ fn train(
 }
 
 /// Makes tokenizer.json from the training captions.
-pub fn tokenizer(data: &Path, file: &Path) -> Result<(), AnyError> {
+pub fn tokenizer(data: &Path, file: &Path) -> Result<()> {
     let texts = training_texts(data)?.into_iter();
-    let tokenizer = train_tokenizer(texts, VOCAB_SIZE).map_err(|e| e.to_string())?;
-    tokenizer.save(file, false).map_err(|e| e.to_string())?;
-    Ok(())
+    let tokenizer = train_tokenizer(texts, VOCAB_SIZE).map_err(Error::from_boxed)?;
+    let saved = tokenizer.save(file, false).map_err(Error::from_boxed);
+    saved.with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Runs everything from raw data to `out/model.safetensors` and its scores, by the [`recipe`].
 /// Stages that have a checkpoint resume. With `steps`, every stage is cut to that many steps, for a
 /// trial.
-pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<()> {
+    inputs.create_out()?;
     let mut inputs = Inputs { tokenizer: inputs.out.join("tokenizer.json"), ..inputs.clone() };
     if inputs.teachers.is_empty() {
         inputs.teachers = vec![TeacherSource::default()];
@@ -122,17 +121,12 @@ pub fn all(inputs: &Inputs, trained: &str, steps: Option<usize>) -> Result<(), A
     }
     let model = inputs.out.join("model.safetensors");
     export(&inputs, &SHIPPED.map(|stage| inputs.checkpoint(stage)), trained, &model)?;
-    eval(&inputs, ModelSource::Model(&model), (Split::Dev, 1000, 3), false)
+    eval(&inputs, ModelSource::Model(&model), EvalOptions::default())
 }
 
 /// Trains the vision encoder by distillation from float teachers, on every photo set.
-pub fn vision(
-    inputs: &Inputs,
-    stage: &str,
-    options: RunOptions,
-    is_resumed: bool,
-) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+pub fn vision(inputs: &Inputs, stage: &str, options: RunOptions, is_resumed: bool) -> Result<()> {
+    inputs.create_out()?;
     let weights = options.ablation.weights(options.seed);
     let dataset = distill_dataset(inputs, &weights)?;
     let objective = Distillation::new(&weights, &Config::small(), dataset)?;
@@ -144,13 +138,8 @@ pub fn vision(
 
 /// Trains the decoder and the text encoder on captions without photos. The checkpoint is
 /// `out/STAGE.safetensors`, as in the other stages.
-pub fn text(
-    inputs: &Inputs,
-    stage: &str,
-    options: RunOptions,
-    is_resumed: bool,
-) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+pub fn text(inputs: &Inputs, stage: &str, options: RunOptions, is_resumed: bool) -> Result<()> {
+    inputs.create_out()?;
     let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
     let weights = options.ablation.weights(options.seed);
     let trained = TrainedModel::new(&weights, &Config::small())?;
@@ -164,12 +153,8 @@ pub fn text(
 }
 
 /// The photos and texts of the caption stages. Creates the variables of the model in `weights`.
-fn captioning(
-    inputs: &Inputs,
-    weights: &Weights,
-    ablation: Ablation,
-) -> Result<Captioning, AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+fn captioning(inputs: &Inputs, weights: &Weights, ablation: Ablation) -> Result<Captioning> {
+    inputs.create_out()?;
     let config = Config::small();
     let (tokenizer, _) = read_tokenizer(&inputs.tokenizer)?;
     let stem = inputs.stem(&config)?;
@@ -215,23 +200,13 @@ fn captioning(
 }
 
 /// Trains the whole model on captions.
-pub fn captions(
-    inputs: &Inputs,
-    stage: &str,
-    options: RunOptions,
-    is_resumed: bool,
-) -> Result<(), AnyError> {
+pub fn captions(inputs: &Inputs, stage: &str, options: RunOptions, is_resumed: bool) -> Result<()> {
     train_captions(inputs, stage, options, is_resumed, |captioning, _| captioning)
 }
 
 /// Continues from the captions stage by self-critical training: rewards for captions that the model
 /// draws.
-pub fn critical(
-    inputs: &Inputs,
-    stage: &str,
-    options: RunOptions,
-    is_resumed: bool,
-) -> Result<(), AnyError> {
+pub fn critical(inputs: &Inputs, stage: &str, options: RunOptions, is_resumed: bool) -> Result<()> {
     train_captions(inputs, stage, options, is_resumed, SelfCritical::new)
 }
 
@@ -242,8 +217,8 @@ fn train_captions<O: Objective + AsRef<BitMar>>(
     stage: &str,
     options: RunOptions,
     is_resumed: bool,
-    objective: impl FnOnce(Captioning, BTreeMap<String, Var>) -> O,
-) -> Result<(), AnyError> {
+    objective: impl FnOnce(Captioning, Variables) -> O,
+) -> Result<()> {
     let weights = options.ablation.weights(options.seed);
     // First, because `captioning` sets every variable that exists to its starting value.
     let has_teachers = !inputs.teachers.is_empty();

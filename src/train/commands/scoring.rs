@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+
 use crate::captioner::Captioner;
 use crate::checkpoint::{ModelFile, Provenance};
 use crate::config::Config;
 use crate::train::data::archive::{load_index, PhotoArchive};
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
@@ -14,19 +15,13 @@ use crate::train::data::view::View;
 use crate::train::eval::captions::evaluate;
 use crate::train::eval::memory::{evaluate_memory, CaptionedPhoto};
 use crate::train::eval::probe;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::model_source::{restored, ModelSource};
 use crate::train::objective::ablation::Ablation;
 
-type AnyError = Box<dyn std::error::Error>;
-
 /// Writes the model file of the mean of some checkpoints' weights.
-pub fn export(
-    inputs: &Inputs,
-    checkpoints: &[PathBuf],
-    trained: &str,
-    file: &Path,
-) -> Result<(), AnyError> {
+pub fn export(inputs: &Inputs, checkpoints: &[PathBuf], trained: &str, file: &Path) -> Result<()> {
     let config = Config::small();
     let (_, tokenizer_sha256) = read_tokenizer(&inputs.tokenizer)?;
     let stem = inputs.stem(&config)?;
@@ -34,26 +29,42 @@ pub fn export(
     let commit = std::env::var("BITMAR_COMMIT").unwrap_or_else(|_| "unknown".into());
     let provenance = Provenance { tokenizer_sha256, commit, trained: trained.to_owned() };
     let bytes = ModelFile::write(&variables, &stem, &config, &provenance)?;
-    write_beside(file, &bytes)?;
+    files::write(file, &bytes)?;
     eprintln!("{} bytes into {}", bytes.len(), file.display());
     Ok(())
 }
 
-/// Prints the scores of a model on the first `photos` of a split as JSON, then every caption if
-/// `list`. On training photos only the model's own scores mean anything: the nearest-neighbor
-/// baselines find the photo itself.
-pub fn eval(
-    inputs: &Inputs,
-    source: ModelSource<'_>,
-    (split, photos, beams): (Split, usize, usize),
-    list: bool,
-) -> Result<(), AnyError> {
+/// The options of [`eval`].
+#[derive(Debug, Clone, Copy)]
+pub struct EvalOptions {
+    /// The photos to score. On training photos only the model's own scores mean anything, because
+    /// the nearest-neighbor baselines find the photo itself.
+    pub split: Split,
+    /// Maximum number of photos.
+    pub photos: usize,
+    /// Beams of the beam search.
+    pub beams: usize,
+    /// Whether to print each photo's name, confidence and caption after the scores.
+    pub prints_captions: bool,
+}
+
+impl Default for EvalOptions {
+    fn default() -> Self {
+        Self { split: Split::Dev, photos: 1000, beams: 3, prints_captions: false }
+    }
+}
+
+/// Prints the scores of a model on photos of Flickr8k as JSON.
+///
+/// # Errors
+///
+/// If the model or the photos cannot be read.
+pub fn eval(inputs: &Inputs, source: ModelSource<'_>, options: EvalOptions) -> Result<()> {
+    let EvalOptions { split, photos, beams, prints_captions } = options;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let (evaluated, stem) = source.load(inputs, &sha)?;
-    std::fs::create_dir_all(&inputs.out)?;
-    let of = |set: &'static PhotoSet,
-              split: Split|
-     -> Result<(Vec<Photo>, Vec<Sample>), AnyError> {
+    inputs.create_out()?;
+    let of = |set: &'static PhotoSet, split: Split| -> Result<(Vec<Photo>, Vec<Sample>)> {
         let set = (set, split);
         let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
         Ok(photos.into_iter().unzip())
@@ -61,9 +72,9 @@ pub fn eval(
     let gold = PhotoSet::flickr8k();
     let ((train_photos, train), (mut dev, mut scored)) =
         (of(gold, Split::Train)?, of(gold, split)?);
-    let labelled =
+    let labeled =
         PhotoSet::held_out().map(|set| of(set, Split::Dev).map(|(_, samples)| (set.name, samples)));
-    let labelled = labelled.collect::<Result<Vec<_>, _>>()?;
+    let labeled = labeled.collect::<Result<Vec<_>, _>>()?;
     let train_embeddings = probe::embeddings(inputs, &stem, &train_photos, &train)?;
     let mut dev_embeddings = probe::embeddings(inputs, &stem, &dev, &scored)?;
     dev.truncate(photos);
@@ -73,9 +84,9 @@ pub fn eval(
     captions.for_each(|caption| caption.start = evaluated.ablation.start(caption));
     let embeddings = [&train_embeddings[..], &dev_embeddings];
     let (evaluation, captioned) =
-        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labelled, beams)?;
+        evaluate(&evaluated, &tokenizer, &train, &scored, embeddings, &labeled, beams)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
-    if list {
+    if prints_captions {
         for (Photo { name, .. }, captioned) in dev.iter().zip(&captioned) {
             println!("{name}\t{:.3}\t{}", captioned.confidence, captioned.text);
         }
@@ -84,10 +95,10 @@ pub fn eval(
 }
 
 /// Prints how well the memory of a model file works, on at most `examples` dev photos.
-pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(), AnyError> {
+pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<()> {
     const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;
-    let (model, tokenizer) = (std::fs::read(model)?, std::fs::read(&inputs.tokenizer)?);
+    let (model, tokenizer) = (files::read(model)?, files::read(&inputs.tokenizer)?);
     let mut captioner = Captioner::new(&model, &tokenizer, || 0.0)?;
     let archive = PhotoArchive::open(&inputs.data, PhotoSet::flickr8k())?;
     let dev = load_index(&inputs.data, PhotoSet::flickr8k())?.into_iter();
@@ -95,7 +106,7 @@ pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<(),
     let photos = dev.take(examples).map(|photo| {
         Ok(CaptionedPhoto { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
     });
-    let photos = photos.collect::<Result<Vec<_>, AnyError>>()?;
+    let photos = photos.collect::<Result<Vec<_>>>()?;
     let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(())

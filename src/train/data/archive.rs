@@ -70,15 +70,15 @@ pub fn load_index(dir: &Path, set: &'static PhotoSet) -> Result<Vec<Photo>, Data
 }
 
 fn hold_out(held_out: HeldOut, photos: &mut [Photo]) {
-    let labelled = photos.iter_mut().filter(|photo| photo.label.is_some());
-    let labelled: Vec<&mut Photo> = labelled.collect();
-    let count = labelled.len();
+    let labeled = photos.iter_mut().filter(|photo| photo.label.is_some());
+    let labeled: Vec<&mut Photo> = labeled.collect();
+    let count = labeled.len();
     let is_held_out = |number: usize| match held_out {
         HeldOut::Nothing => false,
         HeldOut::EveryTwentieth => number % 20 == 19,
         HeldOut::LastTenth => number >= count - count / 10,
     };
-    for (number, photo) in labelled.into_iter().enumerate() {
+    for (number, photo) in labeled.into_iter().enumerate() {
         if is_held_out(number) {
             photo.split = Split::Dev;
         }
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn labelled_photos_are_held_out_by_the_rule_of_their_set() {
+    fn labeled_photos_are_held_out_by_the_rule_of_their_set() {
         let folder = Folder::new("held-out");
         let line = |number| format!(r#"{{"image": "{number}", "split": "train", "label": "cup"}}"#);
         let lines: Vec<String> = (0..45).map(line).collect();

@@ -6,13 +6,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use crate::train::data::photo_set::Photo;
 use crate::train::data::sample::{tokenized, CaptionTokens};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,13 +33,13 @@ impl ChosenCaptions {
     /// # Errors
     ///
     /// If the file cannot be read, or a line is not a JSON object with these fields.
-    pub fn read(file: &Path) -> Result<Self, AnyError> {
+    pub fn read(file: &Path) -> Result<Self> {
         let mut texts: HashMap<(String, String), Vec<String>> = HashMap::new();
-        let at = |message: String| format!("{}: {message}", file.display());
-        let lines = File::open(file).map_err(|e| at(e.to_string()))?;
+        let path = file.display();
+        let lines = File::open(file).with_context(|| format!("cannot read {path}"))?;
         for (line, number) in BufReader::new(lines).lines().zip(1..) {
-            let line: Line =
-                serde_json::from_str(&line?).map_err(|e| at(format!("line {number}: {e}")))?;
+            let at = || format!("{path} line {number}");
+            let line: Line = serde_json::from_str(&line.with_context(at)?).with_context(at)?;
             texts.entry((line.set, line.image)).or_default().push(line.caption);
         }
         Ok(Self { texts })
@@ -98,8 +97,8 @@ mod tests {
         assert_eq!(captions_of("piano.webp"), expected);
         assert_eq!(captions_of("unknown.webp"), texts);
         std::fs::write(&file, "{}\n").unwrap();
-        let error = ChosenCaptions::read(&file).unwrap_err().to_string();
-        assert!(error.contains("line 1"), "{error}");
+        let error = format!("{:#}", ChosenCaptions::read(&file).unwrap_err());
+        assert!(error.contains("line 1: missing field `set`"), "{error}");
         std::fs::remove_file(&file).unwrap();
     }
 }

@@ -3,7 +3,8 @@
 //! training").
 
 use crate::train::data::sample::Sample;
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{CaptionVector, Cider};
+use crate::train::text::words::words;
 
 /// The part of the weight that all captions share equally; the rest is proportional to CIDEr-D.
 const UNIFORM: f64 = 0.5;

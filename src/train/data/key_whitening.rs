@@ -1,12 +1,12 @@
 //! Fits the whitening that turns pooled stem features into memory keys, on the training photos.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor, Var};
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
 use nalgebra::DMatrix;
 
 use crate::model::{SAME_PHOTO, SHARPNESS};
 use crate::train::data::sample::Sample;
+use crate::weights::Variables;
 
 /// Lower bound of the standard deviations and variances in denominators.
 const MIN_DIVISOR: f64 = 1e-6;
@@ -20,12 +20,12 @@ const MIN_DIVISOR: f64 = 1e-6;
 ///
 /// If a variable is missing or has another shape than the features.
 pub fn fit_keys(
-    variables: &BTreeMap<String, Var>,
+    variables: &Variables,
     samples: &[Sample],
     channels: usize,
     stem_scale: f32,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let find = |name: &str| variables.get(name).ok_or_else(|| format!("missing variable {name}"));
+) -> Result<()> {
+    let find = |name: &str| variables.get(name).with_context(|| format!("missing variable {name}"));
     let (mean_var, whitening_var) = (find("memory.key_mean")?, find("memory.key_whitening")?);
     let width = whitening_var.dim(0)?;
     let pooled = DMatrix::from_row_iterator(
@@ -72,8 +72,11 @@ fn pooled(features: &[i8], channels: usize, stem_scale: f32) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Var;
+
     use super::*;
     use crate::random::Random;
+    use crate::weights::{Variable, VariableKind};
 
     #[test]
     fn whitened_features_have_uncorrelated_components_of_variance_one() {
@@ -95,9 +98,10 @@ mod tests {
             })
             .collect();
         let var = |shape: &[usize]| {
-            Var::zeros(shape, candle_core::DType::F32, &Device::Cpu).expect("a variable")
+            let var = Var::zeros(shape, candle_core::DType::F32, &Device::Cpu).expect("a variable");
+            Variable { var, kind: VariableKind::Float }
         };
-        let variables = BTreeMap::from([
+        let variables = Variables::from([
             ("memory.key_mean".to_owned(), var(&[channels])),
             ("memory.key_whitening".to_owned(), var(&[width, channels])),
             ("memory.sharpness".to_owned(), var(&[1])),

@@ -12,10 +12,10 @@ use tokenizers::Tokenizer;
 use crate::random::Random;
 use crate::train::data::photo_set::Photo;
 use crate::train::data::sample::{tokenized, CaptionTokens};
-use crate::train::metrics::words;
 use crate::train::text::label_words::{is_label_word, label_words, names_action, singular};
 use crate::train::text::normalize::word_count;
 use crate::train::text::people::{neutral, PEOPLE};
+use crate::train::text::words::words;
 
 /// Label captions for each photo.
 pub(crate) const PER_PHOTO: usize = 3;
@@ -24,7 +24,7 @@ pub(crate) const PER_PHOTO: usize = 3;
 const MIN_SENTENCES: usize = 12;
 /// Length in words of a sentence that can be a label caption.
 const LENGTH: std::ops::RangeInclusive<usize> = 4..=14;
-/// The labelled thing, or for an action a person, must be among this many first words; otherwise
+/// The labeled thing, or for an action a person, must be among this many first words; otherwise
 /// the sentence mentions it only in passing.
 const TOPIC_WORDS: usize = 4;
 
@@ -48,7 +48,7 @@ impl<'a> LabelCaptions<'a> {
         Self { texts, words, by_word }
     }
 
-    /// Replaces the captions of a labelled photo by its template and [`PER_PHOTO`] sentences drawn
+    /// Replaces the captions of a labeled photo by its template and [`PER_PHOTO`] sentences drawn
     /// at random from those that match its label. Leaves the captions as they are if too few
     /// sentences match.
     pub fn draw(&self, photo: &Photo, captions: &mut Vec<CaptionTokens>, tokenizer: &Tokenizer) {

@@ -43,7 +43,7 @@ pub enum Role {
     Dev,
 }
 
-/// Which labelled photos of a set are held out, to measure how often a caption names the label.
+/// Which labeled photos of a set are held out, to measure how often a caption names the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldOut {
     /// No photo.
@@ -140,7 +140,7 @@ impl PhotoSet {
         PHOTO_SETS.iter().filter(move |set| set.role == role)
     }
 
-    /// The sets with held-out labelled photos.
+    /// The sets with held-out labeled photos.
     pub fn held_out() -> impl Iterator<Item = &'static Self> {
         PHOTO_SETS.iter().filter(|set| set.held_out != HeldOut::Nothing)
     }

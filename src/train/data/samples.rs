@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Result;
 use tokenizers::Tokenizer;
 
 use crate::checkpoint::sha256;
@@ -18,8 +19,6 @@ use crate::train::text::ethnicity::without_ethnicity;
 use crate::train::text::label_words::{label_phrase, label_words};
 use crate::train::text::normalize::normalize_caption;
 
-type AnyError = Box<dyn std::error::Error>;
-
 /// Loads the photos of one set and split with the features of `views`, which are read from the
 /// folder `cache`, or computed and written there.
 ///
@@ -33,7 +32,7 @@ pub fn load(
     (set, split): (&'static PhotoSet, Split),
     views: &[View],
     tokenizer: &Tokenizer,
-) -> Result<Vec<(Photo, Sample)>, AnyError> {
+) -> Result<Vec<(Photo, Sample)>> {
     let photos: Vec<Photo> =
         load_index(data, set)?.into_iter().filter(|photo| photo.split == split).collect();
     let mut samples: Vec<Sample> = photos
@@ -86,7 +85,7 @@ pub fn load_texts(
     data: &Path,
     files: &[&str],
     tokenizer: &Tokenizer,
-) -> Result<Vec<CaptionTokens>, AnyError> {
+) -> Result<Vec<CaptionTokens>> {
     let mut texts = Vec::new();
     for file in files {
         let lines = load_caption_text(data, file)?;
@@ -101,7 +100,7 @@ pub fn load_texts(
 /// # Errors
 ///
 /// If the index cannot be read.
-pub fn load_dev_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>, AnyError> {
+pub fn load_dev_texts(data: &Path, tokenizer: &Tokenizer) -> Result<Vec<CaptionTokens>> {
     let photos = load_index(data, PhotoSet::flickr8k())?.into_iter();
     let photos = photos.filter(|photo| photo.split == Split::Dev);
     Ok(photos.filter_map(|photo| captions(&photo, tokenizer).into_iter().next()).collect())
@@ -133,7 +132,7 @@ fn view_features(
     stem: &Stem,
     photos: &[Photo],
     view: View,
-) -> Result<Vec<i8>, AnyError> {
+) -> Result<Vec<i8>> {
     let config = stem.config();
     let len = config.output_grid() * config.output_grid() * config.output_channels();
     cached(data, file, photos, len, |photo, image| {

@@ -1,26 +1,27 @@
-//! Captions without a model, to be scored beside the model's: the most frequent one, and captions
-//! borrowed from training photos that look alike.
+//! Baselines, which caption photos without a model: by the most frequent caption, and by captions
+//! of similar training photos.
 //!
-//! Photos are feature vectors of one length, compared by cosine. Each function returns one caption
-//! a dev photo, in order, for [`score`](crate::train::metrics::score).
+//! Photos are feature vectors of equal length, compared by cosine. Each function returns one
+//! caption for each dev photo, in their order, as input of [`score`](crate::train::metrics::score).
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::train::data::consensus::agreements;
-use crate::train::metrics::{words, CaptionVector, Cider};
+use crate::train::metrics::{CaptionVector, Cider};
+use crate::train::text::words::words;
 
-/// Photos with their captions, in two slices of one length.
+/// Photos with their captions: two slices of equal length.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptionedPhotos<'a> {
-    /// One vector a photo.
+    /// The feature vector of each photo.
     pub features: &'a [Vec<f32>],
-    /// At least one caption a photo.
+    /// The captions of each photo, at least one.
     pub captions: &'a [Vec<String>],
 }
 
-/// The caption that `captions` holds most often (of equals the first in the alphabet), for each of
-/// `num_photos` photos. Give it normalised captions: it counts exact copies.
+/// The most frequent of `captions`, once for each of `num_photos` photos; the first in the alphabet
+/// if several are. The captions should be normalized, because only exact copies are counted as one.
 ///
 /// # Panics
 /// When there are no captions.
@@ -45,8 +46,8 @@ pub fn nearest_caption(train: CaptionedPhotos<'_>, dev: &[Vec<f32>]) -> Vec<Stri
     nearest.iter().map(|photos| train.captions[photos[0]][0].clone()).collect()
 }
 
-/// Of all captions of the `num_neighbors` most similar training photos, the one most like the rest
-/// (Devlin et al. 2015, with CIDEr-D as the similarity): what one neighbour alone shows loses.
+/// The caption that is most similar to the others by CIDEr-D, among those of the `num_neighbors`
+/// most similar training photos (Devlin et al. 2015). What only one neighbor shows is outvoted.
 ///
 /// # Panics
 /// As [`nearest_caption`], and when `num_neighbors` is 0.
@@ -55,7 +56,7 @@ pub fn consensus_caption(
     dev: &[Vec<f32>],
     num_neighbors: usize,
 ) -> Vec<String> {
-    assert!(num_neighbors > 0, "a consensus needs a neighbour");
+    assert!(num_neighbors > 0, "a consensus needs a neighbor");
     let documents: Vec<Vec<Vec<String>>> = train
         .captions
         .iter()
@@ -78,8 +79,8 @@ pub fn consensus_caption(
         .collect()
 }
 
-/// The number of the caption with the highest total similarity to the others, of equals the first:
-/// that of the nearer photo.
+/// The index of the caption with the highest total similarity to the others. Of several, it is the
+/// first, whose photo is nearest.
 fn most_agreed(pool: &[&CaptionVector]) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
     for (index, agreement) in agreements(pool).into_iter().enumerate() {
@@ -90,7 +91,8 @@ fn most_agreed(pool: &[&CaptionVector]) -> usize {
     best.0
 }
 
-/// For each dev photo its `num_neighbors` most similar training photos, the nearest first.
+/// The indices of the `num_neighbors` most similar training photos of each dev photo, nearest
+/// first.
 fn nearest_photos(
     train: CaptionedPhotos<'_>,
     dev: &[Vec<f32>],
@@ -112,14 +114,14 @@ fn nearest_photos(
         .collect()
 }
 
-/// `features` scaled to length 1; all zeros stay.
+/// Scales `features` to length 1. A vector of zeros stays as it is.
 fn unit(features: &[f32]) -> Vec<f32> {
     let length = dot(features, features).sqrt().max(f32::MIN_POSITIVE);
     features.iter().map(|feature| feature / length).collect()
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f32 {
-    /// Sums kept apart, so that the compiler may use vector instructions.
+    /// Number of independent sums, so that the compiler can use vector instructions.
     const LANES: usize = 8;
     assert_eq!(left.len(), right.len(), "feature vectors differ in length");
     let mut sums = [0.0; LANES];

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::{Error, Result};
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
@@ -14,7 +15,7 @@ use crate::train::data::sample::Sample;
 use crate::train::eval::baselines::{
     consensus_caption, most_frequent_caption, nearest_caption, CaptionedPhotos,
 };
-use crate::train::metrics::{cider_of_each, score, words, Scores};
+use crate::train::metrics::{cider_of_each, score, Scores};
 use crate::train::model_source::EvaluatedModel;
 use crate::train::objective::losses::caption_loss;
 use crate::train::objective::targets::Targets;
@@ -22,8 +23,7 @@ use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
-
-type AnyError = Box<dyn std::error::Error>;
+use crate::train::text::words::words;
 
 /// Nearest neighbors whose captions form the consensus baseline.
 const NEIGHBORS: usize = 40;
@@ -46,8 +46,8 @@ pub struct Evaluation {
     pub model: Scores,
     /// Baseline: the most frequent training caption for every photo.
     pub most_frequent: Scores,
-    /// The caption of the training photo that embeddings most alike: to the stem, or to a teacher
-    /// if one was named.
+    /// Baseline: the caption of the training photo with the most similar embedding, by the stem or
+    /// by the teacher if one was named.
     pub nearest: Scores,
     /// Baseline: the consensus caption of the nearest training photos.
     pub consensus: Scores,
@@ -61,7 +61,7 @@ pub struct Evaluation {
     pub text_perplexity: f32,
     /// Calibration of the confidence: fifths of the photos in order of confidence.
     pub calibration: Vec<Calibration>,
-    /// Share of held-out labelled photos whose caption has every word of the label, by set; the
+    /// Share of held-out labeled photos whose caption has every word of the label, by set; the
     /// mean over the labels of the set.
     pub named: BTreeMap<&'static str, f32>,
     /// The same with the label as a hint.
@@ -90,11 +90,8 @@ fn caption_samples(
     tokenizer: &Tokenizer,
     samples: &[(&Sample, &str)],
     beams: usize,
-) -> Result<Vec<Captioned>, AnyError> {
-    let captioned: Result<Vec<Captioned>, String> = parallel::map(samples, |(sample, hint)| {
-        caption_one(evaluated, tokenizer, sample, hint, beams).map_err(|e| e.to_string())
-    });
-    Ok(captioned?)
+) -> Result<Vec<Captioned>> {
+    parallel::map(samples, |(sample, hint)| caption_one(evaluated, tokenizer, sample, hint, beams))
 }
 
 fn caption_one(
@@ -103,7 +100,7 @@ fn caption_one(
     sample: &Sample,
     hint: &str,
     beams: usize,
-) -> Result<Captioned, AnyError> {
+) -> Result<Captioned> {
     let model = &evaluated.model;
     let bonus = HintBonus::from_hint(tokenizer, hint)?;
     let hint = if hint.is_empty() { Vec::new() } else { encode(tokenizer, hint) };
@@ -113,21 +110,26 @@ fn caption_one(
     let mut search = BeamSearch::new(state, start, beams).with_hint(bonus);
     while model.search_step(&mut search, &fused.episode)? {}
     let best = search.best();
-    let text = tokenizer.decode(&best.tokens, true).map_err(|e| e.to_string())?;
+    let text = tokenizer.decode(&best.tokens, true).map_err(Error::from_boxed)?;
     Ok(Captioned { text: text.trim().to_owned(), confidence: best.confidence() })
 }
 
-/// Scores `evaluated` on `dev`; `train` serves the baselines, whose neighbours are those in
-/// `embeddings`: a vector for each photo of `train`, and of `dev`.
+/// Scores `evaluated` on `dev`, and the baselines, which take captions of `train`. `embeddings` has
+/// a vector for each photo of `train` and of `dev`, by which the baselines find neighbors;
+/// `labeled` has the held-out photos of each set with labels.
+///
+/// # Errors
+///
+/// If the model or the tokenizer fails.
 pub fn evaluate(
     evaluated: &EvaluatedModel,
     tokenizer: &Tokenizer,
     train: &[Sample],
     dev: &[Sample],
     embeddings: [&[Vec<f32>]; 2],
-    labelled: &[(&'static str, Vec<Sample>)],
+    labeled: &[(&'static str, Vec<Sample>)],
     beams: usize,
-) -> Result<(Evaluation, Vec<Captioned>), AnyError> {
+) -> Result<(Evaluation, Vec<Captioned>)> {
     let started = Instant::now();
     let prompts: Vec<(&Sample, &str)> = dev.iter().map(|sample| (sample, "")).collect();
     let captioned = caption_samples(evaluated, tokenizer, &prompts, beams)?;
@@ -151,8 +153,8 @@ pub fn evaluate(
         other_loss,
         text_perplexity: text_perplexity(evaluated, dev)?,
         calibration: calibration(&captioned, &cider_of_each(&model_texts, &references)),
-        named: named_share(evaluated, tokenizer, labelled, false, beams)?,
-        named_if_told: named_share(evaluated, tokenizer, labelled, true, beams)?,
+        named: named_share(evaluated, tokenizer, labeled, false, beams)?,
+        named_if_told: named_share(evaluated, tokenizer, labeled, true, beams)?,
         hints_taken_up: taken_up_share(evaluated, tokenizer, dev, &model_texts, beams)?,
         captions_per_second,
     };
@@ -167,7 +169,7 @@ fn named_share(
     sets: &[(&'static str, Vec<Sample>)],
     with_hint: bool,
     beams: usize,
-) -> Result<BTreeMap<&'static str, f32>, AnyError> {
+) -> Result<BTreeMap<&'static str, f32>> {
     let mut shares = BTreeMap::new();
     for (set, samples) in sets {
         let label =
@@ -196,7 +198,7 @@ fn taken_up_share(
     dev: &[Sample],
     unprompted: &[String],
     beams: usize,
-) -> Result<f32, AnyError> {
+) -> Result<f32> {
     let mut random = Random::new(1);
     let (mut photos, mut hints) = (Vec::new(), Vec::new());
     for (sample, caption) in dev.iter().zip(unprompted) {
@@ -229,7 +231,7 @@ fn calibration(captioned: &[Captioned], ciders: &[f64]) -> Vec<Calibration> {
 
 /// The share of captions with a lower loss for their own photo than for the next one, and both mean
 /// losses.
-fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32), AnyError> {
+fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32, f32)> {
     let (mut wins, mut own_sum, mut other_sum) = (0.0, 0.0, 0.0);
     for (i, sample) in dev.iter().enumerate() {
         let own = caption_loss_of(evaluated, sample, &sample.views[0])?;
@@ -243,11 +245,7 @@ fn own_and_other(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<(f32, f32
 }
 
 /// Mean loss of the sample's first caption given the photo of `view`, nats per token.
-fn caption_loss_of(
-    evaluated: &EvaluatedModel,
-    sample: &Sample,
-    view: &Arc<[i8]>,
-) -> Result<f32, AnyError> {
+fn caption_loss_of(evaluated: &EvaluatedModel, sample: &Sample, view: &Arc<[i8]>) -> Result<f32> {
     let model = &evaluated.model;
     let table = model.table()?;
     let fused =
@@ -259,7 +257,7 @@ fn caption_loss_of(
 }
 
 /// Perplexity per token of the samples' first captions without photos.
-fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32, AnyError> {
+fn text_perplexity(evaluated: &EvaluatedModel, dev: &[Sample]) -> Result<f32> {
     let model = &evaluated.model;
     let table = model.table()?;
     let (mut sum, mut tokens) = (0.0, 0);

@@ -1,10 +1,13 @@
 //! Pictures of a run, drawn from its log.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use plotters::prelude::*;
 use plotters::series::DashedLineSeries;
 use serde_json::Value;
 
-type AnyError = Box<dyn std::error::Error>;
+use crate::train::files;
 
 const SIZE: (u32, u32) = (720, 320);
 const COLORS: [RGBColor; 4] = [
@@ -15,20 +18,20 @@ const COLORS: [RGBColor; 4] = [
 ];
 
 /// A named line of (step, value).
-pub type Curve = (String, Vec<(f64, f64)>);
+pub(crate) type Curve = (String, Vec<(f64, f64)>);
 
 /// The measures called `names` in the log of a stage, one JSON object a line, in the order of
 /// `names`: means on the training batches (`caption`, ...) or numbers of the run (`dev_loss`,
-/// `rate`, `flips`, ...). Those that it does not have are left out.
+/// `rate`, `flips`, ...). Measures that the log does not have are left out.
 ///
 /// # Errors
 ///
 /// If a line is not a JSON object with a step.
-pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> {
+pub(crate) fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>> {
     let mut curves: Vec<Curve> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
     for (line, number) in log.lines().zip(1..) {
-        let line: Value = serde_json::from_str(line).map_err(|e| format!("line {number}: {e}"))?;
-        let step = line["step"].as_f64().ok_or_else(|| format!("line {number}: no step"))?;
+        let line: Value = serde_json::from_str(line).with_context(|| format!("line {number}"))?;
+        let step = line["step"].as_f64().with_context(|| format!("line {number}: no step"))?;
         for (name, points) in &mut curves {
             // A run that was resumed takes the steps since its last checkpoint again.
             points.retain(|&(earlier, _)| earlier < step);
@@ -40,13 +43,25 @@ pub fn read_curves(log: &str, names: &[String]) -> Result<Vec<Curve>, AnyError> 
     Ok(curves)
 }
 
-/// One SVG picture of `curves` over the steps, on one scale that includes 0; scores on the dev set
-/// are dashed.
+/// Draws the measures called `names` in the log file of a stage into the file `svg`.
+///
+/// # Errors
+///
+/// If the log cannot be read or the picture cannot be written.
+pub fn draw_curves(log: &Path, names: &[String], title: &str, svg: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(log);
+    let text = text.with_context(|| format!("cannot read {}", log.display()))?;
+    let curves = read_curves(&text, names).with_context(|| log.display().to_string())?;
+    files::write(svg, draw(title, &curves)?.as_bytes())
+}
+
+/// Draws an SVG picture of `curves` over the steps, on one scale that includes 0. Scores on the dev
+/// set are dashed.
 ///
 /// # Errors
 ///
 /// If the picture cannot be drawn.
-pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
+fn draw(title: &str, curves: &[Curve]) -> Result<String> {
     let points = || curves.iter().flat_map(|(_, points)| points);
     let last = points().map(|p| p.0).fold(1.0, f64::max);
     let lowest = points().map(|p| p.1).fold(0.0, f64::min);
@@ -71,13 +86,14 @@ pub fn draw(title: &str, curves: &[Curve]) -> Result<String, AnyError> {
         for ((name, points), color) in curves.iter().zip(COLORS.iter().cycle()) {
             let style = color.stroke_width(2);
             let points = points.iter().copied();
-            let drawn = match name.starts_with("dev_") {
-                true => chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?,
-                false => chart.draw_series(LineSeries::new(points, style))?,
+            let drawn = if name.starts_with("dev_") {
+                chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?
+            } else {
+                chart.draw_series(LineSeries::new(points, style))?
             };
             drawn.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
         }
-        // Losses fall: the corner is free.
+        // This corner is free, because losses fall.
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
@@ -136,13 +152,13 @@ mod tests {
             let y = |point: &str| point.split(',').nth(1)?.parse::<f32>().ok();
             Some(points.split_whitespace().filter_map(y).collect::<Vec<f32>>())
         });
-        // Axes and the lines beside the names are level or upright; the curves fall.
+        // Axes and the lines of the legend are level or upright; the curves fall.
         let is_wide = |line: &str| line.contains("stroke-width=\"2\"");
         let wide = svg.split("<polyline").skip(1).map(is_wide);
         let curved = points.zip(wide).filter(|(ys, is_wide)| *is_wide && ys.first() != ys.last());
         let curved: Vec<Vec<f32>> = curved.map(|(ys, _)| ys).collect();
         assert_eq!(curved.len(), 2, "{svg}");
-        // SVG counts downwards. Captions begin higher.
+        // SVG counts downward. Captions begin higher.
         assert!(curved.iter().all(|ys| ys.first() < ys.last()), "{curved:?}");
         assert!(curved[0][0] < curved[1][0], "{curved:?}");
     }

@@ -155,8 +155,8 @@ struct Correction {
     name: Option<String>,
 }
 
-/// Corrects the first `corrections` of `photos`, captions copies of them and `others` of the rest. The
-/// captioner's memory is cleared first, and not restored.
+/// Corrects the first `corrections` of `photos`, captions copies of them and `others` of the rest.
+/// The captioner's memory is cleared first, and not restored.
 ///
 /// # Errors
 ///
@@ -181,7 +181,7 @@ pub fn evaluate_memory(
     let by_decoder = compared(&captions_with(captioner, &all_mirrored, &alone)?, &texts);
     let after = captions(captioner, &images(other_photos)?)?;
     let unchanged = before.iter().zip(&after).filter(|(a, b)| a.text == b.text).count();
-    let recalls = after.iter().filter(|seen| seen.is_reminded).count();
+    let recalls = after.iter().filter(|made| made.is_reminded).count();
     let snapshot = captioner.export_memory();
     captioner.clear_memory();
     captioner.import_memory(&snapshot)?;
@@ -236,9 +236,9 @@ fn taken_over(
     captioner.clear_memory();
     teach(captioner, photos, texts, 0)?;
     let origin = Origin { model_sha256: "another", keys_sha256 };
-    let mut adoption = captioner.begin_adoption(&Snapshot::write(captioner.memory(), origin))?;
-    while captioner.adopt_next(&mut adoption)? {}
-    captioner.import_memory(&captioner.adopted_memory(&adoption))?;
+    let mut migration = captioner.begin_migration(&Snapshot::write(captioner.memory(), origin))?;
+    while captioner.migrate_next(&mut migration)? {}
+    captioner.import_memory(&captioner.migrated_memory(&migration))?;
     Ok(mean(&by_copy_of(captioner, photos, texts)?[1..]))
 }
 
@@ -283,7 +283,7 @@ fn teach(
 ) -> Result<(), Error> {
     for (i, photo) in photos.iter().enumerate() {
         let text = &texts[(i + shift) % photos.len()].text;
-        // A slot keeps 24 tokens; who writes more is told so and shortens it.
+        // A slot keeps 24 tokens; a user whose caption is refused as too long shortens it.
         let mut words: Vec<&str> = text.split_whitespace().collect();
         while let Err(error) = captioner.teach(&photo.photo, &words.join(" ")) {
             if words.pop().is_none() {
@@ -303,12 +303,13 @@ fn copies(photos: &[RgbImage], copy: Perturbation) -> Vec<RgbImage> {
     photos.iter().map(|photo| copy.of(photo, &mut random)).collect()
 }
 
-struct Seen {
+/// A caption that a captioner made.
+struct Made {
     text: String,
     is_reminded: bool,
 }
 
-fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Seen>, Error> {
+fn captions(captioner: &Captioner, photos: &[RgbImage]) -> Result<Vec<Made>, Error> {
     captions_with(captioner, photos, &CaptionOptions::default())
 }
 
@@ -317,12 +318,12 @@ fn captions_with(
     captioner: &Captioner,
     photos: &[RgbImage],
     options: &CaptionOptions,
-) -> Result<Vec<Seen>, Error> {
+) -> Result<Vec<Made>, Error> {
     parallel::map(photos, |photo| {
         let mut generation = captioner.begin_pixels(photo, options)?;
         while captioner.step(&mut generation)? {}
         let is_reminded = generation.recalled().next().is_some();
-        Ok(Seen { text: captioner.text(&generation)?, is_reminded })
+        Ok(Made { text: captioner.text(&generation)?, is_reminded })
     })
 }
 
@@ -334,12 +335,12 @@ fn returns(
     Ok(compared(&captions(captioner, photos)?, texts))
 }
 
-/// How many of the captions `seen` are the corrections `texts`, which may be more.
-fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
-    let mut sums = Returns { copies: seen.len(), ..Returns::default() };
+/// How many of the captions `made` are the corrections `texts`, of which there may be more.
+fn compared(made: &[Made], texts: &[Correction]) -> Returns {
+    let mut sums = Returns { copies: made.len(), ..Returns::default() };
     let mut named = 0.0;
-    for (seen, wanted) in seen.iter().zip(texts) {
-        let (text, expected) = (seen.text.to_lowercase(), wanted.text.to_lowercase());
+    for (made, wanted) in made.iter().zip(texts) {
+        let (text, expected) = (made.text.to_lowercase(), wanted.text.to_lowercase());
         let score = rouge_l(&text, std::slice::from_ref(&expected));
         sums.exact += f64::from(u8::from(text == expected));
         sums.returned += f64::from(u8::from(score >= RETURNED));
@@ -349,7 +350,7 @@ fn compared(seen: &[Seen], texts: &[Correction]) -> Returns {
             sums.name_kept += f64::from(u8::from(text.contains(&name.to_lowercase())));
         }
     }
-    let count = seen.len().max(1) as f64;
+    let count = made.len().max(1) as f64;
     sums.exact /= count;
     sums.returned /= count;
     sums.rouge_l /= count;

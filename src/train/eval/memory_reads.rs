@@ -1,8 +1,9 @@
-//! What the memory memory_reads, early and late in training: the paper's figure 2 for this model.
-//! Photos are stored with a caption each and read with their mirrored views.
+//! What READ returns early and late in training: figure 2 of the paper for this model. Photos are
+//! stored with one caption each and read with their mirrored views.
 
 use std::path::Path;
 
+use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -11,51 +12,54 @@ use crate::model::unit_rows;
 use crate::train::data::photo_set::{PhotoSet, Split};
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
+use crate::train::files;
 use crate::train::inputs::{read_tokenizer, Inputs};
 use crate::train::model_source::EvaluatedModel;
 use crate::train::model_source::ModelSource;
 use crate::train::objective::features::features;
 
-type AnyError = Box<dyn std::error::Error>;
 /// `[photos][slots]`
 type Map = Vec<Vec<f32>>;
 
-/// Photos that are stored.
+/// Number of photos to store.
 const PHOTOS: usize = 40;
-/// Side of a cell in the picture, and of its margins.
+/// Side of a cell of the picture, in pixels.
 const CELL: u32 = 7;
+/// Margin of each map, in pixels.
 const MARGIN: u32 = 28;
 
-/// What the memory of one model memory_reads.
+/// What READ returns from the memory of one model.
 #[derive(Debug, Serialize)]
 pub struct MemoryReads {
-    /// Whose it is.
+    /// Name of the model.
     pub name: String,
-    /// Weight of each slot for each photo: READ.
+    /// Weight of READ for each photo and slot.
     #[serde(skip)]
     pub weights: Map,
-    /// Cosine of what is returned for a photo and what is stored in each slot, both without the
-    /// slots' mean.
+    /// Cosine of the value that READ returns for each photo and the value of each slot, both minus
+    /// the mean of the slots.
     #[serde(skip)]
     pub cosines: Map,
-    /// Mean weight of a photo's own slot.
+    /// Mean weight of the photo's own slot.
     pub own_weight: f32,
-    /// Mean cosine of what is returned and what is stored in the photo's own slot.
+    /// Mean cosine of the returned value and that of the photo's own slot.
     pub own_cosine: f32,
     /// Root mean square of the cosines to the other slots.
     pub other_cosine: f32,
-    /// What the answer does to each decoder layer: root mean square of `g gamma` and `g delta`.
+    /// Effect of the returned value on each decoder layer: root mean square of `g gamma` and
+    /// `g delta`.
     pub modulations: Vec<f32>,
 }
 
-/// Prints what the memories of some models answer as JSON and draws it, a model above the other.
-pub fn draw_memory_reads(
-    inputs: &Inputs,
-    models: &[ModelSource<'_>],
-    svg: &Path,
-) -> Result<(), AnyError> {
+/// Prints what READ returns from the memory of each model as JSON, and draws it, the models below
+/// each other.
+///
+/// # Errors
+///
+/// If a model or the photos cannot be read, or the picture cannot be written.
+pub fn draw_memory_reads(inputs: &Inputs, models: &[ModelSource<'_>], svg: &Path) -> Result<()> {
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
-    let mut seen = Vec::new();
+    let mut reads = Vec::new();
     for source in models {
         let (evaluated, stem) = source.load(inputs, &sha)?;
         let views = [View::Original, View::Mirrored];
@@ -68,15 +72,14 @@ pub fn draw_memory_reads(
         let channels = evaluated.model.config().stem.output_channels();
         let [stored, shown] =
             [0, 1].map(|view| features(&of(view), channels, evaluated.stem_scale));
-        seen.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
+        reads.push(memory_reads(source.name(), &evaluated, &stored?, &shown?, &captions)?);
     }
-    println!("{}", serde_json::to_string_pretty(&seen)?);
-    std::fs::write(svg, draw(&seen)?)?;
-    Ok(())
+    println!("{}", serde_json::to_string_pretty(&reads)?);
+    files::write(svg, draw(&reads)?.as_bytes())
 }
 
-/// Stores photos with captions and reads with other views of them; both
-/// `[photos * patches, channels]`.
+/// Stores the photos of the features `stored` with captions, and reads with those of the features
+/// `shown`; both are `[photos * patches, channels]`.
 fn memory_reads(
     name: String,
     evaluated: &EvaluatedModel,
@@ -95,7 +98,7 @@ fn memory_reads(
     let (queries, keys) = (model.photo_keys(shown)?, model.photo_keys(stored)?);
     let (weights, context) = model.read_slots(&queries, &keys, &values, &mask)?;
     let weights: Map = weights.to_vec2::<f32>()?.into_iter().map(|row| row[1..].to_vec()).collect();
-    // What all episodes have in common tells none from another.
+    // What all episodes have in common distinguishes none of them.
     let common = values.mean_keepdim(0)?;
     let own = |rows: &Tensor| unit_rows(&rows.broadcast_sub(&common)?);
     let cosines = own(&context)?.matmul(&own(&values)?.t()?)?.to_vec2::<f32>()?;
@@ -115,30 +118,30 @@ fn memory_reads(
     })
 }
 
-/// An SVG picture: for each model the weights of READ and the cosines of what it returned, slots to
-/// the right, photos downwards; white is 0, dark is 1.
-fn draw(seen: &[MemoryReads]) -> Result<String, AnyError> {
-    let slots = seen.first().map_or(0, |one| one.weights.len());
+/// Draws an SVG picture: for each model the weights of READ and the cosines of what it returned,
+/// with slots to the right and photos downward, from white at 0 to black at 1.
+fn draw(reads: &[MemoryReads]) -> Result<String> {
+    let slots = reads.first().map_or(0, |one| one.weights.len());
     let side = u32::try_from(slots)? * CELL + 2 * MARGIN;
     let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, (2 * side, u32::try_from(seen.len())? * side));
+    let area = SVGBackend::with_string(&mut svg, (2 * side, u32::try_from(reads.len())? * side));
     let area = area.into_drawing_area();
     area.fill(&WHITE)?;
-    let maps = seen.iter().flat_map(|one| {
+    let maps = reads.iter().flat_map(|one| {
         let titles = ["weights of READ", "cosine of answer and slot"];
         let titles = titles.map(|title| format!("{}: {title}", one.name));
         titles.into_iter().zip([&one.weights, &one.cosines])
     });
-    for (part, (title, map)) in area.split_evenly((seen.len(), 2)).iter().zip(maps) {
+    for (part, (title, map)) in area.split_evenly((reads.len(), 2)).iter().zip(maps) {
         let mut chart = ChartBuilder::on(part)
             .margin(MARGIN)
             .margin_top(0)
             .caption(title, ("sans-serif", 12))
             .build_cartesian_2d(0..slots, slots..0)?;
         let cells = map.iter().enumerate().flat_map(|(y, row)| {
-            // What is nearly white stays the background's: most slots are hardly read.
-            let seen = row.iter().enumerate().filter(|(_, &value)| value > 1.0 / 30.0);
-            seen.map(move |(x, value)| {
+            // Most slots are hardly read: cells that are nearly white are left out of the file.
+            let visible = row.iter().enumerate().filter(|(_, &value)| value > 1.0 / 30.0);
+            visible.map(move |(x, value)| {
                 let shade = BLACK.mix(f64::from(value.clamp(0.0, 1.0)));
                 Rectangle::new([(x, y), (x + 1, y + 1)], shade.filled())
             })
@@ -170,15 +173,15 @@ mod tests {
         let stored = Tensor::from_vec(stored, (rows, channels), &Device::Cpu).unwrap();
         let model = BitMar::new(&Ablation::Nothing.weights(4), &config).unwrap();
         let evaluated = EvaluatedModel { model, stem_scale: 1.0, ablation: Ablation::Nothing };
-        let seen = memory_reads("x".into(), &evaluated, &stored, &stored, &captions).unwrap();
-        assert!(seen.own_weight > 0.99 && seen.own_cosine > 0.99, "{seen:?}");
-        assert!(seen.other_cosine < 0.9, "{seen:?}");
+        let reads = memory_reads("x".into(), &evaluated, &stored, &stored, &captions).unwrap();
+        assert!(reads.own_weight > 0.99 && reads.own_cosine > 0.99, "{reads:?}");
+        assert!(reads.other_cosine < 0.9, "{reads:?}");
         // The gates start closed.
-        assert_eq!(seen.modulations, vec![0.0; config.decoder_layers]);
+        assert_eq!(reads.modulations, vec![0.0; config.decoder_layers]);
         let other = stored.neg().unwrap();
-        let seen = memory_reads("x".into(), &evaluated, &stored, &other, &captions).unwrap();
-        assert!(seen.own_weight < 0.01, "{seen:?}");
-        let svg = draw(&[seen]).unwrap();
+        let reads = memory_reads("x".into(), &evaluated, &stored, &other, &captions).unwrap();
+        assert!(reads.own_weight < 0.01, "{reads:?}");
+        let svg = draw(&[reads]).unwrap();
         assert!(svg.ends_with("</svg>\n") && svg.contains("x: weights of READ"), "{svg}");
     }
 }

@@ -1,10 +1,10 @@
-//! Linear probes: how much of what people say about a photo can be read off a representation of it
-//! by a linear map. One table for the student and its teachers.
+//! Linear probes: how well a linear map predicts the captions of a photo from a representation of
+//! it, for the stem, the vision encoder and its teachers.
 //!
-//! Each representation is one vector a photo. Ridge regression ([`ridge`]) maps it to the words of
-//! the captions and to a tf-idf vector of them ([`tfidf`](crate::train::metrics::tfidf)). The dev
-//! scores are the mean average precision of the words and the recall of the photo's own captions
-//! among all dev captions ([`metrics`]).
+//! A representation is one vector for each photo. Ridge regression ([`ridge`]) maps it to the words
+//! of the captions and to their tf-idf vector ([`tfidf`](crate::train::metrics::tfidf)). The scores
+//! on the dev set are the mean average precision of the words and the recall of the photo's own
+//! captions among all captions of the set ([`metrics`]).
 
 pub mod metrics;
 pub mod ridge;
@@ -12,6 +12,7 @@ mod table;
 
 use std::time::Instant;
 
+use anyhow::Result;
 use image::RgbImage;
 use serde::Serialize;
 use table::Table;
@@ -25,53 +26,52 @@ use crate::train::data::sample::Sample;
 use crate::train::data::samples::load;
 use crate::train::data::view::View;
 use crate::train::inputs::{read_tokenizer, Inputs};
-use crate::train::metrics::words;
 use crate::train::model_source::EvaluatedModel;
 use crate::train::model_source::ModelSource;
 use crate::train::objective::features::features;
 use crate::train::teacher::stem_cache;
 use crate::train::teacher::{Teacher, TeacherSource};
+use crate::train::text::words::words;
 
-type AnyError = Box<dyn std::error::Error>;
-/// One vector a photo.
+/// One vector for each photo.
 type Vectors = Vec<Vec<f32>>;
 
-/// Depths of Lite0 at which a stem may end: where the width changes.
+/// The numbers of Lite0's blocks after which a stem may end, because the width changes there.
 const STEM_BLOCKS: [usize; 5] = [5, 8, 11, 15, 16];
-/// Runs of a stem of which the quickest counts.
+/// Runs of a stem, of which the fastest counts.
 const TIMED: usize = 30;
-/// Photos that the encoder sees at once.
+/// Photos in a forward pass of the encoder.
 const BATCH: usize = 32;
 
-/// What `probe` prints.
+/// The result of `probe`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probes {
-    /// Photos that the maps were fitted to.
+    /// Number of photos to which the maps were fitted.
     pub train_photos: usize,
-    /// Photos that they are scored on.
+    /// Number of photos on which they are scored.
     pub dev_photos: usize,
-    /// Words that the first score is the mean over.
+    /// Number of words over which `word_map` is the mean.
     pub words: usize,
-    /// Captions that the second score chooses among.
+    /// Number of captions among which those of a photo are searched.
     pub dev_captions: usize,
-    /// What a constant vector gets in expectation: the words' mean frequency.
+    /// The expected `word_map` of a constant vector, which is the mean frequency of the words.
     pub chance_word_map: f64,
     /// One row for each representation.
     pub representations: Vec<Probe>,
 }
 
-/// How good one representation is.
+/// The scores of one representation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Probe {
-    /// Whose it is.
+    /// Name of the stem, encoder or teacher.
     pub name: String,
     /// Width of its vector.
     pub width: usize,
-    /// What a photo takes natively on one core, where that was measured.
+    /// Time of a photo on one core, native, where it was measured.
     pub milliseconds: Option<f64>,
     /// Mean average precision of the words on dev, 0 to 1.
     pub word_map: f64,
-    /// Share of dev photos with an own caption among their ten best.
+    /// Share of dev photos with one of their own captions among the ten ranked highest, 0 to 1.
     pub caption_recall_at_10: f64,
     /// Penalties chosen for the words and for the captions.
     pub penalties: [f64; 2],
@@ -84,14 +84,18 @@ struct CaptionedSplit {
     captions: Vec<Vec<Vec<String>>>,
 }
 
-/// Prints the table of stems, of the encoders of `models`, of Lite0, Lite2, the teachers of
-/// `inputs` and all of them side by side, on Flickr8k as JSON.
-pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError> {
-    std::fs::create_dir_all(&inputs.out)?;
+/// Scores the stems, the encoders of `models`, Lite0, Lite2 and the teachers of `inputs`, and the
+/// concatenation of all teachers, on Flickr8k, and prints the table as JSON.
+///
+/// # Errors
+///
+/// If photos, models or teachers cannot be read, or a cache cannot be written.
+pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<()> {
+    inputs.create_out()?;
     let (tokenizer, sha) = read_tokenizer(&inputs.tokenizer)?;
     let config = Config::small();
     let stem = inputs.stem(&config)?;
-    let read = |split: Split| -> Result<CaptionedSplit, AnyError> {
+    let read = |split: Split| -> Result<CaptionedSplit> {
         let set = (PhotoSet::flickr8k(), split);
         let photos = load(&inputs.data, &inputs.out, &stem, set, &[View::Original], &tokenizer)?;
         let (photos, samples): (Vec<Photo>, Vec<Sample>) = photos.into_iter().unzip();
@@ -105,7 +109,7 @@ pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError
         let probe = Probe { milliseconds, ..table.probe(name, train, dev) };
         eprintln!("{}", serde_json::to_string(&probe)?);
         rows.push(probe);
-        Ok::<(), AnyError>(())
+        anyhow::Ok(())
     };
     for num_blocks in STEM_BLOCKS {
         let config = StemConfig { num_blocks, ..config.stem };
@@ -113,8 +117,8 @@ pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError
         let name = format!("stem{num_blocks}");
         let pooled = |split: &CaptionedSplit| {
             cached_embeddings(inputs, &split.photos, &name, config.output_channels(), |image| {
-                let seen = stem.forward(&preprocess::to_pixels(image, config.input_size));
-                pooled_stem(&seen, &stem)
+                let features = stem.forward(&preprocess::to_pixels(image, config.input_size));
+                pooled_stem(&features, &stem)
             })
         };
         let milliseconds = milliseconds(&stem, config.input_size);
@@ -132,7 +136,7 @@ pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError
     let mut all = [vec![Vec::new(); train.photos.len()], vec![Vec::new(); dev.photos.len()]];
     for source in teachers {
         let teacher = Teacher::load(&source, &inputs.data, config.stem.input_size)?;
-        let pooled = |split: &CaptionedSplit| seen_by(&teacher, inputs, &split.photos);
+        let pooled = |split: &CaptionedSplit| pooled_by(&teacher, inputs, &split.photos);
         let of_splits = [pooled(&train)?, pooled(&dev)?];
         add(teacher.name(), None, &of_splits[0], &of_splits[1])?;
         for (all, one) in all.iter_mut().zip(of_splits) {
@@ -152,7 +156,7 @@ pub fn probe(inputs: &Inputs, models: &[ModelSource<'_>]) -> Result<(), AnyError
     Ok(())
 }
 
-/// Milliseconds that a stem takes for a photo on one core: the least of some.
+/// The time of a stem for a photo on one core in milliseconds, the lowest of [`TIMED`] runs.
 fn milliseconds(stem: &Stem, size: usize) -> f64 {
     let photo = vec![127; 3 * size * size];
     let times = (0..TIMED).map(|_| {
@@ -163,15 +167,15 @@ fn milliseconds(stem: &Stem, size: usize) -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
-/// The mean over the cells of a photo's stem features, `[channels]`.
+/// The mean over the cells of a photo's stem features `[cells * channels]`: `[channels]`.
 fn pooled_stem(features: &[i8], stem: &Stem) -> Vec<f32> {
     let scale = stem.output_scale();
     let floats: Vec<f32> = features.iter().map(|&v| f32::from(v) * scale).collect();
     mean_row(&floats, stem.config().output_channels())
 }
 
-/// The CLS row of each photo beside the mean of its patch rows, both as the encoder's last norm
-/// leaves them, `[2 * vision.hidden_size]`.
+/// The CLS row of each photo followed by the mean of its patch rows, both after the last norm of
+/// the encoder, `[2 * vision.hidden_size]`.
 fn encoded(samples: &[Sample], evaluated: &EvaluatedModel) -> candle_core::Result<Vectors> {
     let (vision, config) = (evaluated.model.vision(), evaluated.model.config());
     let width = config.vision.hidden_size;
@@ -179,9 +183,9 @@ fn encoded(samples: &[Sample], evaluated: &EvaluatedModel) -> candle_core::Resul
     for batch in samples.chunks(BATCH) {
         let views: Vec<_> = batch.iter().map(|sample| sample.views[0].clone()).collect();
         let channels = config.stem.output_channels();
-        let seen = vision.forward(&features(&views, channels, evaluated.stem_scale)?)?;
-        let cls = seen.pooled.flatten_all()?.to_vec1::<f32>()?;
-        let patches = seen.patches.flatten_all()?.to_vec1::<f32>()?;
+        let encoded = vision.forward(&features(&views, channels, evaluated.stem_scale)?)?;
+        let cls = encoded.pooled.flatten_all()?.to_vec1::<f32>()?;
+        let patches = encoded.patches.flatten_all()?.to_vec1::<f32>()?;
         let patches = patches.chunks_exact(width * config.num_patches());
         let pairs = cls.chunks_exact(width).zip(patches);
         out.extend(pairs.map(|(cls, patches)| [cls, &mean_row(patches, width)].concat()));
@@ -189,7 +193,7 @@ fn encoded(samples: &[Sample], evaluated: &EvaluatedModel) -> candle_core::Resul
     Ok(out)
 }
 
-/// The mean of rows `width` wide.
+/// The mean of rows of `width` numbers.
 fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
     for row in rows.chunks_exact(width) {
@@ -199,45 +203,41 @@ fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
     sums.into_iter().map(|sum| sum / count).collect()
 }
 
-/// What all photos of a split look like to the first teacher of `inputs`, or to the stem if there
-/// is none.
+/// The embeddings of all photos of a split by the first teacher of `inputs`, or by the stem if
+/// there is no teacher.
 pub(crate) fn embeddings(
     inputs: &Inputs,
     stem: &Stem,
     photos: &[Photo],
     samples: &[Sample],
-) -> Result<Vectors, AnyError> {
+) -> Result<Vectors> {
     match inputs.teachers.first() {
         None => Ok(samples.iter().map(|sample| pooled_stem(&sample.views[0], stem)).collect()),
         Some(source) => {
             let teacher = Teacher::load(source, &inputs.data, stem.config().input_size)?;
-            seen_by(&teacher, inputs, photos)
+            pooled_by(&teacher, inputs, photos)
         }
     }
 }
 
-/// The pooled vector that `teacher` has of each of `photos`.
-fn seen_by(teacher: &Teacher, inputs: &Inputs, photos: &[Photo]) -> Result<Vectors, AnyError> {
+/// The pooled output of `teacher` for each of `photos`.
+fn pooled_by(teacher: &Teacher, inputs: &Inputs, photos: &[Photo]) -> Result<Vectors> {
     cached_embeddings(inputs, photos, teacher.name(), teacher.sizes().pooled, |image| {
         teacher.forward(&preprocess::to_pixels(image, teacher.size())).pooled
     })
 }
 
-/// A vector `width` wide of each photo, from the cache of this name or computed into it.
+/// The vector of `width` numbers that `embed` gives for each photo, read from the cache of this
+/// name or computed and written to it.
 fn cached_embeddings(
     inputs: &Inputs,
     photos: &[Photo],
     name: &str,
     width: usize,
-    describe: impl Fn(&RgbImage) -> Vec<f32> + Sync,
-) -> Result<Vectors, AnyError> {
+    embed: impl Fn(&RgbImage) -> Vec<f32> + Sync,
+) -> Result<Vectors> {
     let Some(Photo { set, split, .. }) = photos.first() else { return Ok(Vec::new()) };
     let file = inputs.out.join(format!("{}-{split:?}-{name}-pooled.bin", set.name));
-    let bytes = cached(&inputs.data, &file, photos, 4 * width, |_, image| {
-        let bytes = describe(image).into_iter().flat_map(f32::to_le_bytes);
-        bytes.map(|byte| i8::from_le_bytes([byte])).collect()
-    })?;
-    let float = |b: &[i8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]].map(|b| b.to_le_bytes()[0]));
-    let vectors = bytes.chunks_exact(4 * width);
-    Ok(vectors.map(|vector| vector.chunks_exact(4).map(float).collect()).collect())
+    let values = cached(&inputs.data, &file, photos, width, |_, image| embed(image))?;
+    Ok(values.chunks_exact(width).map(<[f32]>::to_vec).collect())
 }

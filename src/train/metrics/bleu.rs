@@ -68,7 +68,7 @@ fn counts(words: &[String], n: usize) -> HashMap<&[String], usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::words;
+    use crate::train::text::words::words;
 
     fn one(candidate: &str, references: &[&str]) -> [f64; MAX_N] {
         bleu(&[words(candidate)], &[references.iter().map(|text| words(text)).collect()])

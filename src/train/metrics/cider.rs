@@ -133,7 +133,7 @@ fn keys(words: &[String], n: usize) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::words;
+    use crate::train::text::words::words;
 
     fn documents() -> Vec<Vec<Vec<String>>> {
         [

@@ -8,14 +8,14 @@ mod bleu;
 mod cider;
 mod rouge;
 pub mod tfidf;
-mod words;
 
 use std::collections::HashSet;
 
 use serde::Serialize;
 
+use crate::train::text::words::words;
+
 pub use cider::{CaptionVector, Cider};
-pub use words::words;
 
 /// Quality and variety of a set of captions.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -36,7 +36,7 @@ fn common_subsequence_len(left: &[String], right: &[String]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::words;
+    use crate::train::text::words::words;
 
     #[test]
     fn subsequence_may_skip_words_but_keeps_their_order() {

@@ -106,7 +106,7 @@ impl CaptionVectors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::words;
+    use crate::train::text::words::words;
 
     fn photos(captions: &[&[&str]]) -> Vec<Vec<Vec<String>>> {
         captions.iter().map(|photo| photo.iter().map(|caption| words(caption)).collect()).collect()

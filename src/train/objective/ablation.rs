@@ -1,9 +1,8 @@
 //! Ablations: parts of the method that a run can leave out, to measure what they contribute.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::packed_model;
@@ -12,7 +11,7 @@ use crate::generate::Length;
 use crate::model::BitMar;
 use crate::train::data::sample::CaptionTokens;
 use crate::train::objective::batch::BatchOptions;
-use crate::weights::{ModelError, Weights};
+use crate::weights::{ModelError, VariableKind, Variables, Weights};
 
 /// The part of the method that a run leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,7 +61,7 @@ impl Ablation {
     /// float model, whose weights are not ternary.
     pub(crate) fn packed(
         self,
-        variables: &BTreeMap<String, Var>,
+        variables: &Variables,
         config: &Config,
     ) -> std::result::Result<Option<BitMar>, ModelError> {
         match self {
@@ -105,15 +104,14 @@ impl Ablation {
     }
 
     /// Sets the variables that [`Self::freezes`] names to 0.
-    pub fn zero_frozen(self, variables: &BTreeMap<String, Var>) -> Result<()> {
-        let mut frozen = variables.iter().filter(|(name, _)| self.freezes(name));
+    pub fn zero_frozen(self, variables: &Variables) -> Result<()> {
+        let mut frozen = variables.iter().filter(|(_, variable)| self.freezes(variable.kind));
         frozen.try_for_each(|(_, variable)| variable.set(&variable.zeros_like()?))
     }
 
-    /// Whether training leaves the variable with this name at 0.
-    pub fn freezes(self, name: &str) -> bool {
-        // A gate of 0 leaves the decoder unmodulated.
-        self == Self::Conditioning && name.starts_with("decoder.") && name.ends_with(".gate")
+    /// Whether training leaves variables of this kind at 0.
+    pub fn freezes(self, kind: VariableKind) -> bool {
+        self == Self::Conditioning && kind == VariableKind::Gate
     }
 }
 
@@ -148,11 +146,13 @@ mod tests {
         let weights = Ablation::Conditioning.weights(1);
         BitMar::new(&weights, &Config::tiny()).unwrap();
         let variables = weights.variables();
-        let gates: Vec<&String> =
-            variables.keys().filter(|name| Ablation::Conditioning.freezes(name)).collect();
+        let frozen = |ablation: Ablation| {
+            variables.values().filter(|v| ablation.freezes(v.kind)).collect::<Vec<_>>()
+        };
+        let gates = frozen(Ablation::Conditioning);
         assert_eq!(gates.len(), Config::tiny().decoder_layers);
-        assert!(variables.keys().all(|name| !Ablation::Nothing.freezes(name)));
-        let gate = &variables[gates[0]];
+        assert!(frozen(Ablation::Nothing).is_empty());
+        let gate = gates[0];
         gate.set(&gate.ones_like().unwrap()).unwrap();
         Ablation::Conditioning.zero_frozen(&variables).unwrap();
         assert_eq!(gate.to_vec1::<f32>().unwrap(), [0.0]);

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor};
 
 use crate::generate::{BeamSearch, Length, Sampler, MAX_TOKENS};
 use crate::model::BitMar;
@@ -21,7 +21,7 @@ use crate::pipeline;
 use crate::random::Random;
 use crate::tokenizer::{hint_prompt, EOS};
 use crate::train::data::sample::Sample;
-use crate::train::metrics::{cider_of_each, words, CaptionVector, Cider};
+use crate::train::metrics::{cider_of_each, CaptionVector, Cider};
 use crate::train::objective::batch::Batch;
 use crate::train::objective::captioning::Captioning;
 use crate::train::objective::dev::DevScore;
@@ -32,6 +32,8 @@ use crate::train::parallel;
 use crate::train::text::encode::encode;
 use crate::train::text::hints::Hint;
 use crate::train::text::label_words::share_named;
+use crate::train::text::words::words;
+use crate::weights::Variables;
 
 /// Captions sampled for each photo.
 const SAMPLES: usize = 5;
@@ -48,7 +50,7 @@ const HUMAN_WEIGHT: f64 = 0.3;
 /// The self-critical objective: photos with human captions, and their references for CIDEr-D.
 pub struct SelfCritical {
     captioning: Captioning,
-    variables: BTreeMap<String, Var>,
+    variables: Variables,
     /// CIDEr-D with the document frequencies of each pool.
     ciders: Vec<Cider>,
     /// Reference captions of each photo of each pool.
@@ -80,7 +82,7 @@ struct PhotoView {
 
 impl SelfCritical {
     /// The objective for the photos and the model of `captioning`; `variables` are the model's.
-    pub fn new(captioning: Captioning, variables: BTreeMap<String, Var>) -> Self {
+    pub fn new(captioning: Captioning, variables: Variables) -> Self {
         let (mut ciders, mut all) = (Vec::new(), Vec::new());
         for (samples, _) in &captioning.pools {
             let documents: Vec<Vec<Vec<String>>> = samples.iter().map(references).collect();
@@ -176,7 +178,7 @@ impl SelfCritical {
         self.captioning.tokenizer.decode(tokens, true).map_err(candle_core::Error::wrap)
     }
 
-    fn model_variables(&self) -> BTreeMap<String, Var> {
+    fn model_variables(&self) -> Variables {
         let own = self.variables.iter().filter(|(name, _)| !name.starts_with("train."));
         own.map(|(name, var)| (name.clone(), var.clone())).collect()
     }

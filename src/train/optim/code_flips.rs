@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Var};
+use candle_core::Result;
 
 use crate::kernels::ternarize;
 use crate::nn::fused::with_values;
-
-/// Suffix of the names of latent weights, which become ternary.
-pub(crate) const TERNARY: &str = "_proj.weight";
+use crate::weights::{VariableKind, Variables};
 
 /// Compares the codes of all ternary matrices with those of the previous observation.
 #[derive(Default)]
@@ -28,12 +26,9 @@ pub(crate) struct CodeChange {
 
 impl CodeTracker {
     /// Observes the ternary matrices among `variables`; `None` if there are none.
-    pub(crate) fn observe(
-        &mut self,
-        variables: &BTreeMap<String, Var>,
-    ) -> Result<Option<CodeChange>> {
+    pub(crate) fn observe(&mut self, variables: &Variables) -> Result<Option<CodeChange>> {
         let (mut total, mut zeros, mut flips, mut known) = (0usize, 0usize, 0usize, true);
-        for (name, var) in variables.iter().filter(|(name, _)| name.ends_with(TERNARY)) {
+        for (name, var) in variables.iter().filter(|(_, v)| v.kind == VariableKind::BitLinear) {
             let mut codes = vec![0; var.elem_count()];
             with_values(var, |latent| ternarize(latent, &mut codes))?;
             total += codes.len();
@@ -52,9 +47,10 @@ impl CodeTracker {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::{Device, Tensor, Var};
 
     use super::*;
+    use crate::weights::Variable;
 
     #[test]
     fn zeros_and_changed_codes_are_counted() -> Result<()> {
@@ -62,9 +58,10 @@ mod tests {
         let variable = |values: [f32; 4]| Var::from_tensor(&Tensor::new(&[values], &Device::Cpu)?);
         let matrix = variable([1.8, -1.8, 0.2, 0.2])?;
         let norm = variable([9.0, 9.0, 9.0, 9.0])?;
-        let variables = BTreeMap::from([
-            ("q_proj.weight".to_owned(), matrix.clone()),
-            ("norm".to_owned(), norm),
+        let variable = |var: &Var, kind| Variable { var: var.clone(), kind };
+        let variables = Variables::from([
+            ("q_proj.weight".to_owned(), variable(&matrix, VariableKind::BitLinear)),
+            ("norm".to_owned(), variable(&norm, VariableKind::Float)),
         ]);
         let mut tracker = CodeTracker::default();
         assert_eq!(tracker.observe(&variables)?, Some(CodeChange { zeros: 0.5, flips: None }));

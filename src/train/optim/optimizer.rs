@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor};
 
-use crate::train::optim::code_flips::TERNARY;
 use crate::train::optim::muon::muon_step;
 use crate::train::parallel;
+use crate::weights::{Variable, VariableKind, Variables};
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.95;
@@ -34,7 +34,7 @@ pub struct Optimizer {
 /// The update of one variable.
 struct Update<'a> {
     name: &'a str,
-    variable: &'a Var,
+    variable: &'a Variable,
     gradient: &'a [f32],
     moments: Moments,
 }
@@ -49,16 +49,16 @@ struct Rates {
 }
 
 impl Optimizer {
-    /// Updates every variable that has a gradient and that `is_frozen` does not exempt by its name,
-    /// on all cores. Weight decay is decoupled and applies to matrices only. Returns the global
+    /// Updates every variable that has a gradient and that `is_frozen` does not exempt, on all
+    /// cores. Weight decay is decoupled and applies to matrices only. Returns the global
     /// norm of the gradients before clipping.
     pub fn update(
         &mut self,
-        variables: &BTreeMap<String, Var>,
+        variables: &Variables,
         gradients: &BTreeMap<String, Vec<f32>>,
         learning_rate: f32,
         weight_decay: f32,
-        is_frozen: impl Fn(&str) -> bool,
+        is_frozen: impl Fn(&str, VariableKind) -> bool,
     ) -> Result<f32> {
         let norm = global_norm(gradients.values());
         self.step += 1;
@@ -66,11 +66,11 @@ impl Optimizer {
         let rates = Rates { learning_rate, weight_decay, clip, step: self.step };
         let mut updates: Vec<Update<'_>> = gradients
             .iter()
-            .filter(|(name, _)| !is_frozen(name))
-            .filter_map(|(name, gradient)| {
-                let variable = variables.get(name)?;
+            .filter_map(|(name, gradient)| Some((name, gradient, variables.get(name)?)))
+            .filter(|(name, _, variable)| !is_frozen(name, variable.kind))
+            .map(|(name, gradient, variable)| {
                 let moments = self.moments.remove(name).unwrap_or_default();
-                Some(Update { name, variable, gradient, moments })
+                Update { name, variable, gradient, moments }
             })
             .collect();
         // The largest come first, so that the cores finish at about the same time.
@@ -88,8 +88,8 @@ impl Update<'_> {
     fn apply(&mut self, rates: Rates) -> Result<()> {
         let mut values = self.variable.flatten_all()?.to_vec1::<f32>()?;
         let gradient: Vec<f32> = self.gradient.iter().map(|g| g * rates.clip).collect();
-        match self.variable.dims() {
-            &[rows, columns] if self.name.ends_with(TERNARY) => {
+        match (self.variable.kind, self.variable.dims()) {
+            (VariableKind::BitLinear, &[rows, columns]) => {
                 let rate = MATRIX_RATE * rates.learning_rate;
                 let momentum = &mut self.moments.0;
                 momentum.resize(values.len(), 0.0);
@@ -98,9 +98,9 @@ impl Update<'_> {
                     *value -= rate * (step + rates.weight_decay * *value);
                 }
             }
-            dims => {
+            (kind, dims) => {
                 let weight_decay = if dims.len() == 2 { rates.weight_decay } else { 0.0 };
-                let factor = if self.name == "embedding.weight" { TABLE_RATE } else { 1.0 };
+                let factor = if kind == VariableKind::Embedding { TABLE_RATE } else { 1.0 };
                 let learning_rate = factor * rates.learning_rate;
                 let rates = Rates { learning_rate, weight_decay, ..rates };
                 adamw_step(&mut values, &gradient, &mut self.moments, rates);
@@ -140,16 +140,22 @@ pub fn global_norm<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Var;
+
     use super::*;
+
+    fn variables(name: &str, var: Var) -> Variables {
+        Variables::from([(name.to_owned(), Variable { var, kind: VariableKind::Float })])
+    }
 
     #[test]
     fn the_first_step_moves_by_the_learning_rate_against_the_gradient() {
         let var = Var::from_vec(vec![1.0f32, -1.0], 2, &Device::Cpu).expect("two numbers");
-        let variables = BTreeMap::from([("x".to_owned(), var)]);
+        let variables = variables("x", var);
         let gradients = BTreeMap::from([("x".to_owned(), vec![0.3f32, -0.4])]);
         let mut optimizer = Optimizer::default();
         let norm =
-            optimizer.update(&variables, &gradients, 0.01, 0.1, |_| false).expect("same shapes");
+            optimizer.update(&variables, &gradients, 0.01, 0.1, |_, _| false).expect("same shapes");
         assert!((norm - 0.5).abs() < 1e-6);
         let values = variables["x"].to_vec1::<f32>().expect("a vector");
         assert!((values[0] - 0.99).abs() < 1e-5 && (values[1] + 0.99).abs() < 1e-5, "{values:?}");
@@ -158,11 +164,11 @@ mod tests {
     #[test]
     fn a_frozen_variable_keeps_its_value() {
         let var = Var::from_vec(vec![1.0f32], 1, &Device::Cpu).expect("one number");
-        let variables = BTreeMap::from([("vision.x".to_owned(), var)]);
+        let variables = variables("vision.x", var);
         let gradients = BTreeMap::from([("vision.x".to_owned(), vec![1.0f32])]);
         let mut optimizer = Optimizer::default();
         optimizer
-            .update(&variables, &gradients, 0.1, 0.0, |n| n.starts_with("vision."))
+            .update(&variables, &gradients, 0.1, 0.0, |name, _| name.starts_with("vision."))
             .expect("same shapes");
         assert_eq!(variables["vision.x"].to_vec1::<f32>().expect("a vector"), [1.0]);
     }

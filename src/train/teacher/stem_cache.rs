@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -9,12 +10,10 @@ use crate::preprocess;
 use crate::stem::{Stem, StemConfig, StemError, StemTensor};
 use crate::train::data::archive::load_index;
 use crate::train::data::archive::PhotoArchive;
-use crate::train::data::cache::write_beside;
 use crate::train::data::photo_set::{PhotoSet, Split};
+use crate::train::files;
 use crate::train::teacher::efficientnet::EfficientNet;
 use crate::train::teacher::stem_quantization::build_stem;
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// Every 30th training photo calibrates the stem's activation scales; these are about 200 photos.
 const CALIBRATION_STRIDE: usize = 30;
@@ -25,26 +24,29 @@ const CALIBRATION_STRIDE: usize = 30;
 /// # Errors
 ///
 /// If a file cannot be read or written, or does not hold such a stem.
-pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem, AnyError> {
+pub fn stem(data: &Path, cache: &Path, config: &StemConfig) -> Result<Stem> {
     let file = cache.join(format!("stem-{}-{}.safetensors", config.num_blocks, config.input_size));
     if let Ok(bytes) = std::fs::read(&file) {
-        return read(&bytes, config);
+        return read(&bytes, config).with_context(|| file.display().to_string());
     }
-    let lite0 = EfficientNet::load(&std::fs::read(data.join("efficientnet_lite0.safetensors"))?)?;
+    let weights = data.join("efficientnet_lite0.safetensors");
+    let lite0 = EfficientNet::load(&files::read(&weights)?);
+    let lite0 = lite0.with_context(|| weights.display().to_string())?;
     let archive = PhotoArchive::open(data, PhotoSet::flickr8k())?;
     let mut calibration = Vec::new();
     let train =
         load_index(data, PhotoSet::flickr8k())?.into_iter().filter(|p| p.split == Split::Train);
     for photo in train.step_by(CALIBRATION_STRIDE) {
-        let photo = preprocess::decode(&archive.read(&photo.name)?)?;
+        let bytes = archive.read(&photo.name)?;
+        let photo = preprocess::decode(&bytes).with_context(|| photo.name.clone())?;
         calibration.push(preprocess::to_pixels(&photo, config.input_size));
     }
     let stem = build_stem(&lite0, config, calibration.into_iter());
-    write_beside(&file, &write(&stem)?)?;
+    files::write(&file, &write(&stem)?)?;
     Ok(stem)
 }
 
-fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
+fn write(stem: &Stem) -> Result<Vec<u8>> {
     let tensors: Vec<_> = stem
         .tensors()
         .into_iter()
@@ -63,7 +65,7 @@ fn write(stem: &Stem) -> Result<Vec<u8>, AnyError> {
     Ok(safetensors::serialize(views, None)?)
 }
 
-fn read(bytes: &[u8], config: &StemConfig) -> Result<Stem, AnyError> {
+fn read(bytes: &[u8], config: &StemConfig) -> Result<Stem> {
     let tensors = SafeTensors::deserialize(bytes)?;
     let mut get = |name: &str, _: &[usize]| -> Result<StemTensor, CacheError> {
         let view = tensors.tensor(name)?;

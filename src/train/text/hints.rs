@@ -4,11 +4,11 @@ use tokenizers::Tokenizer;
 
 use crate::random::Random;
 use crate::tokenizer::hint_prompt;
-use crate::train::metrics::words;
 use crate::train::text::encode::encode;
 use crate::train::text::label_words::{label_words, share_named};
 use crate::train::text::names::insert_name;
 use crate::train::text::stop_words::HINT_STOP_WORDS;
+use crate::train::text::words::words;
 
 /// Share of hints that are a name, which the photo cannot show.
 const NAME_SHARE: f32 = 0.25;

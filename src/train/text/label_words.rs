@@ -1,8 +1,8 @@
 //! The words of labels: a label as an everyday phrase, and the words that a caption must contain to
 //! name it.
 
-use crate::train::metrics::words;
 use crate::train::text::stop_words::LABEL_STOP_WORDS;
+use crate::train::text::words::words;
 
 /// Everyday names for labels of Caltech-101. Its cougars and wild cats are its only cats: a model
 /// that learns "cougar" calls every cat one, and no photo would get sentences about cats. People do

@@ -1,4 +1,5 @@
-//! Caption text: normalization, tokens, label words, and the hints and names used in training.
+//! Caption text: words, normalization, tokens, label words, and the hints and names used in
+//! training.
 
 pub mod encode;
 pub(crate) mod ethnicity;
@@ -8,3 +9,4 @@ pub mod names;
 pub mod normalize;
 pub mod people;
 pub(crate) mod stop_words;
+pub mod words;

@@ -1,36 +1,37 @@
-//! Keeps vision and text learning at the same pace: watches how well the two align and steps in
-//! when that falls.
+//! Modality balance: intervenes when the alignment of vision and text falls, by freezing the
+//! encoder that runs ahead or by raising the weight of the alignment loss.
 //!
 //! The signal (docs/architecture.md, "Training") is the mean cosine of matching pairs minus that of
-//! the other pairs in the batch. The cosine of matching pairs alone would rise when all embeddings
-//! collapse into one; the difference falls to zero.
+//! the other pairs in the batch. When all embeddings collapse into one, it falls to zero, whereas
+//! the cosine of matching pairs alone would rise.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Steps over which signal and gradient norms are averaged.
+/// Number of steps over which the signal and the gradient norms are averaged.
 const AVERAGED_STEPS: u64 = 200;
 
-/// How far back the best average is looked for.
+/// Number of past steps among whose averages the best is found.
 const BEST_WITHIN_STEPS: u64 = 2000;
 
-/// An average below this share of its best calls for an intervention.
+/// An average below this share of the best average triggers an intervention.
 const TOLERATED_SHARE: f32 = 0.88;
 
-/// A best below this is noise around zero: neither encoder has learnt anything that could be lost.
+/// A best average below this is noise around zero: neither encoder has learned anything that it
+/// could lose.
 const LEAST_BEST: f32 = 0.05;
 
 /// Steps between the end of an intervention and the next one.
 const COOLDOWN_STEPS: u64 = 800;
 
-/// How long an intervention stays in force.
+/// Number of steps for which an intervention is in force.
 const INTERVENTION_STEPS: u64 = 1500;
 
-/// A modality whose gradient norm exceeds the other's by this factor runs ahead.
+/// An encoder whose gradient norm exceeds the other's by this factor runs ahead.
 const AHEAD_RATIO: f32 = 1.5;
 
-/// What the weight of the alignment loss is multiplied by when neither modality runs ahead.
+/// Factor on the weight of the alignment loss when neither encoder runs ahead.
 const RAISED_ALIGNMENT: f32 = 2.0;
 
 /// One of the two encoders.
@@ -43,32 +44,42 @@ pub enum Modality {
     Text,
 }
 
-/// What the trainer must do at this step.
+impl Modality {
+    /// The scope of its variables' names.
+    pub(crate) fn scope(self) -> &'static str {
+        match self {
+            Self::Vision => "vision.",
+            Self::Text => "text.",
+        }
+    }
+}
+
+/// What the trainer changes at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Intervention {
-    /// The encoder whose weights stay as they are.
+    /// The encoder that is not trained.
     pub frozen: Option<Modality>,
-    /// Multiplies the weight of the alignment loss.
+    /// Factor on the weight of the alignment loss.
     pub alignment_factor: f32,
 }
 
 impl Intervention {
-    /// Train everything as usual.
+    /// No intervention.
     pub const NONE: Self = Self { frozen: None, alignment_factor: 1.0 };
 }
 
-/// Why and when an intervention began.
+/// An intervention with the time and the values that triggered it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoggedIntervention {
-    /// The first step it is in force.
+    /// The first step at which it is in force.
     pub step: u64,
-    /// The first step it is no longer in force.
+    /// The first step at which it is no longer in force.
     pub until: u64,
-    /// What it does.
+    /// The intervention.
     pub intervention: Intervention,
-    /// The averaged signal that called for it.
+    /// The averaged signal that triggered it.
     pub signal: f32,
-    /// The best that signal is measured against.
+    /// The best average, with which the signal was compared.
     pub best: f32,
     /// The averaged gradient norm of the vision encoder.
     pub vision_gradient_norm: f32,
@@ -76,26 +87,27 @@ pub struct LoggedIntervention {
     pub text_gradient_norm: f32,
 }
 
-/// The controller. Its state belongs into the checkpoint.
+/// The controller. Its state is part of the checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModalityBalance {
     signal: MovingAverage,
     vision_gradient_norm: MovingAverage,
     text_gradient_norm: MovingAverage,
-    /// Candidates for the best of the last steps, (step, average): averages fall from front to
-    /// back, and each is above every later one.
+    /// Candidates for the best average of the last steps, as (step, average). The averages fall
+    /// from front to back.
     best: VecDeque<(u64, f32)>,
     log: Vec<LoggedIntervention>,
 }
 
 impl ModalityBalance {
-    /// A controller that has seen nothing.
+    /// A controller without observations.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in one training step and says what holds for the next. `signal` is as
-    /// [`alignment_signal`] gives it. Steps rise; one with a number that is not finite is left out.
+    /// Observes a training step and returns the intervention in force at the next one. `signal` is
+    /// that of [`alignment_signal`]. Each `step` must be higher than the last. A step with a number
+    /// that is not finite is ignored.
     pub fn observe(
         &mut self,
         step: u64,
@@ -116,12 +128,12 @@ impl ModalityBalance {
         self.in_force(step)
     }
 
-    /// Every intervention so far, the oldest first.
+    /// All interventions so far, oldest first.
     pub fn log(&self) -> &[LoggedIntervention] {
         &self.log
     }
 
-    /// The averaged signal; `None` until it spans enough steps to mean something.
+    /// The averaged signal; `None` until it covers enough steps.
     pub fn averaged_signal(&self) -> Option<f32> {
         (self.signal.count >= AVERAGED_STEPS).then(|| self.signal.value())
     }
@@ -169,16 +181,17 @@ impl ModalityBalance {
     }
 }
 
-/// Mean cosine of the matching pairs minus that of the others; `None` when either kind is missing.
+/// Mean cosine of the matching pairs minus that of the other pairs; `None` if there are no pairs of
+/// one kind.
 pub fn alignment_signal(matching: &[f32], others: &[f32]) -> Option<f32> {
     let mean = |cosines: &[f32]| cosines.iter().sum::<f32>() / cosines.len() as f32;
     (!matching.is_empty() && !others.is_empty()).then(|| mean(matching) - mean(others))
 }
 
-/// An exponential average that is right from the first value on: the weights given so far sum to
-/// `weight`.
+/// An exponential moving average, corrected for its bias at the start: it is divided by `weight`,
+/// the sum of the weights so far.
 ///
-/// Single precision, because JSON gives it back bit for bit.
+/// It is in single precision, which JSON restores bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct MovingAverage {
     sum: f32,
@@ -204,7 +217,7 @@ impl MovingAverage {
 mod tests {
     use super::*;
 
-    /// Feeds `signal(step)` with equal gradient norms and returns what held at each step.
+    /// Observes `signal(step)` with equal gradient norms; returns what was in force at each step.
     fn run(
         balance: &mut ModalityBalance,
         steps: std::ops::Range<u64>,
@@ -221,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Even noise in -1..1, the same on every machine.
+    /// Uniform noise from -1 to 1, the same on every machine.
     fn noise(step: u64) -> f32 {
         let mixed = (step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         ((mixed ^ (mixed >> 29)) % 2001) as f32 / 1000.0 - 1.0
@@ -250,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn falling_on_triggers_again_only_after_the_cooldown() {
+    fn a_signal_that_keeps_falling_triggers_again_only_after_the_cooldown() {
         let mut balance = ModalityBalance::new();
         run(&mut balance, 0..12_000, |step| 0.9 * 0.9996_f32.powf(step as f32));
         assert!(balance.log().len() >= 2);
@@ -260,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn best_is_forgotten_after_its_steps() {
+    fn the_best_average_is_forgotten_after_2000_steps() {
         let mut balance = ModalityBalance::new();
-        // So slow that it never loses 12 % within 2000 steps, though 40 % in all.
+        // Slow enough that it never loses 12 % within 2000 steps, although it loses 40 % in total.
         run(&mut balance, 0..10_000, |step| 0.8 * 0.99995_f32.powf(step as f32));
         assert!(balance.log().is_empty(), "{:?}", balance.log());
     }
@@ -302,7 +315,7 @@ mod tests {
             assert!(balance.log().is_empty(), "{level}: {:?}", balance.log());
         }
         let mut balance = ModalityBalance::new();
-        // A first value far above the rest is not a best to be measured against.
+        // A first value far above the rest is no best average to compare with.
         run(&mut balance, 0..3000, |step| if step == 0 { 5.0 } else { 0.3 });
         assert!(balance.log().is_empty());
     }

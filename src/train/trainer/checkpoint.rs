@@ -1,18 +1,23 @@
-//! What a run leaves on disk, and how it or another run starts from that.
+//! Checkpoints: writes a run to a file, continues it, and starts another run from its weights.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
 
 use super::run::{Run, RunOptions, State};
+use crate::train::files;
 use crate::train::optim::optimizer::Optimizer;
-
-type AnyError = Box<dyn std::error::Error>;
+use crate::weights::Variables;
 
 impl Run {
-    /// Writes everything a run is made of, beside `file` and then renamed onto it.
-    pub fn save(&self, file: &Path) -> Result<(), AnyError> {
+    /// Writes the checkpoint: everything from which [`resume`](Self::resume) continues.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<()> {
         let mut tensors: HashMap<String, Tensor> = HashMap::new();
         for (name, var) in &self.variables {
             tensors.insert(format!("latent.{name}"), var.as_tensor().clone());
@@ -28,19 +33,20 @@ impl Run {
         let json = serde_json::to_vec(&state)?;
         let len = json.len();
         tensors.insert("state".into(), Tensor::from_vec(json, len, &Device::Cpu)?);
-        let beside = file.with_extension("part");
-        candle_core::safetensors::save(&tensors, &beside)?;
-        std::fs::rename(beside, file)?;
-        Ok(())
+        files::write(file, &safetensors::serialize(tensors, None)?)
     }
 
-    /// Goes on where [`save`](Self::save) stopped: the next step is the one it would have been. The
-    /// run's own options hold, whatever was asked for now.
-    pub fn resume(variables: BTreeMap<String, Var>, file: &Path) -> Result<Self, AnyError> {
-        let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
+    /// Continues from a checkpoint: the next step is the one that the saved run would have taken.
+    /// The options are those of the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If the file is no checkpoint of these variables.
+    pub fn resume(variables: Variables, file: &Path) -> Result<Self> {
+        let mut tensors = load(file)?;
         let mut take = |name: String| {
             let missing = || format!("{name} is not in {}", file.display());
-            tensors.remove(&name).ok_or_else(missing)
+            tensors.remove(&name).with_context(missing)
         };
         let state: State = serde_json::from_slice(&take("state".into())?.to_vec1::<u8>()?)?;
         let mut optimizer = Optimizer { step: state.updates, ..Optimizer::default() };
@@ -58,18 +64,26 @@ impl Run {
     }
 }
 
-/// How the run of a checkpoint was run.
-pub fn checkpoint_options(file: &Path) -> Result<RunOptions, AnyError> {
-    let mut tensors = candle_core::safetensors::load(file, &Device::Cpu)?;
-    let state = tensors.remove("state").ok_or("no state in the checkpoint")?;
+/// The options of the run that wrote a checkpoint.
+///
+/// # Errors
+///
+/// If the file is no checkpoint.
+pub fn checkpoint_options(file: &Path) -> Result<RunOptions> {
+    let state = load(file)?.remove("state");
+    let state = state.with_context(|| format!("state is not in {}", file.display()))?;
     let state: State = serde_json::from_slice(&state.to_vec1::<u8>()?)?;
     Ok(state.options)
 }
 
 /// The variables of a checkpoint by name.
-pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, AnyError> {
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>> {
     let mut latents = BTreeMap::new();
-    for (name, tensor) in candle_core::safetensors::load(file, &Device::Cpu)? {
+    for (name, tensor) in load(file)? {
         if let Some(name) = name.strip_prefix("latent.") {
             latents.insert(name.to_owned(), tensor.flatten_all()?.to_vec1::<f32>()?);
         }
@@ -77,18 +91,25 @@ pub fn checkpoint_latents(file: &Path) -> Result<BTreeMap<String, Vec<f32>>, Any
     Ok(latents)
 }
 
-/// Sets the variables that `latents` has under the same name and with as many numbers; returns how
-/// many.
-pub fn warm_start(
-    variables: &BTreeMap<String, Var>,
-    latents: &BTreeMap<String, Vec<f32>>,
-) -> Result<usize, AnyError> {
-    let mut taken = 0;
+/// Loads the tensors of a checkpoint.
+fn load(file: &Path) -> Result<HashMap<String, Tensor>> {
+    candle_core::safetensors::load(file, &Device::Cpu)
+        .with_context(|| format!("cannot read the checkpoint {}", file.display()))
+}
+
+/// Sets each variable for which `latents` has values of the same name and number. Returns how many
+/// were set.
+///
+/// # Errors
+///
+/// If a variable cannot be set.
+pub fn warm_start(variables: &Variables, latents: &BTreeMap<String, Vec<f32>>) -> Result<usize> {
+    let mut set = 0;
     for (name, var) in variables {
         if let Some(values) = latents.get(name).filter(|v| v.len() == var.elem_count()) {
             var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu)?)?;
-            taken += 1;
+            set += 1;
         }
     }
-    Ok(taken)
+    Ok(set)
 }

@@ -1,4 +1,4 @@
-//! What a run reports: a line on standard error, and the same as a JSON object in a file, which
+//! Reports of a run: each is a line on standard error and a JSON object in a file, from which
 //! `bitmar-train curves` draws.
 
 use std::fs::{File, OpenOptions};
@@ -11,22 +11,22 @@ use serde::Serialize;
 use super::run::RunOptions;
 use crate::train::objective::Measures;
 
-/// One report.
+/// A report.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct LogLine {
-    /// Updates done.
+    /// Number of updates so far.
     pub(super) step: usize,
-    /// Updates of the whole run.
+    /// Number of updates of the whole run.
     pub(super) steps: usize,
     /// Learning rate of the last update.
     pub(super) rate: f32,
-    /// Mean norm of the gradients since the last report, before clipping.
+    /// Mean norm of the gradient before clipping, since the last report.
     pub(super) norm: f32,
-    /// Training examples a second, without what the reports themselves take.
+    /// Training examples a second, without the time of dev scores and reports.
     pub(super) examples_per_second: f32,
-    /// Means of what was measured on the training batches since the last report.
+    /// Means of the measures on the training batches since the last report.
     pub(super) train: Measures,
-    /// The score on the dev set under its name, if that was scored.
+    /// The score on the dev set by name; empty if it was not computed.
     #[serde(flatten)]
     pub(super) dev: Measures,
     /// Whether this is the best score so far.
@@ -43,7 +43,7 @@ pub(super) struct LogLine {
 }
 
 impl LogLine {
-    /// The report as a person reads it.
+    /// The report as a line of text.
     fn text(&self) -> String {
         let list = |measures: &Measures| {
             let each: Vec<String> =
@@ -74,7 +74,7 @@ impl LogLine {
     }
 }
 
-/// What was measured since the last report, and where reports go.
+/// Sums since the last report, and the file that reports are appended to.
 pub(super) struct Log {
     file: File,
     sums: Measures,
@@ -84,13 +84,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log that appends to `file`.
+    /// A log that appends to `file`, which is created if it does not exist.
     pub(super) fn append(file: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(file)?;
         Ok(Self { file, sums: Measures::new(), norms: 0.0, steps: 0, since: Instant::now() })
     }
 
-    /// Adds what a step measured, and the norm of its gradients.
+    /// Adds the measures of a step and the norm of its gradient.
     pub(super) fn add(&mut self, measures: &Measures, norm: f32) {
         for (name, value) in measures {
             *self.sums.entry(name).or_default() += value;
@@ -99,7 +99,7 @@ impl Log {
         self.steps += 1;
     }
 
-    /// The means since the last report, after `step` updates.
+    /// The report after `step` updates: the means since the last report.
     pub(super) fn line(&self, options: &RunOptions, step: usize, rate: f32) -> LogLine {
         let steps = self.steps.max(1) as f32;
         let seconds = self.since.elapsed().as_secs_f32();
@@ -116,7 +116,7 @@ impl Log {
         }
     }
 
-    /// Reports `line` and begins anew.
+    /// Writes the report and resets the sums.
     pub(super) fn write(&mut self, line: &LogLine) -> std::io::Result<()> {
         eprintln!("{}", line.text());
         self.file.write_all((serde_json::to_string(line)? + "\n").as_bytes())?;

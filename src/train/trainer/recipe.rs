@@ -1,20 +1,22 @@
-//! How the shipped model's stages are run: the command line's defaults and what `bitmar-train all`
-//! does. The shipped model's vision stage was run in two parts, of 3,000 and 4,000 steps.
+//! The options of each training stage: the defaults of the command line, and the recipe of
+//! `bitmar-train all`. The vision stage of the shipped model was run in two parts, of 3,000 and
+//! 4,000 steps.
 
 use crate::train::objective::ablation::Ablation;
 use crate::train::trainer::RunOptions;
 
-/// Graphs of a step, each on a thread of its own. A step learns from `shards * examples_per_shard`
-/// examples, so that this number is part of the recipe: it does not follow the machine.
+/// Threads of a step, each with a graph of its own. A step learns from `workers *
+/// batch_size_per_worker` examples, so this number is part of the recipe and does not depend on the
+/// machine.
 const WORKERS: usize = 2;
 
-/// Seed of everything random.
+/// Seed of all random numbers.
 const SEED: u64 = 1;
 
-/// Options of a stage: `text`, `vision`, `captions` or `critical`.
+/// The options of a stage: `text`, `vision`, `captions` or `critical`.
 pub fn options(stage: &str) -> RunOptions {
     match stage {
-        // 115,200 texts, a third of what there is: the captions stage goes on reading them.
+        // 115,200 texts, a third of all; the captions stage continues to train on them.
         "text" => RunOptions {
             steps: 1800,
             batch_size_per_worker: 32,
@@ -24,9 +26,9 @@ pub fn options(stage: &str) -> RunOptions {
             seed: SEED,
             ablation: Ablation::Nothing,
         },
-        // Without a decoder photos are cheap (250 a second on the machine of docs/training.md, 30
-        // in the captions stage): large batches. The 30,000 photos of all sets are hardly learned
-        // by heart: little dropout.
+        // Batches are large because photos are cheap without a decoder: 250 a second on two cores,
+        // against 30 in the captions stage. Dropout is low because the model hardly overfits 30,000
+        // photos.
         "vision" => RunOptions {
             steps: 7000,
             batch_size_per_worker: 64,
@@ -36,20 +38,20 @@ pub fn options(stage: &str) -> RunOptions {
             seed: SEED,
             ablation: Ablation::Nothing,
         },
-        // Starts from a trained model: a fifth of the rate. Five captions are written for each
-        // photo, which makes it the slowest: 18 photos a second, small batches.
+        // The rate is a fifth because the stage starts from a trained model. Batches are small
+        // because five captions are generated for each photo, which takes the longest of all
+        // stages: 18 photos a second.
         "critical" => RunOptions {
             steps: 1700,
             batch_size_per_worker: 10,
             workers: WORKERS,
             learning_rate: 2e-4,
             dropout: 0.1,
-            // Not the captions stage's, or the photos would come in the same order again.
+            // Another seed than that of the captions stage, so that the order of photos differs.
             seed: 5,
             ablation: Ablation::Nothing,
         },
-        // Photos with captions are few and are soon learned by heart: the most dropout of all
-        // stages.
+        // Dropout is highest because there are few photos with captions, which the model overfits.
         _ => RunOptions {
             steps: 4200,
             batch_size_per_worker: 12,

@@ -1,11 +1,11 @@
-//! The training loop: what an [`Objective`] asks for, the schedule, and checkpoints that resume
-//! exactly.
+//! The training loop: draws batches for an [`Objective`], updates the variables on a schedule,
+//! reports, and saves checkpoints from which a run resumes exactly.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::Var;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::log::Log;
@@ -17,42 +17,42 @@ use crate::train::optim::code_flips::CodeTracker;
 use crate::train::optim::optimizer::{global_norm, Optimizer};
 use crate::train::parallel;
 use crate::train::trainer::balance::{Intervention, Modality, ModalityBalance};
+use crate::weights::{VariableKind, Variables};
 
-type AnyError = Box<dyn std::error::Error>;
-
-/// Share of a run after which the modality balance watches. At the full rate a start, fresh or
-/// warm, first loses what is then won back; that is no encoder running ahead.
+/// Share of a run after which the modality balance is active. At the full learning rate the
+/// alignment first falls and then recovers, from random and from trained weights, without an
+/// encoder that runs ahead.
 const SETTLED: f32 = 0.1;
 
 /// Gradients by variable name.
 pub type Gradients = BTreeMap<String, Vec<f32>>;
 
-/// How a run is run.
+/// The options of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
-    /// Updates in all.
+    /// Number of updates.
     pub steps: usize,
-    /// Examples a core works on in a step.
+    /// Number of examples of a worker in a step.
     #[serde(rename = "examples_per_shard")]
     pub batch_size_per_worker: usize,
-    /// Cores, one graph each.
+    /// Number of threads, each with a graph of its own.
     #[serde(rename = "shards")]
     pub workers: usize,
-    /// Highest learning rate.
+    /// Highest learning rate of the schedule.
     pub learning_rate: f32,
-    /// Share of what the blocks add that is left out.
+    /// Probability of dropout, applied to what each block adds to the residual stream.
     #[serde(default)]
     pub dropout: f32,
-    /// What the run does without.
+    /// The part of the method that the run leaves out.
     #[serde(default)]
     pub ablation: Ablation,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
 }
 
-/// A run: the optimiser and everything else that a checkpoint holds beside the variables.
+/// A run: the variables, the optimizer and the rest of what a checkpoint holds.
 pub struct Run {
-    pub(super) variables: BTreeMap<String, Var>,
+    pub(super) variables: Variables,
     pub(super) optimizer: Optimizer,
     pub(super) state: State,
 }
@@ -71,7 +71,7 @@ pub(super) struct State {
     best_dev: Option<f32>,
 }
 
-/// A random order of examples, and how far it is used up.
+/// A random order of examples, and the position of the next one.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Pool {
     order: Vec<usize>,
@@ -84,7 +84,7 @@ impl Run {
     /// # Errors
     ///
     /// If a variable cannot be set.
-    pub fn new(variables: BTreeMap<String, Var>, options: RunOptions) -> candle_core::Result<Self> {
+    pub fn new(variables: Variables, options: RunOptions) -> candle_core::Result<Self> {
         options.ablation.zero_frozen(&variables)?;
         let state = State {
             step: 0,
@@ -99,26 +99,32 @@ impl Run {
         Ok(Self { variables, optimizer: Optimizer::default(), state })
     }
 
-    /// Updates done.
+    /// Number of updates so far.
     pub fn step(&self) -> usize {
         self.state.step
     }
 
-    /// The modality balance and its interventions so far.
+    /// The modality balance with its interventions so far.
     pub fn balance(&self) -> &ModalityBalance {
         &self.state.balance
     }
 
-    /// Trains to the last step, saving to `file`, NAME.safetensors, every four minutes. Logs to
-    /// standard error and appends the same as JSON, one object a line, to NAME.jsonl.
-    /// Where the objective has a dev set, it is scored every 250 steps and after the last, and
-    /// `NAME-best.safetensors` next to `NAME.safetensors` keeps the checkpoint with the best score.
-    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<(), AnyError> {
+    /// Trains to the last step. Saves to `file`, `NAME.safetensors`, every four minutes and at the
+    /// end. Reports to standard error and appends each report as a JSON object to `NAME.jsonl`. If
+    /// the objective has a dev set, the model is scored on it every 250 steps and after the last,
+    /// and `NAME-best.safetensors` is the checkpoint with the best score.
+    ///
+    /// # Errors
+    ///
+    /// If the objective fails, or the checkpoint or the log cannot be written.
+    pub fn train(&mut self, objective: &impl Objective, file: &Path) -> Result<()> {
         const STEPS_PER_LINE: usize = 25;
         const STEPS_PER_LOOK: usize = 100;
         const STEPS_PER_DEV: usize = 250;
         let mut saved = Instant::now();
-        let mut log = Log::append(&file.with_extension("jsonl"))?;
+        let log = file.with_extension("jsonl");
+        let mut log =
+            Log::append(&log).with_context(|| format!("cannot open the log {}", log.display()))?;
         let mut codes = CodeTracker::default();
         while self.state.step < self.state.options.steps {
             let rate = self.learning_rate();
@@ -126,7 +132,7 @@ impl Run {
             log.add(&measures, norm);
             let step = self.state.step;
             let is_last = step == self.state.options.steps;
-            // The other intervals are multiples of this one.
+            // The intervals below are multiples of this one.
             if step.is_multiple_of(STEPS_PER_LINE) || is_last {
                 let mut line = log.line(&self.state.options, step, rate);
                 if step.is_multiple_of(STEPS_PER_LOOK) {
@@ -147,13 +153,9 @@ impl Run {
         self.save(file)
     }
 
-    /// Scores the model on the dev set, and keeps the checkpoint if that is the best score so far.
+    /// Scores the model on the dev set and saves the checkpoint if the score is the best so far.
     /// Returns the score by name, and whether it is the best.
-    fn score_dev(
-        &mut self,
-        objective: &impl Objective,
-        file: &Path,
-    ) -> Result<(Measures, bool), AnyError> {
+    fn score_dev(&mut self, objective: &impl Objective, file: &Path) -> Result<(Measures, bool)> {
         let Some(dev) = objective.dev()? else { return Ok((Measures::new(), false)) };
         let is_best = dev.beats(self.state.best_dev);
         if is_best {
@@ -163,39 +165,36 @@ impl Run {
         Ok((Measures::from([(dev.name(), dev.value())]), is_best))
     }
 
-    /// One step: draws, differentiates on every core, updates.
-    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32), AnyError> {
+    /// One step: draws batches, differentiates them in parallel and updates the variables. Returns
+    /// the means of the measures and the norm of the gradient before clipping.
+    fn update(&mut self, objective: &impl Objective) -> Result<(Measures, f32)> {
         let batches = self.draw(objective);
         let alignment_factor = self.state.intervention.alignment_factor;
         let context = StepContext { progress: self.progress(), alignment_factor };
         let dropout = self.state.options.dropout;
         let (gradients, measures) =
             differentiate(objective, &self.variables, &batches, dropout, context)?;
-        let frozen = match self.state.intervention.frozen {
-            Some(Modality::Vision) => Some("vision."),
-            Some(Modality::Text) => Some("text."),
-            None => None,
-        };
+        let frozen = self.state.intervention.frozen.map(Modality::scope);
         let ablation = self.state.options.ablation;
         let watches = self.progress() >= SETTLED && ablation != Ablation::Balance;
         if let Some(&signal) = measures.get(SIGNAL).filter(|_| watches) {
-            let norm_of = |prefix: &str| {
-                global_norm(gradients.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, g)| g))
-            };
-            let norms = (norm_of("vision."), norm_of("text."));
+            let [vision, text] = [Modality::Vision, Modality::Text].map(|modality| {
+                let own = gradients.iter().filter(|(name, _)| name.starts_with(modality.scope()));
+                global_norm(own.map(|(_, gradient)| gradient))
+            });
             let step = u64::try_from(self.state.step)?;
-            self.state.intervention = self.state.balance.observe(step, signal, norms.0, norms.1);
+            self.state.intervention = self.state.balance.observe(step, signal, vision, text);
         }
         let (rate, decay) = (self.learning_rate(), self.weight_decay());
-        let is_frozen = |name: &str| {
-            frozen.is_some_and(|prefix| name.starts_with(prefix)) || ablation.freezes(name)
+        let is_frozen = |name: &str, kind: VariableKind| {
+            frozen.is_some_and(|scope| name.starts_with(scope)) || ablation.freezes(kind)
         };
         let norm = self.optimizer.update(&self.variables, &gradients, rate, decay, is_frozen)?;
         self.state.step += 1;
         Ok((measures, norm))
     }
 
-    /// A batch a core, each with the seed of its dropout.
+    /// Draws a batch for each worker, with the seed of its dropout.
     fn draw<O: Objective>(&mut self, objective: &O) -> Vec<(O::Batch, u64)> {
         let sizes = objective.pools();
         self.state.pools.resize_with(sizes.len(), Pool::default);
@@ -214,12 +213,12 @@ impl Run {
             .collect()
     }
 
-    /// Share of the run that is behind us.
+    /// Share of the steps that are done, 0 to 1.
     fn progress(&self) -> f32 {
         self.state.step as f32 / self.state.options.steps.max(1) as f32
     }
 
-    /// Warm-up over 2 % of the steps, then cosine to 2 %.
+    /// Linear warm-up over 2 % of the steps, then a cosine down to 2 % of the highest rate.
     fn learning_rate(&self) -> f32 {
         let (progress, warm_up) = (self.progress(), 0.02);
         let factor = if progress < warm_up {
@@ -231,7 +230,8 @@ impl Run {
         self.state.options.learning_rate * factor
     }
 
-    /// 0.1 in the first half, where latent weights settle; then none, so that they can cross over.
+    /// 0.1 in the first half, while the latent weights settle; then none, so that they can cross
+    /// the thresholds of their codes.
     fn weight_decay(&self) -> f32 {
         if self.progress() < 0.5 {
             0.1
@@ -241,16 +241,17 @@ impl Run {
     }
 }
 
-/// Where the checkpoint with the best dev score is kept, next to the last one in `file`.
+/// The path of the checkpoint with the best dev score, given that of the last one.
 pub(crate) fn best_checkpoint(file: &Path) -> PathBuf {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     file.with_file_name(format!("{stem}-best.safetensors"))
 }
 
-/// The mean gradient over the batches, each on a core of its own, and the means of their measures.
+/// The mean gradient of the batches, each computed in a thread of its own, and the means of their
+/// measures.
 pub(crate) fn differentiate<O: Objective>(
     objective: &O,
-    variables: &BTreeMap<String, Var>,
+    variables: &Variables,
     batches: &[(O::Batch, u64)],
     dropout: f32,
     context: StepContext,
@@ -294,7 +295,7 @@ pub(crate) fn differentiate<O: Objective>(
 }
 
 fn by_name(
-    variables: &BTreeMap<String, Var>,
+    variables: &Variables,
     store: &candle_core::backprop::GradStore,
 ) -> candle_core::Result<Gradients> {
     let mut out = Gradients::new();
@@ -306,7 +307,7 @@ fn by_name(
     Ok(out)
 }
 
-/// A pool by its share of draws.
+/// Draws a pool with probabilities proportional to the shares.
 fn choose(pools: &[(usize, f32)], random: &mut Random) -> usize {
     let total: f32 = pools.iter().map(|(_, share)| share).sum();
     let mut left = random.uniform() * total;
@@ -320,7 +321,7 @@ fn choose(pools: &[(usize, f32)], random: &mut Random) -> usize {
 }
 
 impl Pool {
-    /// The next of `count` examples; all of them come once before one comes again.
+    /// The index of the next of `count` examples. Each is returned once before any is repeated.
     fn next(&mut self, count: usize, random: &mut Random) -> usize {
         if self.position == self.order.len() {
             self.order = (0..count).collect();

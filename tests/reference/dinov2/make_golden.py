@@ -104,7 +104,7 @@ def resize(table, new):
 
 
 def patches(pixels):
-    """`[size, size, 3]` of 0 to 255 to `[patches, 3 * 14 * 14]`, colour by colour."""
+    """`[size, size, 3]` of 0 to 255 to `[patches, 3 * 14 * 14]`, color by color."""
     image = (pixels / 255 - MEAN) / DEVIATION
     side = len(pixels) // PATCH
     cells = image.reshape(side, PATCH, side, PATCH, 3).transpose(0, 2, 4, 1, 3)

@@ -1,10 +1,15 @@
-//! Scores of a probe. Among equal scores the right answers count last, so a constant gains nothing.
+//! Metrics of a probe. Right answers are ranked after wrong ones with the same score, so that a
+//! constant representation gains nothing.
 
 use nalgebra::DMatrix;
 
-/// The mean over words of the average precision with which falling `scores`, `[photos, words]`,
-/// find the photos that a word is `present` in. Words that are in no photo are left out; 0 if all
-/// are.
+/// Mean average precision, over words, of ranking the photos by `scores`, `[photos, words]`; the
+/// right photos of a word are those in which it is `present`, `[photos, words]`. Words that are
+/// present in no photo are left out. 0 if no word is left.
+///
+/// # Panics
+///
+/// If the shapes differ.
 pub fn mean_average_precision(scores: &DMatrix<f64>, present: &DMatrix<bool>) -> f64 {
     assert_eq!(scores.shape(), present.shape(), "scores and words differ");
     let precisions: Vec<f64> = (0..scores.ncols())
@@ -16,7 +21,7 @@ pub fn mean_average_precision(scores: &DMatrix<f64>, present: &DMatrix<bool>) ->
     precisions.iter().sum::<f64>() / precisions.len().max(1) as f64
 }
 
-/// The mean, over the right answers, of the share of right ones among those up to it.
+/// The mean, over the right answers, of the precision at their rank. `None` without a right answer.
 fn average_precision(mut scored: Vec<(f64, bool)>) -> Option<f64> {
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let (mut found, mut sum) = (0.0, 0.0);
@@ -29,8 +34,12 @@ fn average_precision(mut scored: Vec<(f64, bool)>) -> Option<f64> {
     (found > 0.0).then(|| sum / found)
 }
 
-/// The share of photos that have one of their own captions among their `k` best by `scores`,
-/// `[photos, captions]`; `owners` are the photos that the captions belong to.
+/// The share of photos with one of their own captions among the `k` captions that `scores`,
+/// `[photos, captions]`, ranks highest. `owners` has the photo of each caption.
+///
+/// # Panics
+///
+/// If captions and `owners` differ in number.
 pub fn recall_at(k: usize, scores: &DMatrix<f64>, owners: &[usize]) -> f64 {
     assert_eq!(scores.ncols(), owners.len(), "captions and owners differ");
     let is_found = |photo: &usize| {
@@ -49,13 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn average_precision_is_that_worked_by_hand() {
+    fn average_precision_matches_a_calculation_by_hand() {
         // Right at inputs 1, 3 and 4.
         let scored = vec![(0.1, false), (0.9, true), (0.5, true), (0.7, false), (0.4, true)];
         let expected = (1.0 + 2.0 / 3.0 + 3.0 / 4.0) / 3.0;
         assert!((average_precision(scored).expect("three right") - expected).abs() < 1e-12);
         assert_eq!(average_precision(vec![(1.0, false)]), None);
-        // A constant finds them last.
+        // With equal scores the right answer is ranked last.
         assert_eq!(average_precision(vec![(0.0, true), (0.0, false)]), Some(0.5));
     }
 

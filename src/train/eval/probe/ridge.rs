@@ -1,14 +1,14 @@
-//! Ridge regression with standardised inputs, by its normal equations (Hoerl and Kennard 1970).
+//! Ridge regression with standardized inputs, by its normal equations (Hoerl and Kennard 1970).
 //!
-//! With z the inputs at mean 0 and variance 1, t the targets at mean 0 and n the examples, the
-//! weights minimise `|t - z W|^2 / n + penalty |W|^2`: `(z^T z / n + penalty) W = z^T t / n`.
+//! With inputs z of mean 0 and variance 1, targets t of mean 0 and n examples, the weights W
+//! minimize `|t - z W|^2 / n + penalty |W|^2` and solve `(z^T z / n + penalty) W = z^T t / n`.
 
 use nalgebra::{Cholesky, DMatrix, RowDVector};
 
-/// Smallest deviation of an input that is divided by.
+/// Lower bound of the standard deviation of an input, which is a divisor.
 const SMALLEST: f64 = 1e-6;
 
-/// The normal equations of some examples; any penalty solves them.
+/// The normal equations of a set of examples, from which a fit with any penalty is computed.
 #[derive(Debug)]
 pub struct Ridge {
     standard: Standard,
@@ -19,7 +19,7 @@ pub struct Ridge {
     target_means: RowDVector<f64>,
 }
 
-/// What makes inputs standardised.
+/// The statistics that standardize inputs.
 #[derive(Debug, Clone)]
 struct Standard {
     means: RowDVector<f64>,
@@ -30,9 +30,9 @@ struct Standard {
 #[derive(Debug)]
 pub struct LinearMap {
     standard: Standard,
-    /// Of standardised inputs, `[inputs, outputs]`.
+    /// The weights of the standardized inputs, `[inputs, outputs]`.
     pub weights: DMatrix<f64>,
-    /// `[outputs]`
+    /// The bias, `[outputs]`.
     pub bias: RowDVector<f64>,
 }
 
@@ -41,14 +41,14 @@ impl Ridge {
     ///
     /// # Panics
     ///
-    /// If there is no example, or the two differ in their number.
+    /// If there are no examples, or `inputs` and `targets` differ in their number.
     pub fn new(inputs: &DMatrix<f64>, targets: &DMatrix<f64>) -> Self {
         assert!(inputs.nrows() > 0, "nothing to fit");
         assert_eq!(inputs.nrows(), targets.nrows(), "inputs and targets differ in number");
         let deviations = inputs.row_variance().map(|variance| variance.sqrt().max(SMALLEST));
         let standard = Standard { means: inputs.row_mean(), deviations };
         let target_means = targets.row_mean();
-        // The inputs are centred, so the targets' means drop out of the products.
+        // The targets need not be centered: the inputs are, so the targets' means cancel.
         let z = standard.apply(inputs).transpose() / inputs.nrows() as f64;
         let gram = &z * z.transpose() * inputs.nrows() as f64;
         Self { gram, cross: z * targets, standard, target_means }
@@ -59,24 +59,24 @@ impl Ridge {
         &self.target_means
     }
 
-    /// The map of least error under `penalty`.
+    /// The map with the lowest penalized error.
     ///
     /// # Panics
     ///
-    /// Unless `penalty` is above 0.
+    /// If `penalty` is not above 0.
     pub fn fit(&self, penalty: f64) -> LinearMap {
         assert!(penalty > 0.0, "expected a penalty above 0, found {penalty}");
         let mut matrix = self.gram.clone();
         (0..matrix.nrows()).for_each(|i| matrix[(i, i)] += penalty);
         let cholesky = Cholesky::new(matrix).expect("a Gram matrix and a penalty are definite");
-        // The inverse costs fewer operations than solving for thousands of outputs.
+        // For thousands of outputs the inverse takes fewer operations than solving for each.
         let weights = cholesky.inverse() * &self.cross;
         LinearMap { weights, bias: self.target_means.clone(), standard: self.standard.clone() }
     }
 }
 
 impl LinearMap {
-    /// The targets of `inputs`, `[examples, outputs]`.
+    /// Predicts the targets of `inputs`, `[examples, inputs]`; returns `[examples, outputs]`.
     pub fn predict(&self, inputs: &DMatrix<f64>) -> DMatrix<f64> {
         let mut out = self.standard.apply(inputs) * &self.weights;
         out.row_iter_mut().for_each(|mut row| row += &self.bias);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_weights_have_a_lower_penalised_error() {
+    fn no_other_weights_have_a_lower_penalized_error() {
         let mut random = Random::new(1);
         let mut normal = |rows, columns| {
             DMatrix::from_fn(rows, columns, |_, column| {
@@ -117,7 +117,7 @@ mod tests {
             })
         };
         let (mut inputs, targets) = (normal(40, 5), normal(40, 3));
-        // Two inputs that say nearly the same, and one that says nothing.
+        // Two inputs are nearly equal, and one is constant.
         for row in 0..40 {
             inputs[(row, 1)] = inputs[(row, 0)] + 1e-3 * inputs[(row, 2)];
             inputs[(row, 4)] = 2.0;

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::sha256;
-use crate::train::data::cache::write_beside;
 use crate::train::data::sample::Sample;
+use crate::train::files;
 use crate::train::metrics::tfidf::CaptionVectors;
-use crate::train::metrics::words;
 use crate::train::objective::distill::heads::{distance, head, mean};
 use crate::train::objective::distill::sample::DistillSample;
 use crate::train::objective::distill::sample::CAPTION_VECTORS;
 use crate::train::teacher::sentence_encoder::SentenceEncoder;
+use crate::train::text::words::words;
 use crate::weights::{ModelError, Weights};
-
-type AnyError = Box<dyn std::error::Error>;
 
 /// The linear head that predicts one kind of caption vector, and the mean that centers its targets.
 /// Dropped after training.
@@ -82,7 +80,7 @@ pub(crate) fn sentence_vectors(
     samples: &[Sample],
     folder: &Path,
     set: &str,
-) -> std::result::Result<Vec<Option<Arc<[f32]>>>, AnyError> {
+) -> anyhow::Result<Vec<Option<Arc<[f32]>>>> {
     let captions = samples.iter().flat_map(|sample| &sample.captions);
     let sentences: Vec<&str> = captions.map(|caption| caption.text.as_str()).collect();
     let source = sha256([encoder.sha256(), &sentences.join("\n")].join("\n").as_bytes());
@@ -101,7 +99,7 @@ pub(crate) fn sentence_vectors(
                 let vectors = sample.captions.iter().map(|c| vectors[c.text.as_str()].as_slice());
                 values.extend(mean(vectors, dim)?.to_vec1::<f32>()?);
             }
-            write_beside(&file, bytemuck::cast_slice(&values))?;
+            files::write(&file, bytemuck::cast_slice(&values))?;
             values
         }
     };

@@ -11,8 +11,6 @@ use crate::train::data::view::View;
 use crate::train::teacher::efficientnet::Features;
 use crate::train::teacher::{TargetSizes, Teacher};
 
-type AnyError = Box<dyn std::error::Error>;
-
 /// Quantization step of a cached logit: int8 covers logits from -32 to 31.75.
 pub(crate) const LOGIT_STEP: f32 = 0.25;
 
@@ -66,7 +64,7 @@ pub fn targets(
     photos: &[Photo],
     view: View,
     file: &Path,
-) -> std::result::Result<Vec<Target>, AnyError> {
+) -> anyhow::Result<Vec<Target>> {
     let (sizes, size) = (teacher.sizes(), teacher.size());
     let bytes = cached(data, file, photos, sizes.total(), |photo, image| {
         let image = view.apply(image, &photo.name);

@@ -74,7 +74,7 @@ fn captions() -> Vec<Sample> {
     (0..4).map(|i| sample(u64::from(i), vec![100 + i, 200 + 7 * i, 300 + i, 400])).collect()
 }
 
-fn latents(variables: &BTreeMap<String, Var>) -> Vec<Vec<f32>> {
+fn latents(variables: &Variables) -> Vec<Vec<f32>> {
     variables.values().map(|v| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
 }
 
@@ -84,10 +84,10 @@ fn a_caption_is_rewarded_for_its_references_or_for_naming_a_label() {
     let mut gold = captions();
     gold[1..].iter_mut().flat_map(|s| &mut s.captions).for_each(|c| c.text = "a cat".into());
     let mut captioning = captioning(&weights, gold);
-    let mut labelled = Sample { label_words: vec!["cat".into()], ..sample(9, vec![500]) };
-    labelled.captions.iter_mut().for_each(|c| c.text = "two cats sleep".into());
-    let labelled = vec![labelled, sample(10, vec![501])];
-    captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (labelled, 0.2)];
+    let mut labeled = Sample { label_words: vec!["cat".into()], ..sample(9, vec![500]) };
+    labeled.captions.iter_mut().for_each(|c| c.text = "two cats sleep".into());
+    let labeled = vec![labeled, sample(10, vec![501])];
+    captioning.pools = vec![(captioning.pools.remove(0).0, 0.8), (labeled, 0.2)];
     let [dog, cat, cats] =
         ["a dog", "the cat", "two cats sleep"].map(|text| encode(&captioning.tokenizer, text));
     let objective = SelfCritical::new(captioning, weights.variables());
@@ -258,15 +258,16 @@ fn a_damaged_checkpoint_is_refused() {
 fn any_stem(config: &StemConfig) -> Stem {
     let mut get = |name: &str, shape: &[usize]| {
         let count = shape.iter().product();
-        Ok::<_, StemError>(match name.ends_with(".weight") {
-            true => StemTensor::I8(vec![1; count]),
-            false => StemTensor::F32(vec![0.02; count]),
+        Ok::<_, StemError>(if name.ends_with(".weight") {
+            StemTensor::I8(vec![1; count])
+        } else {
+            StemTensor::F32(vec![0.02; count])
         })
     };
     Stem::from_tensors(config, &mut get).unwrap()
 }
 
-fn shipped(variables: &BTreeMap<String, Var>) -> Vec<u8> {
+fn shipped(variables: &Variables) -> Vec<u8> {
     let provenance = Provenance {
         tokenizer_sha256: sha256(TOKENIZER),
         commit: "0".into(),
@@ -377,7 +378,7 @@ fn texts_learn_to_take_up_a_hint() {
     let (_, measured) = objective.loss(&batch, context).unwrap();
     let kinds = ["text", "hinted", "repeat"];
     assert!(kinds.iter().all(|kind| measured.contains_key(kind)), "{measured:?}");
-    // What is told beforehand changes what is written.
+    // A hint changes the caption.
     let model = &objective.trained.model;
     let table = model.table().unwrap();
     let text = [PlacedText { photo: 0, tokens: vec![MEDIUM, 300, 301] }];

@@ -1,4 +1,4 @@
-//! Splits a caption into the words that the caption metrics count: lower case, contractions split,
+//! Splits a caption into words, as the caption metrics count them: lower case, contractions split,
 //! punctuation removed.
 //!
 //! Follows pycocoevalcap's `PTBTokenizer` (Stanford CoreNLP 3.4.1 with `-lowerCase`, then a list of
