@@ -33,3 +33,7 @@ export function toPlain(thrown) {
 
 /** @param {{ code: string, message: string }} plain */
 export const fromPlain = ({ code, message }) => new BitMarError(code, message);
+
+/** One of the package's scripts cannot be imported. @param {any} cause */
+export const missingScripts = (cause) =>
+  new BitMarError('network', `cannot load the package's own scripts: ${cause.message}`, { cause });
