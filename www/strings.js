@@ -48,7 +48,17 @@ export const strings = {
   notCopied: 'The browser did not allow the page to copy',
   corrected: 'Corrected and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
-  notCorrected: 'The correction could not be stored. Keep it to one sentence of about 15 words.',
+  /** Why a correction was not stored, by the error's code. */
+  notCorrected: (/** @type {any} */ { code, message }) =>
+    ({
+      'caption-empty': 'A caption needs at least one character.',
+      'caption-too-long': 'A caption can have at most 500 characters. Shorten it.',
+      option: 'A caption is a single line: remove the line breaks and control characters.',
+      conflict: strings.conflict,
+      memory: 'This photo is no longer in the memory.',
+    })[/** @type {string} */ (code)] ?? `The correction could not be stored: ${message}`,
+  conflict:
+    'This caption has changed in the meantime, perhaps in another tab. Nothing was changed.',
 
   stopCamera: 'Stop',
   closeCamera: 'Close',
@@ -90,9 +100,11 @@ export const strings = {
   imported: 'Imported.',
   notUndone: 'That can no longer be undone.',
   notChanged: (/** @type {any} */ { code, message }) =>
-    code === 'snapshot'
-      ? 'This is not a memory that bitmar can read. Nothing was changed.'
-      : `That did not work: ${message}`,
+    ({
+      snapshot: 'This is not a memory that bitmar can read. Nothing was changed.',
+      conflict: strings.conflict,
+      memory: 'This photo is no longer in the memory.',
+    })[/** @type {string} */ (code)] ?? `That did not work: ${message}`,
   importing: (/** @type {string} */ name) => `Import “${name}”`,
   readingFile: 'Reading the file…',
   exportName: (/** @type {Date} */ day) =>

@@ -168,6 +168,10 @@ enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 1000,
               value_parser = clap::value_parser!(u32).range(200..))]
         photos: u32,
+        /// Folder with pictures that are no photos, from `./build.sh draw`; at most as many as the
+        /// memory has slots.
+        #[arg(long, value_name = "DIR")]
+        drawn: Option<PathBuf>,
     },
     /// Measures what a linear map reads off each representation, and prints that as JSON.
     Probe {
@@ -425,11 +429,11 @@ fn run(command: Command) -> Outcome {
             let inputs = Inputs { teachers: teacher.into_iter().collect(), ..inputs.inputs() };
             commands::eval(&inputs, scored, (split, photos, beams), list)
         }
-        Command::EvalMemory { data, tokenizer, model, photos } => {
+        Command::EvalMemory { data, tokenizer, model, photos, drawn } => {
             // It computes no features, so that there is nothing to keep.
             let out = Out { out: PathBuf::new() };
             let inputs = InputOptions { data, out, tokenizer }.inputs();
-            commands::eval_memory(&inputs, &model, photos.try_into()?)
+            commands::eval_memory(&inputs, &model, photos.try_into()?, drawn.as_deref())
         }
         Command::Probe { inputs, model, checkpoints, teachers } => {
             let mut models = vec![ModelSource::Model(&model)];

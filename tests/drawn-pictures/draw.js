@@ -42,6 +42,9 @@ function draw(own, kind) {
   return DRAW[kind](template, random);
 }
 
+const RESET = `* { box-sizing: border-box; margin-block: 0.4em; } svg { display: block; margin: 0; }
+  html, body { margin: 0; overflow: hidden; height: 100%; }`;
+
 await mkdir(out, { recursive: true });
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
@@ -52,8 +55,7 @@ for (let index = 0; index < count; index++) {
   const [kind, own] = [kinds[index % kinds.length], seed * 100_000 + index];
   const { html, width, height, css = '' } = draw(own, kind);
   await page.setViewportSize({ width, height });
-  await page.setContent(`<!doctype html><meta charset="utf-8"><style>* { box-sizing: border-box; margin-block: 0.4em; }
-    html, body { margin: 0; overflow: hidden; height: 100%; } svg { display: block; margin: 0 } body { ${css} }</style>${html}`);
+  await page.setContent(`<!doctype html><meta charset="utf-8"><style>${RESET} body { ${css} }</style>${html}`);
   const image = `${kind}-${own}.png`;
   await writeFile(join(out, image), await page.screenshot());
   lines.push(JSON.stringify({ image, kind, seed: own }));

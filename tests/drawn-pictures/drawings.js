@@ -28,10 +28,12 @@ export function map(template, random) {
     line(wander(random.int(2, 5)), 'fill="none" stroke="#fff" stroke-width="5"') +
     line(wander(2), 'fill="none" stroke="#ccc" stroke-width="1"'));
   const main = random.times(random.int(3, 7), () =>
-    line(wander(random.int(3, 7)), `fill="none" stroke="${random.pick(['#f7c15f', '#e892a2', '#fcd6a4'])}" stroke-width="9"`));
+    line(wander(random.int(3, 7)),
+      `fill="none" stroke="${random.pick(['#f7c15f', '#e892a2', '#fcd6a4'])}" stroke-width="9"`));
   const names = random.times(random.int(8, 20), () => {
     const [x, y] = anywhere();
-    return `<text x="${x}" y="${y}" font-size="${random.pick([11, 13, 13, 18])}" fill="#444">${words.phrase(1, 2)}</text>`;
+    const size = random.pick([11, 13, 13, 18]);
+    return `<text x="${x}" y="${y}" font-size="${size}" fill="#444">${words.phrase(1, 2)}</text>`;
   });
   const content = [...parks, ...lakes, ...small, ...main, ...names].join('');
   const style = `font-family="${fontOf(template).slice(1, -1)}"`;
@@ -60,7 +62,8 @@ const FIGURES = [
     });
     return `<polygon points="${points.join(' ')}"/>`;
   },
-  (random) => `<rect x="15" y="${random.int(20, 40)}" width="70" height="${random.int(20, 50)}" rx="${random.int(0, 15)}"/>
+  (random) => `<rect x="15" width="70" y="${random.int(20, 40)}" height="${random.int(20, 50)}"
+      rx="${random.int(0, 15)}"/>
     <circle cx="30" cy="85" r="${random.int(6, 12)}"/><circle cx="70" cy="85" r="${random.int(6, 12)}"/>`, // A cart.
   (random) => { // Scribbles.
     const points = random.times(random.int(5, 14), () => `${random.int(3, 97)} ${random.int(3, 97)}`);
@@ -75,27 +78,37 @@ export function drawing(template, random) {
     const scale = random.between(1, 3.5);
     const place = `translate(${random.between(0, width - 100 * scale)} ${random.between(0, height - 100 * scale)})
       scale(${scale}) rotate(${random.pick([0, 0, random.between(-20, 20)])} 50 50)`;
-    const width_ = (template.int(2, 4) / scale).toFixed(2);
-    return `<g transform="${place}" fill="none" stroke="${template.pick(['#000', '#000', '#224'])}" stroke-width="${width_}">
+    const thickness = (template.int(2, 4) / scale).toFixed(2);
+    const color = template.pick(['#000', '#000', '#224']);
+    return `<g transform="${place}" fill="none" stroke="${color}" stroke-width="${thickness}">
       ${random.pick(FIGURES)(random)}</g>`;
   });
-  const ground = random.chance(0.4) ? line([[0, height * 0.85], [width, height * 0.85]], 'stroke="#000" stroke-width="3"') : '';
-  return { html: svg(width, height, figures.join('') + ground), width, height, css: 'background: #fff;' };
+  const horizon = [[0, height * 0.85], [width, height * 0.85]];
+  const ground = random.chance(0.4) ? line(horizon, 'stroke="#000" stroke-width="3"') : '';
+  const html = svg(width, height, figures.join('') + ground);
+  return { html, width, height, css: 'background: #fff;' };
 }
 
 /** A logo or icon. @param {Random} template @param {Random} random */
 export function logo(template, random) {
   const side = template.pick([256, 400, 512]);
   const colors = random.times(3, () => random.color([50, 95], [25, 65]));
-  const figure = () => `<g transform="translate(${side * 0.15} ${side * random.between(0.05, 0.2)}) scale(${side * random.between(0.004, 0.007)})"
-    fill="${random.pick(colors)}" stroke="${random.pick(['none', '#000', '#fff'])}" stroke-width="3">${random.pick(FIGURES)(random)}</g>`;
+  const figure = () => {
+    const y = side * random.between(0.05, 0.2);
+    const transform = `translate(${side * 0.15} ${y}) scale(${side * random.between(0.004, 0.007)})`;
+    const [fill, stroke] = [random.pick(colors), random.pick(['none', '#000', '#fff'])];
+    return `<g transform="${transform}" fill="${fill}" stroke="${stroke}" stroke-width="3">
+      ${random.pick(FIGURES)(random)}</g>`;
+  };
   const back = random.pick([
     '', `<circle cx="${side / 2}" cy="${side / 2}" r="${side * 0.46}" fill="${colors[0]}"/>`,
-    `<rect x="${side * 0.05}" y="${side * 0.05}" width="${side * 0.9}" height="${side * 0.9}" rx="${side * 0.2}" fill="${colors[0]}"/>`,
+    `<rect x="${side * 0.05}" y="${side * 0.05}" width="${side * 0.9}" height="${side * 0.9}"
+      rx="${side * 0.2}" fill="${colors[0]}"/>`,
   ]);
   const words = new Words(random);
-  const name = random.chance(0.5) ? `<text x="50%" y="92%" text-anchor="middle" font-weight="bold" fill="${colors[1]}"
-    font-size="${side / 8}" font-family="${fontOf(random).slice(1, -1)}">${words.phrase(1, 1)}</text>` : '';
+  const name = random.chance(0.5) ? `<text x="50%" y="92%" text-anchor="middle" font-weight="bold"
+    fill="${colors[1]}" font-size="${side / 8}" font-family="${fontOf(random).slice(1, -1)}">
+    ${words.phrase(1, 1)}</text>` : '';
   const content = back + random.times(random.int(1, 3), figure).join('') + name;
   const background = template.pick(['#fff', '#fff', '#fff', '#000', '#f0f0f0']);
   return { html: svg(side, side, content), width: side, height: side, css: `background: ${background};` };

@@ -21,7 +21,8 @@ function chat(template, random) {
   const messages = random.times(14, () => {
     const isOwn = random.chance(0.5);
     const style = isOwn ? `margin-left: auto; background: ${own}; color: #fff` : `background: ${colors.bar}`;
-    return `<div style="max-width: 70%; width: fit-content; border-radius: 16px; padding: 8px 12px; margin: 6px 10px; ${style}">
+    return `<div style="max-width: 70%; width: fit-content; border-radius: 16px; padding: 8px 12px;
+      margin: 6px 10px; ${style}">
       ${words.phrase(1, 14)}</div>`;
   });
   const html = `<div style="background: ${colors.bar}; padding: 16px; font-weight: bold">${words.name()}</div>
@@ -37,8 +38,9 @@ const css = (template, { back, front }) =>
 function code(template, random) {
   const [width, height] = template.pick([[1280, 800], [1024, 768], [900, 900]]);
   const [colors, words] = [theme(template), new Words(random)];
+  const inks = ['#c586c0', '#569cd6', '#ce9178', '#6a9955', 'inherit', 'inherit'];
   const paint = (/** @type {string} */ text) =>
-    `<span style="color: ${random.pick(['#c586c0', '#569cd6', '#ce9178', '#6a9955', 'inherit', 'inherit'])}">${escaped(text)}</span>`;
+    `<span style="color: ${random.pick(inks)}">${escaped(text)}</span>`;
   let depth = 0;
   const source = random.times(46, (index) => {
     const [a, b, c] = random.times(3, () => words.word().toLowerCase());
@@ -53,7 +55,8 @@ function code(template, random) {
     return line;
   });
   const files = random.times(12, () => `<div style="padding: 3px 12px">${words.word()}.js</div>`);
-  const html = `<div style="display: flex; height: 100vh"><div style="width: ${template.int(140, 260)}px; background: ${colors.bar}">
+  const side = `width: ${template.int(140, 260)}px; background: ${colors.bar}`;
+  const html = `<div style="display: flex; height: 100vh"><div style="${side}">
     ${files.join('')}</div><div style="font-family: 'DejaVu Sans Mono'; font-size: 13px; white-space: nowrap">
     ${source.join('')}</div></div>`;
   return { html, width, height, css: css(template, colors) };
@@ -71,7 +74,8 @@ function site(template, random) {
       padding: 4px 10px">${words.phrase(1, 2)}</b></div>`);
   const html = `<div style="background: ${accent}; color: #fff; padding: 14px">${menu.join('')}</div>
     <div style="padding: 24px"><h1>${words.phrase(2, 6)}</h1><p>${words.paragraph(2)}</p>
-    <div style="display: grid; gap: 16px; grid-template-columns: repeat(${template.int(2, 4)}, 1fr)">${cards.join('')}</div></div>`;
+    <div style="display: grid; gap: 16px; grid-template-columns: repeat(${template.int(2, 4)}, 1fr)">
+    ${cards.join('')}</div></div>`;
   return { html, width, height, css: css(template, colors) };
 }
 
@@ -82,7 +86,8 @@ function app(template, random) {
   const rows = random.times(12, () => `<div style="display: flex; gap: 12px; align-items: center; padding: 10px;
     border-bottom: 1px solid ${colors.line}"><div style="width: 36px; height: 36px; border-radius: 50%;
     background: ${random.color()}"></div><div style="flex: 1">${words.phrase(1, 4)}<br>
-    <small style="opacity: 0.6">${words.phrase(2, 6)}</small></div><small>${random.pick(['>', words.amount(99), '…'])}</small></div>`);
+    <small style="opacity: 0.6">${words.phrase(2, 6)}</small></div>
+    <small>${random.pick(['>', words.amount(99), '…'])}</small></div>`);
   const html = `<div style="background: ${colors.bar}; padding: 18px; font-size: 20px">${words.phrase(1, 2)}</div>
     ${rows.join('')}<div style="position: fixed; right: 20px; bottom: 20px; width: 56px; height: 56px;
     border-radius: 50%; background: ${accent}"></div>`;

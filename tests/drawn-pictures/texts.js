@@ -91,7 +91,8 @@ export function table(template, random) {
   const title = template.chance(0.5) ? `<h3>${words.phrase(2, 6)}</h3>` : '';
   const html = `${title}<table class="grid">
     ${row(template.times(columns, () => head.phrase(1, 1)), 'th')}${rows.join('')}</table>`;
-  const css = `font: ${template.int(11, 17)}px ${fontOf(template)}; padding: ${template.int(8, 40)}px; background: #fff; }
+  const css = `font: ${template.int(11, 17)}px ${fontOf(template)}; background: #fff;
+    padding: ${template.int(8, 40)}px; }
     .grid { border-collapse: collapse; width: ${template.pick(['100%', 'auto'])}; }
     .grid th { background: ${color}; }
     .grid tr:nth-child(even) { background: ${template.pick(['#fff', '#f2f2f2', '#eef4ff'])}; }
