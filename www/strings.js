@@ -60,7 +60,17 @@ export const strings = {
       : 'Browsers let a page copy only over https. Select the text to copy it.',
   corrected: 'Corrected and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
-  notCorrected: 'The correction could not be stored. Keep it to one sentence of about 15 words.',
+  /** Why a correction was not stored, by the error's code. */
+  notCorrected: (/** @type {any} */ { code, message }) =>
+    ({
+      'caption-empty': 'A caption needs at least one character.',
+      'caption-too-long': 'A caption can have at most 500 characters. Shorten it.',
+      option: 'A caption is a single line: remove the line breaks and control characters.',
+      conflict: strings.conflict,
+      memory: 'This photo is no longer in the memory.',
+    })[/** @type {string} */ (code)] ?? `The correction could not be stored: ${message}`,
+  conflict:
+    'This caption has changed in the meantime, perhaps in another tab. Nothing was changed.',
 
   stopCamera: 'Stop',
   closeCamera: 'Close',
@@ -102,12 +112,14 @@ export const strings = {
   cleared: 'The memory is empty.',
   imported: 'Imported.',
   notUndone: 'That can no longer be undone.',
-  notChanged: (/** @type {any} */ error) => {
-    if (isFileGone(error)) return strings.fileGone;
-    return error.code === 'snapshot'
-      ? 'This is not a memory that bitmar can read. Nothing was changed.'
-      : `That did not work: ${error.message}`;
-  },
+  notChanged: (/** @type {any} */ error) =>
+    isFileGone(error)
+      ? strings.fileGone
+      : {
+          snapshot: 'This is not a memory that bitmar can read. Nothing was changed.',
+          conflict: strings.conflict,
+          memory: 'This photo is no longer in the memory.',
+        }[/** @type {string} */ (error.code)] ?? `That did not work: ${error.message}`,
   importing: (/** @type {string} */ name) => `Import “${name}”`,
   readingFile: 'Reading the file…',
   exportName: (/** @type {Date} */ day) =>
