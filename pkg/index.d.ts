@@ -56,7 +56,10 @@ export interface Notice {
 }
 
 export interface LoadOptions {
-  /** The folder that holds `wasm/` and `model/`; the folder of this module by default. */
+  /**
+   * The folder that holds `wasm/` and `model/`, with or without a last slash; the folder of this
+   * module by default.
+   */
   baseUrl?: string | Global<'URL'>;
   /** The wasm file's URL or bytes, or the compiled module. It must fit `BitMar.build()`. */
   wasm?: string | Global<'URL'> | Uint8Array | WebAssemblyModule;
@@ -321,8 +324,8 @@ export class BitMarError extends Error {
    * - `caption-empty`, `caption-too-long`: a correction has no characters, or more than 500
    * - `option`: an argument or an option is unknown, missing, of another type or out of range, or a
    *   correction has a line break or another control character; nothing was done
-   * - `unsupported`: there is no WebAssembly SIMD here, or no worker although `worker: true` asks
-   *   for one
+   * - `unsupported`: there is no WebAssembly SIMD here, or a policy forbids WebAssembly or the
+   *   worker, or there are no workers although `worker: true` asks for one
    * - `cancelled`: the job was cancelled
    * - `closed`: `close()` was called
    * - `internal`: a bug in this package, such as a trap in the WebAssembly module. The next job
