@@ -329,11 +329,12 @@ impl Moved {
                 }
             }
         }
-        for row in 0..4 {
+        let upper = normal;
+        for (row, values) in normal.iter_mut().enumerate() {
             // Damped, so that a flat picture has a solution, too.
-            normal[row][row] = 1.001 * normal[row][row] + 1e-3;
-            for column in 0..row {
-                normal[row][column] = normal[column][row];
+            values[row] = 1.001 * values[row] + 1e-3;
+            for (value, of_column) in values[..row].iter_mut().zip(&upper) {
+                *value = of_column[row];
             }
         }
         solved(normal, right)
