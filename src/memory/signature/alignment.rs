@@ -29,6 +29,13 @@ pub(super) struct Moved {
     rows: Range<usize>,
 }
 
+/// A direction in which pixels change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slope {
+    Across,
+    Down,
+}
+
 /// Where the pixels of one side come from: `scale * x + shift`, in parts of the side.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Axis {
@@ -139,6 +146,19 @@ impl Picture {
         Self { side: self.side, pixels }
     }
 
+    /// Half the difference between the two neighbors of each pixel.
+    pub(super) fn slopes(&self, slope: Slope) -> Self {
+        let pixels = &self.pixels;
+        let step = match slope {
+            Slope::Across => 1,
+            Slope::Down => self.side,
+        };
+        let inner = step..pixels.len() - step;
+        let difference = |i: usize| (pixels[i + step] - pixels[i - step]) / 2.0;
+        let of = |i: usize| if inner.contains(&i) { difference(i) } else { 0.0 };
+        Self { side: self.side, pixels: (0..pixels.len()).map(of).collect() }
+    }
+
     /// Slightly softened.
     pub(super) fn softened(&self) -> Self {
         self.softened_rows().transposed().softened_rows().transposed()
@@ -184,6 +204,10 @@ impl Moved {
             }
         }
         pixels
+    }
+
+    pub(super) fn slopes(&self, slope: Slope) -> Self {
+        Self { picture: self.picture.slopes(slope), ..self.clone() }
     }
 
     pub(super) fn softened(&self) -> Self {

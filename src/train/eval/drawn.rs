@@ -26,7 +26,7 @@ pub struct DrawnPicture {
 pub struct DrawnReturns {
     /// Copies looked up, all kinds of copy together.
     pub copies: usize,
-    /// Those that recalled their own correction first.
+    /// Those that recalled their own correction, by its text, first.
     pub found: usize,
     /// Those that recalled another picture's correction, too or instead.
     pub wrong: usize,
@@ -78,9 +78,11 @@ pub fn evaluate_drawn(
 ) -> Result<DrawnEvaluation, Error> {
     let pictures = &pictures[..pictures.len().min(captioner.memory().num_slots())];
     captioner.clear_memory();
-    let mut slots = Vec::with_capacity(pictures.len());
+    let (mut slots, mut texts) = (Vec::new(), Vec::new());
     for (number, DrawnPicture { kind, picture }) in pictures.iter().enumerate() {
-        slots.push(captioner.teach(picture, &format!("{kind} number {number}"))?);
+        let text = format!("{kind} number {number}");
+        slots.push(captioner.teach(picture, &text)?);
+        texts.push(text);
     }
     let images = pictures.iter().map(|drawn| Ok(preprocess::decode(&drawn.picture)?));
     let images = images.collect::<Result<Vec<_>, Error>>()?;
@@ -89,16 +91,16 @@ pub fn evaluate_drawn(
     for copy in Perturbation::ALL {
         let mut sum = DrawnReturns::default();
         let copies = copies(&images, copy);
-        let recalled: Result<Vec<Vec<usize>>, Error> =
+        let recalled: Result<Vec<Vec<String>>, Error> =
             parallel::map(&copies, |copy| lookup(captioner, copy));
         let recalled = recalled?;
-        for ((recalled, slot), DrawnPicture { kind, .. }) in
-            recalled.iter().zip(&slots).zip(pictures)
+        for ((recalled, text), DrawnPicture { kind, .. }) in
+            recalled.iter().zip(&texts).zip(pictures)
         {
             for returns in [&mut sum, by_kind.entry(kind.clone()).or_default()] {
                 returns.copies += 1;
-                returns.found += usize::from(recalled.first() == Some(slot));
-                returns.wrong += usize::from(recalled.iter().any(|other| other != slot));
+                returns.found += usize::from(recalled.first() == Some(text));
+                returns.wrong += usize::from(recalled.iter().any(|other| other != text));
             }
         }
         by_copy.push((copy, sum));
@@ -121,8 +123,8 @@ pub fn evaluate_drawn(
     })
 }
 
-/// The slots that a picture recalls, best first.
-fn lookup(captioner: &Captioner, image: &image::RgbImage) -> Result<Vec<usize>, Error> {
+/// The corrections that a picture recalls, best first.
+fn lookup(captioner: &Captioner, image: &image::RgbImage) -> Result<Vec<String>, Error> {
     let generation = captioner.begin_pixels(image, &CaptionOptions::default())?;
-    Ok(generation.recalled().map(|recalled| recalled.slot).collect())
+    Ok(generation.recalled().map(|recalled| recalled.text.clone()).collect())
 }
