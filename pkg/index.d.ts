@@ -337,4 +337,16 @@ export class BitMarError extends Error {
     | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory' | 'conflict'
     | 'caption-empty' | 'caption-too-long' | 'option' | 'unsupported' | 'cancelled' | 'closed'
     | 'internal';
+  /**
+   * Why a photo's file cannot be read, if the code is `photo`.
+   * - `unsupported`: neither this browser nor this package reads its `format`
+   * - `not-a-photo`: it is something else, or a drawing without pixels
+   * - `too-large`: it has more than 100 million pixels
+   * - `truncated`: a part of it is missing, as after a download that broke off
+   * - `damaged`, `empty`
+   */
+  readonly reason?:
+    | 'unsupported' | 'not-a-photo' | 'too-large' | 'truncated' | 'damaged' | 'empty';
+  /** The format that is not supported, such as `HEIC`. */
+  readonly format?: string;
 }

@@ -185,13 +185,26 @@ export const strings = {
     return confidence >= 0.47 ? 'fairly sure' : 'unsure';
   },
 
+  /** Why a photo's file cannot be read, by the error's reason. */
+  photo: (/** @type {any} */ { reason, format, cause }) => {
+    if (isFileGone(cause)) return strings.fileGone;
+    /** @type {Record<string, string>} */
+    const reasons = {
+      unsupported: `${format} is not supported. JPEG, PNG, WebP and GIF work.`,
+      'too-large': 'The photo is too large: it has more than 100 million pixels.',
+      truncated: 'The photo is cut off: a part of its file is missing. Copy or download it again.',
+      damaged: 'The photo’s file is damaged.',
+      empty: 'The file is empty.',
+    };
+    return reasons[reason] ??
+      'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.';
+  },
+
   /** What to do about an error, by its code. */
-  error: (/** @type {{ code?: string, message?: string, cause?: any }} */ { code, message, cause }) =>
+  error: (/** @type {any} */ error) =>
     ({
-      photo: isFileGone(cause)
-        ? strings.fileGone
-        : 'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.',
+      photo: strings.photo(error),
       network: 'The model could not be downloaded. Check the connection, then try again.',
       unsupported: 'This browser is too old for bitmar.',
-    })[code ?? ''] ?? `Something went wrong: ${message ?? 'unknown'}`,
+    })[/** @type {string} */ (error.code)] ?? `Something went wrong: ${error.message ?? 'unknown'}`,
 };
