@@ -14,6 +14,8 @@ usage() {
 ./build.sh caption [--json] PHOTO... captions photos on the command line
 ./build.sh test                      checks format, lints and documents, runs every test, as CI does
 ./build.sh bench                     measures kernels and captions natively
+./build.sh draw --seed N --count M --out DIR
+                                     draws pictures that are no photos, to measure with
 ./build.sh bench --json              also in node and Chromium, and other engines; one JSON object a line
 
 Missing programs are installed with apt-get, through sudo unless run as root.
@@ -270,6 +272,12 @@ case $command in
     exec "$root/target/release/bitmar" caption "$@"
     ;;
   test) run_tests ;;
+  draw)
+    need_browser
+    need_npm_packages tests/e2e
+    cd "$caller"
+    exec node "$root/tests/drawn-pictures/draw.js" "$@"
+    ;;
   bench)
     need_rust
     if [[ ${1-} == --json ]]; then bench_everywhere; else bench_natively; fi

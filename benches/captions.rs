@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bitmar::captioner::{Caption, CaptionOptions, Captioner};
 use bitmar::checkpoint::ModelFile;
-use bitmar::memory::{Episode, EpisodicMemory, Origin, SlotRecord, Snapshot};
+use bitmar::memory::{Episode, EpisodicMemory, Origin, Signature, SlotRecord, Snapshot};
 use bitmar::random::Random;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{resize, FilterType};
@@ -105,6 +105,8 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
     let (info, mut random) = (captioner.info(), Random::new(1));
     let (slots, width) = (info.config.memory.num_slots, info.config.memory.width);
     let mut memory = EpisodicMemory::new(slots, width);
+    let noise: Vec<u8> = (0..3 * 64 * 64).map(|_| random.next_u64().to_le_bytes()[0]).collect();
+    let signature = Signature::of(&noise, 64);
     for number in 0..slots {
         let row: Vec<f32> = (0..width).map(|_| random.normal()).collect();
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -117,7 +119,8 @@ fn full_memory(captioner: &Captioner) -> Vec<u8> {
             thumbnail: Vec::new(),
         };
         let key = row.iter().map(|x| x / length).collect();
-        memory.write(Episode { key, value: row, record }).unwrap();
+        let signature = Some(signature.clone());
+        memory.write(Episode { key, signature, value: row, record }).unwrap();
     }
     assert_eq!(memory.stats().len, slots, "two episodes were merged");
     let keys_sha256 = ModelFile::read(MODEL).unwrap().keys_sha256().unwrap();

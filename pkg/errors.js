@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Errors as they cross the worker boundary: a posted Error loses its class and fields, so
- * `{ code, message }` is posted, and the client builds a BitMarError from it.
+ * its fields are posted, and the client builds a BitMarError from them.
  */
 
 /** An error with a `code` that stays the same between versions. */
@@ -9,12 +9,14 @@ export class BitMarError extends Error {
   /**
    * @param {string} code
    * @param {string} message
-   * @param {ErrorOptions} [options]
+   * @param {ErrorOptions & { reason?: string, format?: string }} [options]
    */
-  constructor(code, message, options) {
+  constructor(code, message, { reason, format, ...options } = {}) {
     super(message, options);
     this.name = 'BitMarError';
     this.code = code;
+    if (reason) this.reason = reason;
+    if (format) this.format = format;
   }
 }
 
@@ -25,11 +27,13 @@ export class BitMarError extends Error {
  */
 export function toPlain(thrown) {
   const isOurs = thrown instanceof Error && typeof (/** @type {any} */ (thrown).code) === 'string';
-  return {
-    code: isOurs ? /** @type {any} */ (thrown).code : 'internal',
-    message: String(thrown?.message ?? thrown),
-  };
+  const { code, reason, format } = isOurs ? /** @type {any} */ (thrown) : { code: 'internal' };
+  return { code, message: String(thrown?.message ?? thrown), reason, format };
 }
 
-/** @param {{ code: string, message: string }} plain */
-export const fromPlain = ({ code, message }) => new BitMarError(code, message);
+/** @param {{ code: string, message: string, reason?: string, format?: string }} plain */
+export const fromPlain = ({ code, message, ...detail }) => new BitMarError(code, message, detail);
+
+/** One of the package's scripts cannot be imported. @param {any} cause */
+export const missingScripts = (cause) =>
+  new BitMarError('network', `cannot load the package's own scripts: ${cause.message}`, { cause });

@@ -56,7 +56,10 @@ export interface Notice {
 }
 
 export interface LoadOptions {
-  /** The folder that holds `wasm/` and `model/`; the folder of this module by default. */
+  /**
+   * The folder that holds `wasm/` and `model/`, with or without a last slash; the folder of this
+   * module by default.
+   */
   baseUrl?: string | Global<'URL'>;
   /** The wasm file's URL or bytes, or the compiled module. It must fit `BitMar.build()`. */
   wasm?: string | Global<'URL'> | Uint8Array | WebAssemblyModule;
@@ -227,7 +230,10 @@ export interface Attention {
 export interface Memory extends Global<'EventTarget'> {
   list(): Promise<Remembered[]>;
   stats(): Promise<MemoryStats>;
-  /** Replaces the caption of a remembered photo. A listed entry must still be in its slot. */
+  /**
+   * Replaces the caption of a remembered photo by one line of 1 to 500 code points. A listed entry
+   * must still be in its slot.
+   */
   correct(entry: Remembered | number, text: string): Promise<void>;
   /** Deletes an episode. A listed entry must still be in its slot. */
   delete(entry: Remembered | number): Promise<void>;
@@ -307,7 +313,9 @@ export class BitMar {
 
   /**
    * Teaches what a photo shows: the photo of a recent caption, given by the caption or its id, or
-   * any other photo. Returns the memory slot. `memory.undo()` undoes it.
+   * any other photo. The text is one line of 1 to 500 Unicode code points in any script, which come
+   * back as they are; white space around it is dropped. Returns the memory slot. `memory.undo()`
+   * undoes it.
    */
   correct(target: Caption | number | PhotoSource, text: string): Promise<number>;
 
@@ -325,10 +333,13 @@ export class BitMarError extends Error {
    * - `model`, `tokenizer`: the file is damaged or of another version
    * - `snapshot`: the memory snapshot is damaged or belongs to another model
    * - `memory`: there is no such caption or slot
-   * - `option`: an argument or an option is unknown, missing, of another type or out of range;
-   *   nothing was done
-   * - `unsupported`: there is no WebAssembly SIMD here, or no worker although `worker: true` asks
-   *   for one
+   * - `conflict`: the remembered caption has changed since it was listed
+   * - `caption-empty`, `caption-too-long`: a correction has no characters, or more than 500
+   * - `option`: an argument or an option is unknown, missing, of another type or out of range, or a
+   *   correction has a line break or another control character; nothing was done
+   * - `unsupported`: there is no WebAssembly SIMD here, or a policy forbids WebAssembly or the
+   *   worker, or there are no workers although `worker: true` asks for one
+   * - `cancelled`: the job was cancelled
    * - `closed`: `close()` was called
    * - `internal`: a bug in this package, such as a trap in the WebAssembly module. The next job
    *   starts a new worker. Without a worker, all captioners of the thread continue in a new
@@ -336,6 +347,19 @@ export class BitMarError extends Error {
    *   could be undone is lost
    */
   readonly code:
-    | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory'
-    | 'option' | 'unsupported' | 'closed' | 'internal';
+    | 'photo' | 'network' | 'model' | 'tokenizer' | 'snapshot' | 'memory' | 'conflict'
+    | 'caption-empty' | 'caption-too-long' | 'option' | 'unsupported' | 'cancelled' | 'closed'
+    | 'internal';
+  /**
+   * Why a photo's file cannot be read, if the code is `photo`.
+   * - `unsupported`: neither this browser nor this package reads its `format`
+   * - `not-a-photo`: it is something else, or a drawing without pixels
+   * - `too-large`: it has more than 100 million pixels
+   * - `truncated`: a part of it is missing, as after a download that broke off
+   * - `damaged`, `empty`
+   */
+  readonly reason?:
+    | 'unsupported' | 'not-a-photo' | 'too-large' | 'truncated' | 'damaged' | 'empty';
+  /** The format that is not supported, such as `HEIC`. */
+  readonly format?: string;
 }

@@ -25,7 +25,8 @@ use crate::error::Error;
 use crate::generate::{BeamSearch, CopyCandidate, HintBonus, Length, MAX_BEAMS};
 use crate::hash::sha256;
 use crate::memory::{
-    EpisodicMemory, ReadParameters, Recall, RecalledCaption, SlotRecord, MAX_CAPTION_TOKENS,
+    EpisodicMemory, ReadParameters, Recall, RecalledCaption, Signature, SlotRecord,
+    MAX_CAPTION_TOKENS,
 };
 use crate::model::BitMar;
 use crate::model_name::model_name;
@@ -78,11 +79,12 @@ struct Recent {
     thumbnail: Vec<u8>,
 }
 
-/// The vectors of a photo that the memory stores.
+/// What the memory stores of a photo.
 #[derive(Clone)]
 struct PhotoEncoding {
     /// Memory key, unit length, `[C]`.
     key: Vec<f32>,
+    signature: Signature,
     /// The episode e, `[C]`.
     episode: Vec<f32>,
 }
@@ -284,8 +286,9 @@ impl Captioner {
         let fused = self.model.fuse(&encoded, &hint_prompt(hint))?;
         let fused_at = (self.now)();
         let key = self.model.photo_key(&features)?;
+        let signature = Signature::of(&pixels, self.config.stem.input_size);
         let recall = if options.recall {
-            self.memory.read(&key, &self.read_parameters)
+            self.memory.read(&key, Some(&signature), &self.read_parameters)
         } else {
             Recall::nothing(&self.read_parameters)
         };
@@ -297,7 +300,7 @@ impl Captioner {
         let start_token = options.length.start_token();
         let copies = if options.repeat { copies(&recalled) } else { Vec::new() };
         let hint_bonus = HintBonus::from_hint(&self.tokenizer, &options.hint)?;
-        let encoding = PhotoEncoding { key, episode: fused.episode.clone() };
+        let encoding = PhotoEncoding { key, signature, episode: fused.episode.clone() };
         let observer = options.attention.then(|| attention::Observer {
             photo: fused,
             state: state.clone(),
@@ -382,7 +385,9 @@ impl Captioner {
     }
 
     fn decoded(&self, tokens: &[u32]) -> Result<String, Error> {
-        self.tokenizer.decode(tokens, true).map_err(tokenizer_error)
+        let text = self.tokenizer.decode(tokens, true).map_err(tokenizer_error)?;
+        // The bytes of a character may be spread over several tokens, of which the last are missing.
+        Ok(text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned())
     }
 }
 

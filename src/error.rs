@@ -20,7 +20,7 @@ pub enum Error {
     /// The memory snapshot is damaged or belongs to another model.
     #[error("bad memory snapshot: {0}")]
     Snapshot(#[from] SnapshotError),
-    /// The call names an episode or slot that does not exist, or a caption that cannot be kept.
+    /// The call names a caption or slot that does not exist, or a correction that cannot be kept.
     #[error("memory: {0}")]
     Memory(#[from] MemoryError),
     /// An option is out of its range.
@@ -39,7 +39,13 @@ impl Error {
             Self::Model(_) => "model",
             Self::Tokenizer(_) => "tokenizer",
             Self::Snapshot(_) => "snapshot",
-            Self::Memory(_) => "memory",
+            Self::Memory(MemoryError::EmptyCaption) => "caption-empty",
+            Self::Memory(MemoryError::CaptionTooLong { .. }) => "caption-too-long",
+            Self::Memory(MemoryError::NoSuchSlot { .. } | MemoryError::NoSuchCaption { .. }) => {
+                "memory"
+            }
+            // Our own captions and thumbnails fit, and our own numbers are finite.
+            Self::Memory(_) => "internal",
             Self::Option(_) => "option",
             Self::Tensor(_) => "internal",
         }

@@ -4,6 +4,9 @@
 //! `to_pixels` squashes it to the model's square, `[size, size, 3]` RGB8, row by row. Photos are
 //! squashed, not cropped, like those of the training, because captions describe the whole photo.
 
+mod browser;
+mod jpeg;
+mod kind;
 mod resize;
 #[cfg(test)]
 mod tests;
@@ -13,6 +16,9 @@ use std::io::{Cursor, ErrorKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
+use kind::Kind;
+
+pub use browser::is_for_browser;
 pub use resize::to_pixels;
 
 /// Maximum number of pixels of a photo. Large phone sensors reach 50 megapixels; RGB of 100
@@ -35,9 +41,15 @@ pub enum PhotoError {
     /// There are no bytes, or no pixels.
     #[error("the photo is empty")]
     Empty,
-    /// The bytes are not in a supported format.
-    #[error("expected JPEG, PNG, WebP, GIF or BMP, found {found}")]
+    /// The bytes are a photo in a format that cannot be decoded.
+    #[error("{format} is not supported; JPEG, PNG, WebP, GIF and BMP are")]
     UnsupportedFormat {
+        /// The name of the format, such as `HEIC` or `12-bit JPEG`.
+        format: &'static str,
+    },
+    /// The bytes are not a photo.
+    #[error("expected JPEG, PNG, WebP, GIF or BMP, found {found}")]
+    NotAPhoto {
         /// What the bytes seem to be.
         found: &'static str,
     },
@@ -57,7 +69,7 @@ pub enum PhotoError {
     /// The file ends before the image does.
     #[error("the photo's file ends too early")]
     Truncated,
-    /// The format was recognized but its contents are invalid; a GIF may merely be truncated.
+    /// The format was recognized but its contents are invalid.
     #[error("the photo is damaged: {reason}")]
     Corrupt {
         /// The decoder's message.
@@ -71,6 +83,28 @@ pub enum PhotoError {
         /// The buffer's length.
         found: usize,
     },
+}
+
+impl PhotoError {
+    /// A stable name for programs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::UnsupportedFormat { .. } => "unsupported",
+            Self::NotAPhoto { .. } | Self::Svg => "not-a-photo",
+            Self::TooLarge { .. } => "too-large",
+            Self::Truncated => "truncated",
+            Self::Corrupt { .. } | Self::WrongLength { .. } => "damaged",
+        }
+    }
+
+    /// The name of the format that is not supported.
+    pub fn format(&self) -> Option<&'static str> {
+        match self {
+            Self::UnsupportedFormat { format } => Some(format),
+            _ => None,
+        }
+    }
 }
 
 /// Width and height in pixels from a photo file's header, before its EXIF orientation is applied;
@@ -90,37 +124,51 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     if bytes.is_empty() {
         return Err(PhotoError::Empty);
     }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let mut reader = reader.map_err(|error| corrupt(&error))?;
-    let format = reader.format().ok_or_else(|| unreadable(bytes))?;
-    if !format.reading_enabled() {
-        return Err(unreadable(bytes));
-    }
-    let is_whole = match format {
-        // The decoder would fill the missing part with gray.
-        ImageFormat::Jpeg => jpeg_has_its_end(bytes),
-        // The decoder would call it corrupt.
-        ImageFormat::WebP => webp_has_its_length(bytes),
-        _ => true,
-    };
-    if !is_whole {
+    let format = supported_format(bytes)?;
+    // The decoder would call it damaged.
+    if format == ImageFormat::WebP && !webp_has_its_length(bytes) {
         return Err(PhotoError::Truncated);
     }
-    reader.limits(decoder_limits());
-
-    let mut decoder = reader.into_decoder().map_err(|error| photo_error(error, (0, 0)))?;
-    let dimensions = decoder.dimensions();
-    check_dimensions(dimensions)?;
-    check_explained(dimensions, bytes.len())?;
-    if decoder.total_bytes() > MAX_DECODER_BYTES {
-        return Err(too_large(dimensions));
+    // The decoder would fill the missing part with gray.
+    let end = if format == ImageFormat::Jpeg { jpeg::end(bytes)? } else { None };
+    let mut decoder = checked_decoder(format, bytes)?;
+    if let Some(end) = end {
+        return decode(&jpeg::with_end_marker(bytes, end)?);
     }
+    let dimensions = decoder.dimensions();
     // A photo with unreadable EXIF is still a photo.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut photo =
         DynamicImage::from_decoder(decoder).map_err(|error| photo_error(error, dimensions))?;
     photo.apply_orientation(orientation);
     Ok(if photo.color().has_alpha() { over_white(photo) } else { photo.into_rgb8() })
+}
+
+/// The decoder of a file whose header states a size that can be decoded.
+fn checked_decoder(
+    format: ImageFormat,
+    bytes: &[u8],
+) -> Result<impl ImageDecoder + '_, PhotoError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(decoder_limits());
+    let decoder = reader.into_decoder().map_err(|error| photo_error(error, (0, 0)))?;
+    let dimensions = decoder.dimensions();
+    check_dimensions(dimensions)?;
+    check_explained(dimensions, bytes.len())?;
+    if decoder.total_bytes() > MAX_DECODER_BYTES {
+        return Err(too_large(dimensions));
+    }
+    Ok(decoder)
+}
+
+/// The format of a photo that can be decoded.
+fn supported_format(bytes: &[u8]) -> Result<ImageFormat, PhotoError> {
+    match kind::kind(bytes) {
+        Kind::Photo(format) => Ok(format),
+        Kind::Unsupported(format) => Err(PhotoError::UnsupportedFormat { format }),
+        Kind::Svg => Err(PhotoError::Svg),
+        Kind::Other(found) => Err(PhotoError::NotAPhoto { found }),
+    }
 }
 
 /// Converts pixels that a browser decoded: `[height, width, 4]` RGBA8 with straight alpha, as in a
@@ -200,60 +248,10 @@ fn photo_error(error: ImageError, dimensions: (u32, u32)) -> PhotoError {
 fn is_caused_by_end_of_file(error: &dyn std::error::Error) -> bool {
     std::iter::successors(error.source(), |cause| cause.source()).any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>();
+        let gif = cause.downcast_ref::<gif::DecodingError>();
         io.is_some_and(|io| io.kind() == ErrorKind::UnexpectedEof)
+            || matches!(gif, Some(gif::DecodingError::UnexpectedEof))
     })
-}
-
-/// The error for bytes that no decoder accepts, which names what they are.
-fn unreadable(bytes: &[u8]) -> PhotoError {
-    let head = &bytes[..bytes.len().min(1024)];
-    let text = std::str::from_utf8(head);
-    // The end of `head` may split a character.
-    let is_text = text.is_ok() || text.is_err_and(|error| error.error_len().is_none());
-    if is_text && String::from_utf8_lossy(head).contains("<svg") {
-        return PhotoError::Svg;
-    }
-    let found = match (head.get(4..8), head.get(8..12)) {
-        (Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF",
-        (
-            Some(b"ftyp"),
-            Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1"),
-        ) => "HEIC",
-        (Some(b"ftyp"), _) => "a video",
-        _ if head.starts_with(b"%PDF") => "PDF",
-        _ if head.starts_with(b"II*\0") || head.starts_with(b"MM\0*") => "TIFF",
-        _ if head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL ") => "JPEG XL",
-        _ if is_text && !head.contains(&0) => "text",
-        _ => "unknown data",
-    };
-    PhotoError::UnsupportedFormat { found }
-}
-
-/// Whether a JPEG file has its end-of-image marker (ITU T.81, B.1.1).
-///
-/// Segments are skipped by their lengths, because a thumbnail in one has an end marker, too.
-fn jpeg_has_its_end(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    loop {
-        // Between segments, and inside compressed data, the next marker is FF and not 00 or FF.
-        let marker =
-            rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff));
-        let Some(position) = marker else { return false };
-        let code = rest[position + 1];
-        rest = &rest[position + 2..];
-        match code {
-            0xd9 => return true,
-            // TEM, RST0..RST7 and SOI stand alone.
-            0x01 | 0xd0..=0xd8 => {}
-            _ => {
-                let length = rest.get(..2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-                let Some(after) = length.and_then(|length| rest.get(usize::from(length)..)) else {
-                    return false;
-                };
-                rest = after;
-            }
-        }
-    }
 }
 
 /// Whether a WebP file is as long as its RIFF header says; some writers forget the last padding

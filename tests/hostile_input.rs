@@ -64,7 +64,8 @@ fn snapshot() -> Vec<u8> {
             written_at: 5,
             thumbnail: vec![1; 20],
         };
-        full.write(Episode { key, value: vec![0.5; memory.width], record }).unwrap();
+        full.write(Episode { key, signature: None, value: vec![0.5; memory.width], record })
+            .unwrap();
     }
     Snapshot::write(&full, ORIGIN)
 }

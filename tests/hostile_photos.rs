@@ -75,6 +75,56 @@ fn every_truncation_is_an_error_or_a_photo() {
     }
 }
 
+/// JPEGs of every kind of scan, each with its end marker last.
+fn jpegs() -> [Vec<u8>; 4] {
+    let photo = image::load_from_memory(&picture(ImageFormat::Png)).unwrap();
+    let mut gray = Cursor::new(Vec::new());
+    photo.to_luma8().write_to(&mut gray, ImageFormat::Jpeg).unwrap();
+    let progressive = shipped("cases/progressive.jpg");
+    [picture(ImageFormat::Jpeg), gray.into_inner(), progressive, shipped("cases/plain.jpg")]
+}
+
+#[test]
+fn a_jpeg_without_its_end_marker_is_read() {
+    for (index, jpeg) in jpegs().into_iter().enumerate() {
+        let photo = decode_checked(&jpeg).expect("a good photo");
+        let start = &jpeg[..jpeg.len() - 2];
+        // Bytes without a marker, a segment, a marker of no segment, another JPEG, a stray FF.
+        let trailers: [&[u8]; 6] =
+            [b"", b"MOTION", b"\xff\xe1\0\x08Exif\0\0", b"\xff\x55\x55", &jpeg, b"\xff"];
+        for trailer in trailers {
+            let found = decode_checked(&[start, trailer].concat());
+            assert!(found == Ok(photo.clone()), "JPEG {index}, then {} bytes", trailer.len());
+        }
+    }
+    let photo = decode(&shipped("cases/jpg-no-end-marker.jpg"));
+    assert_eq!(photo, decode(&shipped("cases/plain.jpg")));
+    assert_eq!(photo, decode(&shipped("cases/jpg-no-end-marker-trailer.jpg")));
+}
+
+#[test]
+fn a_jpeg_that_is_cut_is_none_whatever_follows() {
+    for (index, jpeg) in jpegs().into_iter().enumerate() {
+        // The last byte may hold the padding only.
+        for length in (4..jpeg.len() - 3).step_by(7) {
+            let cut = &jpeg[..length];
+            assert_eq!(decode(cut), Err(PhotoError::Truncated), "JPEG {index}, {length} bytes");
+        }
+        let error = decode(&[&jpeg[..jpeg.len() / 2], &jpeg].concat()).expect_err("half a photo");
+        assert_eq!(error.reason(), "damaged", "JPEG {index}: {error}");
+    }
+}
+
+#[test]
+fn jpegs_of_rare_kinds_are_called_by_name() {
+    for (name, format) in
+        [("jpg-arithmetic.jpg", "arithmetic-coded JPEG"), ("jpg-12bit-header.jpg", "12-bit JPEG")]
+    {
+        let error = decode(&shipped(&format!("cases/{name}"))).expect_err(name);
+        assert_eq!(error, PhotoError::UnsupportedFormat { format });
+    }
+}
+
 /// Bytes after a valid signature get further into a decoder than arbitrary ones.
 fn signatures() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(vec![

@@ -48,7 +48,7 @@ fn episode(seed: u64, corrected: bool) -> Episode {
         written_at: seed,
         thumbnail: vec![7; usize::try_from(seed).unwrap()],
     };
-    Episode { key: unit(seed), value: unit(seed + 100), record }
+    Episode { key: unit(seed), signature: None, value: unit(seed + 100), record }
 }
 
 fn parameters(sharpness: f32) -> ReadParameters {
@@ -64,7 +64,7 @@ fn after(calls: &[Call]) -> EpisodicMemory {
                 assert!(slot < NUM_SLOTS);
             }
             Call::Touch { seed } => {
-                let recall = memory.read(&unit(seed), &parameters(30.0));
+                let recall = memory.read(&unit(seed), None, &parameters(30.0));
                 memory.touch(&recall);
             }
             Call::Delete { slot } => {
@@ -84,7 +84,7 @@ proptest! {
         let mut memory = after(&calls);
         let slot = memory.write(episode(seed, true)).unwrap();
         prop_assert_eq!(memory.get(slot).unwrap(), &episode(seed, true).record);
-        let recall = memory.read(&unit(seed), &parameters(50.0));
+        let recall = memory.read(&unit(seed), None, &parameters(50.0));
         prop_assert_eq!(recall.weights[0].0, slot);
     }
 
@@ -100,7 +100,7 @@ proptest! {
         seed in 0..99u64,
         sharpness in 1.0..50.0f32,
     ) {
-        let recall = after(&calls).read(&unit(seed), &parameters(sharpness));
+        let recall = after(&calls).read(&unit(seed), None, &parameters(sharpness));
         let listed: f32 = recall.weights.iter().map(|(_, weight)| weight).sum();
         prop_assert!((0.0..=1.0).contains(&recall.null_weight));
         prop_assert!(recall.null_weight + listed <= 1.0 + 1e-5);

@@ -64,10 +64,15 @@ fn the_program_accepts_every_documented_call() {
     let (commands, mut count) = (commands(), 0);
     for file in documents() {
         for words in calls(&std::fs::read_to_string(&file).unwrap(), &commands) {
-            // "COMMAND" stands for any command. `--help` comes last, so that options and values
-            // before it are parsed, and nothing is run.
-            let words = words.iter().map(|word| if word == "COMMAND" { "text" } else { word });
+            let words = words.iter().map(|word| match word.as_str() {
+                // Placeholders for any command and any part of the method.
+                "COMMAND" => "text",
+                "PART" => "memory",
+                word => word,
+            });
             let words: Vec<&str> = words.collect();
+            // `--help` comes last, so that options and values before it are parsed, and nothing is
+            // run.
             let mut program = Command::new(env!("CARGO_BIN_EXE_bitmar-train"));
             let output = program.args(&words).arg("--help").output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr);

@@ -23,8 +23,8 @@ export async function takeCorrection(card, text, store) {
   };
   try {
     await store();
-  } catch {
-    toast(strings.notCorrected);
+  } catch (error) {
+    toast(strings.notCorrected(error));
     return false;
   }
   show([[text], strings.corrected, true, new Date().toISOString(), 'user']);

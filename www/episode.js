@@ -31,8 +31,8 @@ export class EpisodeRow {
       try {
         await onCorrect(this.#entry, text);
         return true;
-      } catch {
-        toast(strings.notCorrected);
+      } catch (error) {
+        toast(strings.notCorrected(error));
         return false;
       }
     });

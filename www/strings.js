@@ -60,7 +60,17 @@ export const strings = {
       : 'Browsers let a page copy only over https. Select the text to copy it.',
   corrected: 'Corrected and stored in the memory',
   correctionTaken: 'Your caption is in the memory.',
-  notCorrected: 'The correction could not be stored. Keep it to one sentence of about 15 words.',
+  /** Why a correction was not stored, by the error's code. */
+  notCorrected: (/** @type {any} */ { code, message }) =>
+    ({
+      'caption-empty': 'A caption needs at least one character.',
+      'caption-too-long': 'A caption can have at most 500 characters. Shorten it.',
+      option: 'A caption is a single line: remove the line breaks and control characters.',
+      conflict: strings.conflict,
+      memory: 'This photo is no longer in the memory.',
+    })[/** @type {string} */ (code)] ?? `The correction could not be stored: ${message}`,
+  conflict:
+    'This caption has changed in the meantime, perhaps in another tab. Nothing was changed.',
 
   stopCamera: 'Stop',
   closeCamera: 'Close',
@@ -102,12 +112,14 @@ export const strings = {
   cleared: 'The memory is empty.',
   imported: 'Imported.',
   notUndone: 'That can no longer be undone.',
-  notChanged: (/** @type {any} */ error) => {
-    if (isFileGone(error)) return strings.fileGone;
-    return error.code === 'snapshot'
-      ? 'This is not a memory that bitmar can read. Nothing was changed.'
-      : `That did not work: ${error.message}`;
-  },
+  notChanged: (/** @type {any} */ error) =>
+    isFileGone(error)
+      ? strings.fileGone
+      : {
+          snapshot: 'This is not a memory that bitmar can read. Nothing was changed.',
+          conflict: strings.conflict,
+          memory: 'This photo is no longer in the memory.',
+        }[/** @type {string} */ (error.code)] ?? `That did not work: ${error.message}`,
   importing: (/** @type {string} */ name) => `Import “${name}”`,
   readingFile: 'Reading the file…',
   exportName: (/** @type {Date} */ day) =>
@@ -173,13 +185,26 @@ export const strings = {
     return confidence >= 0.47 ? 'fairly sure' : 'unsure';
   },
 
+  /** Why a photo's file cannot be read, by the error's reason. */
+  photo: (/** @type {any} */ { reason, format, cause }) => {
+    if (isFileGone(cause)) return strings.fileGone;
+    /** @type {Record<string, string>} */
+    const reasons = {
+      unsupported: `${format} is not supported. JPEG, PNG, WebP and GIF work.`,
+      'too-large': 'The photo is too large: it has more than 100 million pixels.',
+      truncated: 'The photo is cut off: a part of its file is missing. Copy or download it again.',
+      damaged: 'The photo’s file is damaged.',
+      empty: 'The file is empty.',
+    };
+    return reasons[reason] ??
+      'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.';
+  },
+
   /** What to do about an error, by its code. */
-  error: (/** @type {{ code?: string, message?: string, cause?: any }} */ { code, message, cause }) =>
+  error: (/** @type {any} */ error) =>
     ({
-      photo: isFileGone(cause)
-        ? strings.fileGone
-        : 'This is not a photo the page can read. JPEG, PNG, WebP and GIF work.',
+      photo: strings.photo(error),
       network: 'The model could not be downloaded. Check the connection, then try again.',
       unsupported: 'This browser is too old for bitmar.',
-    })[code ?? ''] ?? `Something went wrong: ${message ?? 'unknown'}`,
+    })[/** @type {string} */ (error.code)] ?? `Something went wrong: ${error.message ?? 'unknown'}`,
 };

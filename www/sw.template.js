@@ -12,9 +12,9 @@ const VERSION = '{{version}}';
 const PREFIX = `bitmar ${scope} `;
 const CACHE = PREFIX + VERSION;
 
-/** The wasm build that this browser runs; the other one is not stored. */
+/** The wasm build that this browser runs; the module of the other one is not stored. */
 const BUILD = new URL(worker.location.href).searchParams.get('build') ?? 'simd128';
-const OTHER = `/wasm/${BUILD === 'relaxed' ? 'simd128' : 'relaxed'}/`;
+const OTHER = `/wasm/${BUILD === 'relaxed' ? 'simd128' : 'relaxed'}/bitmar_bg.wasm`;
 
 /** Images that only app stores and install dialogs show. */
 const SCREENSHOTS = '/screenshots/';

@@ -1,6 +1,6 @@
 // @ts-check
 /** Finds the engine for the calling thread. A page that uses workers does not load it. */
-import { BitMarError } from '../errors.js';
+import { BitMarError, missingScripts } from '../errors.js';
 import { isNode } from '../fetch-file.js';
 
 /** @typedef {typeof import('../engine/inline-worker.js').InlineWorker} InlineWorkerClass */
@@ -20,15 +20,14 @@ export async function inlineWorker() {
 }
 
 async function imported() {
-  if ('ServiceWorkerGlobalScope' in globalThis) {
-    const message = "a service worker must import the package from 'bitmar/inline' (inline.js)";
-    throw new BitMarError('unsupported', message);
-  }
   try {
     if (isNode) await (await import('../loading/node-globals.js')).supplyNodeGlobals();
     return (await import('../engine/inline-worker.js')).InlineWorker;
-  } catch (/** @type {any} */ error) {
-    const message = `cannot load the package's own scripts: ${error.message}`;
-    throw new BitMarError('network', message, { cause: error });
+  } catch (/** @type {any} */ cause) {
+    if ('ServiceWorkerGlobalScope' in globalThis) {
+      const message = "a service worker must import the package from 'bitmar/inline' (inline.js)";
+      throw new BitMarError('unsupported', message, { cause });
+    }
+    throw missingScripts(cause);
   }
 }

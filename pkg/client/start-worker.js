@@ -1,6 +1,6 @@
 // @ts-check
 /** Starts a worker and waits until its script runs, so that a failure to start has a name. */
-import { BitMarError } from '../errors.js';
+import { BitMarError, missingScripts } from '../errors.js';
 
 /**
  * Starts the package's worker. Where `create` fails, because of the page's policies or its origin,
@@ -13,15 +13,11 @@ export async function startWorker(create, signal) {
     return await running(create(), signal);
   } catch {
     signal.throwIfAborted();
-    const { startOtherwise } = await import('./start-otherwise.js').catch(missing);
+    const { startOtherwise } = await import('./start-otherwise.js').catch((error) => {
+      throw missingScripts(error);
+    });
     return startOtherwise(create, signal);
   }
-}
-
-/** @param {any} error @returns {never} */
-function missing(error) {
-  const message = `cannot load the package's own scripts: ${error.message}`;
-  throw new BitMarError('network', message, { cause: error });
 }
 
 /**

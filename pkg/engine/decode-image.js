@@ -1,17 +1,15 @@
 // @ts-check
 /**
  * Decodes a photo with the browser's decoder, at full size, so that every kind of source goes
- * through the model's own resizing. The wasm module gets the files that the browser cannot decode.
+ * through the model's own resizing. The wasm module gets the files that the browser cannot decode,
+ * and those that browsers decode differently.
  */
 import { BitMarError } from '../errors.js';
 import { isA } from '../is-a.js';
 
-/** How many bytes to search for width and height first; a JPEG may begin with large EXIF. */
-const HEAD = 256 * 1024;
-
 /**
  * @typedef {{ width: number, height: number, data: Uint8Array | Uint8ClampedArray }} DecodedImage
- * @typedef {{ photoSize: (bytes: Uint8Array) => Uint32Array | undefined,
+ * @typedef {{ isForBrowser: (bytes: Uint8Array) => boolean,
  *   maxPixels: () => number }} Limits exports of the wasm module
  */
 
@@ -28,21 +26,15 @@ export async function decodePhoto(photo, limits) {
 
 /** @param {Blob} file @param {Limits} limits */
 async function decodeFile(file, limits) {
-  const canDecode = typeof createImageBitmap !== 'undefined' && file.size > 0;
-  if (!canDecode || (await isTooLarge(file, limits))) return bytesOf(file);
+  const bytes = await bytesOf(file);
+  if (typeof createImageBitmap === 'undefined' || !limits.isForBrowser(bytes)) return bytes;
+  /** @type {ImageBitmap} */ let bitmap;
   try {
-    const bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
-    return readPixels(bitmap, limits) ?? bytesOf(file);
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
   } catch {
-    return bytesOf(file);
+    return bytes;
   }
-}
-
-/** Whether the wasm module refuses it for its size. @param {Blob} file @param {Limits} limits */
-async function isTooLarge(file, { photoSize, maxPixels }) {
-  const head = photoSize(await bytesOf(file.slice(0, HEAD)));
-  const size = head ?? (file.size > HEAD ? photoSize(await bytesOf(file)) : undefined);
-  return size !== undefined && size[0] * size[1] > maxPixels();
+  return readPixels(bitmap, limits) ?? bytes;
 }
 
 /** @param {Blob} blob */
@@ -73,20 +65,31 @@ function readBitmap(bitmap, limits) {
   return refuse(reason);
 }
 
-/** @param {string} why @returns {never} */
-function refuse(why) {
-  throw new BitMarError('photo', `cannot read the photo: ${why}`);
+/** @param {string} why @param {string} [reason] @returns {never} */
+function refuse(why, reason) {
+  throw new BitMarError('photo', `cannot read the photo: ${why}`, { reason });
 }
 
-/** Null if canvas pixels cannot be read here. @param {ImageBitmap} bitmap @param {Limits} limits */
+/**
+ * The pixels over white; null if canvas pixels cannot be read here.
+ * @param {ImageBitmap} bitmap @param {Limits} limits
+ */
 function readPixels(bitmap, { maxPixels }) {
   try {
     if (!canReadBack()) return null;
     const { width, height } = bitmap;
-    if (width * height > maxPixels()) refuse(`it has more than ${maxPixels()} pixels`);
+    if (width * height > maxPixels()) {
+      const why = `a photo of ${width} x ${height} pixels is over the limit of ${maxPixels()} pixels`;
+      refuse(why, 'too-large');
+    }
     const context = canvasContext(width, height);
-    context?.drawImage(bitmap, 0, 0);
-    return context?.getImageData(0, 0, width, height) ?? null;
+    if (!context) return null;
+    context.fillStyle = 'white';
+    context.fillRect(0, 0, width, height);
+    context.drawImage(bitmap, 0, 0);
+    const image = context.getImageData(0, 0, width, height);
+    // A canvas that is too large for the browser draws nothing, and its pixels are transparent.
+    return image.data.at(-1) === 255 ? image : null;
   } finally {
     bitmap.close();
   }

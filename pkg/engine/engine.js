@@ -76,6 +76,7 @@ export class Engine {
 
   /** @param {number | Photo} target the id of a recent caption, or a photo @param {string} text */
   async correct(target, text) {
+    checkCharacters(text);
     if (typeof target === 'number') {
       return this.#memory.change(() => this.#captioner.correct(target, text));
     }
@@ -95,6 +96,7 @@ export class Engine {
 
   /** @param {Place} place @param {string} text */
   async correctMemory(place, text) {
+    checkCharacters(text);
     await this.#memory.change(() => this.#captioner.correctMemory(this.#slotAt(place), text));
   }
 
@@ -151,10 +153,19 @@ export class Engine {
   /** The slot, if it still holds the entry that the caller saw. @param {Place} place */
   #slotAt({ slot, writtenAt }) {
     if (writtenAt !== undefined && this.#captioner.writtenAt(slot) !== writtenAt) {
-      throw new BitMarError('memory', `slot ${slot} has changed in the meantime`);
+      throw new BitMarError('conflict', `slot ${slot} has changed in the meantime`);
     }
     return slot;
   }
+}
+
+/**
+ * Refuses half of a character, which the wasm module would replace. It checks everything else.
+ * @param {string} text
+ */
+function checkCharacters(text) {
+  if (!/\p{Surrogate}/u.test(text)) return;
+  throw new BitMarError('option', 'the caption has half of a surrogate pair');
 }
 
 const cancelled = () => new BitMarError('cancelled', 'the job was cancelled');

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use image::codecs::jpeg::JpegEncoder;
 use image::RgbImage;
 
-use super::{millis, Captioner, Generation, PhotoEncoding};
+use super::{millis, tokenizer_error, Captioner, Generation, PhotoEncoding};
 use crate::error::Error;
 use crate::memory::{
-    Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, Origin, SlotIndex, SlotRecord,
-    Snapshot, MAX_CAPTION_TOKENS,
+    Change, Episode, EpisodicMemory, ForeignMemory, MemoryError, Origin, Signature, SlotIndex,
+    SlotRecord, Snapshot, MAX_CAPTION_TOKENS, MAX_CORRECTION_CHARS,
 };
 use crate::preprocess;
 
@@ -66,10 +66,11 @@ impl Captioner {
     /// computed from its thumbnail; the key stays as it was.
     pub fn correct_memory(&mut self, slot: SlotIndex, text: &str) -> Result<(), Error> {
         let record = self.memory.get(slot).ok_or(MemoryError::NoSuchSlot { slot })?.clone();
-        let tokens = self.correction(text)?;
+        let text = correction(text)?;
+        let tokens = self.caption_tokens(text)?;
         let encoding = self.reencode(&record.thumbnail)?;
         let value = self.model.episode_value(&encoding.episode, &tokens)?;
-        let (caption, written_at) = (text.trim().to_owned(), millis(self.now));
+        let (caption, written_at) = (text.to_owned(), millis(self.now));
         let record = SlotRecord { caption, tokens, corrected: true, written_at, ..record };
         self.with_undo(|captioner| Ok(captioner.memory.revise(slot, &value, record)?))
     }
@@ -175,11 +176,11 @@ impl Captioner {
         corrected: bool,
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
-        let key = encoding.key.clone();
+        let PhotoEncoding { key, signature, .. } = encoding.clone();
         let value = self.model.episode_value(&encoding.episode, &tokens)?;
         let (caption, written_at) = (text.to_owned(), millis(self.now));
         let record = SlotRecord { caption, tokens, corrected, written_at, thumbnail };
-        Ok(self.memory.write(Episode { key, value, record })?)
+        Ok(self.memory.write(Episode { key, signature: Some(signature), value, record })?)
     }
 
     fn teach_encoding(
@@ -188,32 +189,30 @@ impl Captioner {
         text: &str,
         thumbnail: Vec<u8>,
     ) -> Result<SlotIndex, Error> {
-        let tokens = self.correction(text)?;
-        self.with_undo(|captioner| {
-            captioner.remember(encoding, text.trim(), tokens, true, thumbnail)
-        })
+        let text = correction(text)?;
+        let tokens = self.caption_tokens(text)?;
+        self.with_undo(|captioner| captioner.remember(encoding, text, tokens, true, thumbnail))
     }
 
-    /// The tokens of a correction; errs if it is empty or longer than a slot can keep.
-    fn correction(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let tokens = self.encoded(text)?;
+    /// The tokens that stand for a remembered caption: as many as a slot keeps, at least one.
+    fn caption_tokens(&self, caption: &str) -> Result<Vec<u32>, Error> {
+        let mut tokens = self.encoded(caption)?;
         if tokens.is_empty() {
-            return Err(MemoryError::EmptyCaption.into());
+            // All of it is punctuation that ends a sentence.
+            let encoding = self.tokenizer.encode(caption, false).map_err(tokenizer_error)?;
+            tokens.extend(encoding.get_ids());
         }
-        if tokens.len() > MAX_CAPTION_TOKENS {
-            let (found, limit) = (tokens.len(), MAX_CAPTION_TOKENS);
-            return Err(MemoryError::CaptionTooLong { found, limit }.into());
-        }
+        tokens.truncate(MAX_CAPTION_TOKENS);
         Ok(tokens)
     }
 
     /// Re-encodes the record of another model's episode.
     fn reencode_record(&self, record: &SlotRecord) -> Result<Episode, Error> {
-        let PhotoEncoding { key, episode } = self.reencode(&record.thumbnail)?;
-        let mut tokens = self.encoded(&record.caption)?;
-        tokens.truncate(MAX_CAPTION_TOKENS);
+        let PhotoEncoding { key, signature, episode } = self.reencode(&record.thumbnail)?;
+        let tokens = self.caption_tokens(&record.caption)?;
         let value = self.model.episode_value(&episode, &tokens)?;
-        Ok(Episode { key, value, record: SlotRecord { tokens, ..record.clone() } })
+        let record = SlotRecord { tokens, ..record.clone() };
+        Ok(Episode { key, signature: Some(signature), value, record })
     }
 
     /// Encodes a photo of which only the thumbnail is left.
@@ -226,8 +225,9 @@ impl Captioner {
         let pixels = preprocess::to_pixels(photo, self.config.stem.input_size);
         let features = self.scaled(&self.stem.forward(&pixels));
         let key = self.model.photo_key(&features)?;
+        let signature = Signature::of(&pixels, self.config.stem.input_size);
         let episode = self.model.fuse_features(&features, &[])?.episode;
-        Ok(PhotoEncoding { key, episode })
+        Ok(PhotoEncoding { key, signature, episode })
     }
 
     pub(crate) fn origin(&self) -> Origin<'_> {
@@ -235,7 +235,14 @@ impl Captioner {
     }
 
     fn read_snapshot(&self, snapshot: &[u8]) -> Result<EpisodicMemory, Error> {
-        Ok(Snapshot::read(snapshot, self.origin(), &self.config)?)
+        let mut memory = Snapshot::read(snapshot, self.origin(), &self.config)?;
+        // Before version 4 snapshots had none; a slot whose thumbnail is of no use keeps none.
+        memory.sign(|record| {
+            let photo = preprocess::decode(&record.thumbnail).ok()?;
+            let size = self.config.stem.input_size;
+            Some(Signature::of(&preprocess::to_pixels(&photo, size), size))
+        });
+        Ok(memory)
     }
 
     /// Changes the memory in a way that can be undone.
@@ -251,6 +258,24 @@ impl Captioner {
         self.changes.push_back(Change::between(&before, &self.memory));
         Ok(result)
     }
+}
+
+/// A correction without the white space around it. Any text of 1 to [`MAX_CORRECTION_CHARS`] code
+/// points on one line is one.
+fn correction(text: &str) -> Result<&str, Error> {
+    let text = text.trim();
+    let found = text.chars().count();
+    if found == 0 {
+        return Err(MemoryError::EmptyCaption.into());
+    }
+    if found > MAX_CORRECTION_CHARS {
+        return Err(MemoryError::CaptionTooLong { found, limit: MAX_CORRECTION_CHARS }.into());
+    }
+    if text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        let message = "the caption has a line break or another control character";
+        return Err(Error::Option(message.into()));
+    }
+    Ok(text)
 }
 
 /// Changes that can be undone, the latest last.

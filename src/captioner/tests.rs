@@ -166,9 +166,37 @@ fn corrections_that_cannot_be_kept_are_refused() {
         other => panic!("{other}"),
     };
     assert_eq!(error(captioner.correct(id + 1, "Rex")), MemoryError::NoSuchCaption { id: id + 1 });
-    assert_eq!(error(captioner.correct(id, " . ")), MemoryError::EmptyCaption);
-    let long = error(captioner.correct(id, &"word ".repeat(25)));
-    assert!(matches!(long, MemoryError::CaptionTooLong { .. }), "{long}");
+    assert_eq!(error(captioner.correct(id, " \n\u{3000}")), MemoryError::EmptyCaption);
+    let long = error(captioner.correct(id, &"\u{1f98a}".repeat(501)));
+    assert_eq!(long, MemoryError::CaptionTooLong { found: 501, limit: 500 });
+    for text in ["Rex\non the beach", "Rex\u{85}b", "Rex\tasleep", "a\u{2028}b", "\u{1b}[1m"] {
+        assert_eq!(captioner.correct(id, text).unwrap_err().code(), "option", "{text:?}");
+    }
+    assert_eq!(captioner.correct(id, "").unwrap_err().code(), "caption-empty");
+    assert_eq!(captioner.correct(id, &"a".repeat(501)).unwrap_err().code(), "caption-too-long");
+    assert_eq!(captioner.correct(id + 1, "Rex").unwrap_err().code(), "memory");
+}
+
+#[test]
+fn a_correction_in_any_script_comes_back_unchanged() {
+    // The second has a decomposed accent, the last one only characters that end sentences.
+    let texts = [
+        "หมาของฉัน".repeat(55),
+        "Cafe\u{301} au lait. No. 5...".into(),
+        "كلبي على الشاطئ".into(),
+        "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{1f1eb}\u{1f1ee}".into(),
+        "犬".repeat(500),
+        "...".into(),
+    ];
+    let mut captioner = captioner();
+    for text in texts {
+        let slot = captioner.teach(&photo(1), &format!("  {text}\n")).unwrap();
+        assert_eq!(captioner.memory().get(slot).unwrap().caption, text);
+        let snapshot = captioner.export_memory();
+        captioner.import_memory(&snapshot).unwrap();
+        let options = CaptionOptions { remember: false, ..quick() };
+        assert_eq!(captioner.caption(&photo(1), &options).unwrap().text, text);
+    }
 }
 
 #[test]
@@ -268,7 +296,7 @@ fn a_remembered_photo_gets_another_caption_in_its_place() {
     assert_eq!((record.caption.as_str(), record.corrected), ("Rex on the beach", true));
     assert_eq!(record.thumbnail, thumbnail);
     assert_eq!(captioner.correct_memory(slot + 1, "Mia").unwrap_err().code(), "memory");
-    assert_eq!(captioner.correct_memory(slot, " ").unwrap_err().code(), "memory");
+    assert_eq!(captioner.correct_memory(slot, " ").unwrap_err().code(), "caption-empty");
 }
 
 #[test]

@@ -45,8 +45,9 @@ impl EpisodicMemory {
 
     /// Adds the episode at `position` of `foreign`, re-encoded as `episode`, with its old times and
     /// usage. It also keeps its old key if that was made with `keys_sha256`, like the keys of this
-    /// memory: the old key is the whole photo's, that of `episode` only its thumbnail's. Errs if a
-    /// slot cannot keep the episode; drops it if there is no room.
+    /// memory: the old key is the whole photo's, that of `episode` only its thumbnail's. So is the
+    /// old signature, if there is one. Errs if a slot cannot keep the episode; drops it if there is
+    /// no room.
     pub fn insert_migrated(
         &mut self,
         foreign: &ForeignMemory,
@@ -56,12 +57,14 @@ impl EpisodicMemory {
     ) -> Result<(), MemoryError> {
         self.check(&episode)?;
         let (index, old) = &foreign.slots[position];
-        let Episode { key, value, record } = episode;
+        let Episode { key, signature, value, record } = episode;
         let is_same_key = foreign.keys_sha256.as_deref() == Some(keys_sha256)
             && old.key.codes.len() == self.width;
         let key = if is_same_key { old.key.clone() } else { Int8Row::new(&key) };
         let value = Int8Row::new(&value);
-        let slot = Slot { key, value, record, ..old.clone() };
+        // Signatures are the same for all models, and the old one is the whole photo's.
+        let signature = old.signature.clone().or(signature);
+        let slot = Slot { key, signature, value, record, ..old.clone() };
         self.tick = self.tick.max(foreign.tick);
         let is_free = self.slots.get(*index).is_some_and(Option::is_none);
         let index = if is_free { Some(*index) } else { self.room_for(&slot) };
@@ -92,8 +95,8 @@ impl EpisodicMemory {
 
     /// Adds a slot, unless this memory already holds a better caption of the same episode.
     pub(super) fn insert(&mut self, slot: Slot) {
-        let index = match self.most_similar(&slot.key.unit()) {
-            Some(index) => {
+        let index = match self.copies(&slot.key.unit(), slot.signature.as_ref()).first() {
+            Some(&index) => {
                 let own = self.slots[index].as_ref().expect("the most similar slot is occupied");
                 (slot.worth() > own.worth()).then_some(index)
             }
@@ -137,7 +140,8 @@ impl Int8Row {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{captions, corrected, episode, filled, record, unit, WIDTH};
+    use super::super::tests::{captions, corrected, episode, filled, page, record, unit, WIDTH};
+    use super::super::Signature;
     use super::*;
 
     fn at(written_at: u64, episode: Episode) -> Episode {
@@ -166,6 +170,18 @@ mod tests {
         let copy = memory.clone();
         memory.merge(copy.clone());
         assert_eq!(captions(&memory), captions(&copy));
+    }
+
+    #[test]
+    fn merging_keeps_different_pages_with_one_key_apart() {
+        let signed = |seed, caption| {
+            let pixels = crate::preprocess::to_pixels(&page(seed), 224);
+            let signature = Some(Signature::of(&pixels, 224));
+            Episode { signature, ..corrected(1, caption) }
+        };
+        let mut memory = of([signed(1, "one"), signed(2, "two")]);
+        memory.merge(of([signed(3, "three"), at(9, signed(2, "two again"))]));
+        assert_eq!(captions(&memory), ["one", "two again", "three"]);
     }
 
     #[test]
@@ -200,8 +216,7 @@ mod tests {
         let keys_sha256 = Some("abc".into());
         let foreign = ForeignMemory { slots, tick: old.tick, keys_sha256 };
         let mut memory = EpisodicMemory::new(4, WIDTH);
-        let reencoded =
-            Episode { key: unit(50), value: unit(51), record: foreign.record(1).clone() };
+        let reencoded = Episode { key: unit(50), value: unit(51), ..at(70, corrected(2, "Rex")) };
         memory.insert_migrated(&foreign, 1, reencoded.clone(), "def").unwrap();
         let migrated = memory.slots[1].as_ref().unwrap();
         assert_eq!((migrated.usage, migrated.recalls, migrated.last_read), (3.5, 4, 2));

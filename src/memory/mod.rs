@@ -1,10 +1,15 @@
 //! The episodic memory: captioned photos and the user's corrections.
 //!
-//! K slots hold a unit key `[C]`, a value `[C]` and a [`SlotRecord`]. READ mixes the values by the
-//! similarity of their keys to a query; the captions of the best slots go to the decoder. WRITE
-//! merges with a nearly identical episode, takes a free slot, or evicts. Reading changes nothing
-//! until the caption is complete and [`EpisodicMemory::touch`] is called, so a canceled caption
-//! leaves no trace.
+//! K slots hold a unit key `[C]`, a [`Signature`], a value `[C]` and a [`SlotRecord`]. READ mixes
+//! the values by the similarity of their keys to a query; the captions of the best slots go to the
+//! decoder. WRITE merges with an episode of the same photo, takes a free slot, or evicts. Reading
+//! changes nothing until the caption is complete and [`EpisodicMemory::touch`] is called, so a
+//! canceled caption leaves no trace.
+//!
+//! Two photos are the same one if their keys are similar and their signatures match. For a photo
+//! whose key is similar to a slot's and whose signature is not, the slot is a stranger's: READ
+//! leaves it out and WRITE does not merge with it. A slot without a signature, from an old snapshot
+//! that kept no thumbnail, is judged by its key alone.
 //!
 //! Keys and values are int8 with one scale a row, in memory as in a [`Snapshot`]: a memory that was
 //! stored and loaded gives the same numbers.
@@ -12,6 +17,7 @@
 mod change;
 mod merge;
 mod read;
+mod signature;
 mod snapshot;
 
 pub use change::Change;
@@ -20,17 +26,22 @@ pub use read::{
     ReadParameters, Recall, FORGET_FLOOR, FORGET_HALF_LIFE, MAX_RECALLED, RECALL_THRESHOLD,
     STRANGER_MARGIN,
 };
+pub use signature::{Signature, SIGNATURE_BYTES};
 pub use snapshot::{Origin, Snapshot, SnapshotError};
+
+use signature::Probe;
 
 /// Minimum cosine of two keys of the same episode: copies of a photo mostly lie above it, other
 /// photos never.
 pub const MERGE_COSINE: f32 = 0.75;
 /// Rate at which an episode enters the slot it is merged with: the paper's alpha.
 pub const MERGE_RATE: f32 = 0.2;
-/// Maximum number of caption tokens that a slot keeps.
+/// Maximum number of caption tokens that a slot keeps: what the decoder is conditioned on.
 pub const MAX_CAPTION_TOKENS: usize = 24;
-/// Maximum size of a slot's caption in bytes; even 24 tokens of the longest words stay below it.
-pub const MAX_CAPTION_BYTES: usize = 1024;
+/// Maximum length of a correction in Unicode code points.
+pub const MAX_CORRECTION_CHARS: usize = 500;
+/// Maximum size of a slot's caption in bytes: the longest correction has 2,000.
+pub const MAX_CAPTION_BYTES: usize = 2048;
 /// Maximum size of a thumbnail in bytes; a 64-pixel JPEG has about 2 kB.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 15;
 
@@ -53,12 +64,20 @@ pub enum MemoryError {
         /// The requested caption.
         id: u64,
     },
-    /// The caption has no words.
+    /// The caption has no characters but white space.
     #[error("an empty caption cannot be remembered")]
     EmptyCaption,
+    /// The correction is longer than a slot can keep.
+    #[error("the caption has {found} characters, a slot keeps at most {limit}")]
+    CaptionTooLong {
+        /// Number of its Unicode code points.
+        found: usize,
+        /// [`MAX_CORRECTION_CHARS`].
+        limit: usize,
+    },
     /// The caption has more tokens than a slot can keep.
     #[error("the caption has {found} tokens, a slot keeps at most {limit}")]
-    CaptionTooLong {
+    TooManyTokens {
         /// Number of its tokens.
         found: usize,
         /// [`MAX_CAPTION_TOKENS`].
@@ -108,6 +127,8 @@ pub struct SlotRecord {
 pub struct Episode {
     /// Memory key, unit length, `[C]`.
     pub key: Vec<f32>,
+    /// The photo's signature; without one, the key alone decides which photos are the same.
+    pub signature: Option<Signature>,
     /// Memory value, `[C]`.
     pub value: Vec<f32>,
     /// The caption and its origin.
@@ -137,6 +158,7 @@ pub struct EpisodicMemory {
 #[derive(Debug, Clone, PartialEq)]
 struct Slot {
     key: Int8Row,
+    signature: Option<Signature>,
     value: Int8Row,
     /// 1 when written, plus the READ weight of every completed caption and 1 for every merge.
     usage: f32,
@@ -161,22 +183,25 @@ impl EpisodicMemory {
         Self { width, slots: vec![None; num_slots], tick: 0 }
     }
 
-    /// WRITE: merges with the most similar episode whose cosine is at least [`MERGE_COSINE`], or
-    /// takes the slot that can best be spared (`spare_slot`). A corrected slot changes only if
-    /// `episode` is a correction, too.
+    /// WRITE: merges with the most similar episode of the same photo, or takes the slot that can
+    /// best be spared (`spare_slot`). A corrected slot changes only if `episode` is a correction,
+    /// too.
     ///
-    /// A correction replaces the most similar episode and deletes the other uncorrected ones that
-    /// are as similar: they hold the caption that was corrected.
+    /// A correction replaces the most similar episode of the photo and deletes its other
+    /// uncorrected ones: they hold the caption that was corrected.
     pub fn write(&mut self, episode: Episode) -> Result<SlotIndex, MemoryError> {
         self.check(&episode)?;
         self.tick = self.tick.saturating_add(1);
-        let Some(index) = self.most_similar(&episode.key) else {
+        let copies = self.copies(&episode.key, episode.signature.as_ref());
+        let Some(&index) = copies.first() else {
             let index = self.spare_slot();
             self.slots[index] = Some(self.fresh_slot(episode));
             return Ok(index);
         };
         if episode.record.corrected {
-            self.drop_uncorrected_like(&episode.key);
+            for copy in copies {
+                self.slots[copy].take_if(|slot| !slot.record.corrected);
+            }
             self.slots[index] = Some(self.fresh_slot(episode));
         } else {
             let tick = self.tick;
@@ -188,6 +213,13 @@ impl EpisodicMemory {
             }
         }
         Ok(index)
+    }
+
+    /// Gives the slots without a signature the one that `signature` makes of their records.
+    pub fn sign(&mut self, signature: impl Fn(&SlotRecord) -> Option<Signature>) {
+        for slot in self.slots.iter_mut().flatten().filter(|slot| slot.signature.is_none()) {
+            slot.signature = signature(&slot.record);
+        }
     }
 
     /// Deletes the episode of a slot.
@@ -250,7 +282,7 @@ impl EpisodicMemory {
     }
 
     fn check(&self, episode: &Episode) -> Result<(), MemoryError> {
-        let Episode { key, value, record } = episode;
+        let Episode { key, value, record, .. } = episode;
         assert_eq!(
             (key.len(), value.len()),
             (self.width, self.width),
@@ -263,27 +295,30 @@ impl EpisodicMemory {
         record.check()
     }
 
-    /// The occupied slot with the most similar key, if the cosine is at least [`MERGE_COSINE`].
-    fn most_similar(&self, key: &[f32]) -> Option<SlotIndex> {
+    /// The occupied slots of the same photo, that is with a cosine of at least [`MERGE_COSINE`] and
+    /// a matching signature, the most similar first.
+    fn copies(&self, key: &[f32], signature: Option<&Signature>) -> Vec<SlotIndex> {
         let cosines = self.occupied().map(|(index, slot)| (index, slot.key.cosine(key)));
-        let similar = cosines.filter(|&(_, cosine)| cosine >= MERGE_COSINE);
-        // `max_by` returns the last of equal elements; reversed, it returns the first.
-        similar
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(i, _)| i)
+        let similar: Vec<_> = cosines.filter(|&(_, cosine)| cosine >= MERGE_COSINE).collect();
+        let mut copies = self.with_matching_signature(similar, signature);
+        copies.sort_by(|a, b| b.1.total_cmp(&a.1));
+        copies.into_iter().map(|(index, _)| index).collect()
     }
 
-    fn drop_uncorrected_like(&mut self, key: &[f32]) {
-        for entry in &mut self.slots {
-            let is_like =
-                |slot: &Slot| !slot.record.corrected && slot.key.cosine(key) >= MERGE_COSINE;
-            if entry.as_ref().is_some_and(is_like) {
-                *entry = None;
-            }
+    /// Those of the occupied slots in `candidates` whose signature does not contradict `signature`.
+    fn with_matching_signature(
+        &self,
+        mut candidates: Vec<(SlotIndex, f32)>,
+        signature: Option<&Signature>,
+    ) -> Vec<(SlotIndex, f32)> {
+        let own = |index: SlotIndex| self.slots[index].as_ref()?.signature.as_ref();
+        let signed = candidates.iter().filter_map(|&(index, _)| Some((index, own(index)?)));
+        let signed: Vec<_> = signed.collect();
+        if let Some(signature) = signature.filter(|_| !signed.is_empty()) {
+            let matching = Probe::new(signature).matches(signed.into_iter());
+            candidates.retain(|(index, _)| own(*index).is_none() || matching.contains(index));
         }
+        candidates
     }
 
     /// The slot to write to: a free one; else the uncorrected one with the least usage * forget;
@@ -303,15 +338,15 @@ impl EpisodicMemory {
     }
 
     fn fresh_slot(&self, episode: Episode) -> Slot {
-        let Episode { key, value, record } = episode;
+        let Episode { key, signature, value, record } = episode;
+        let (last_write, last_read) = (self.tick, self.tick);
         let (key, value) = (Int8Row::new(&key), Int8Row::new(&value));
-        let tick = self.tick;
-        Slot { key, value, usage: 1.0, recalls: 0, last_write: tick, last_read: tick, record }
+        Slot { key, signature, value, usage: 1.0, recalls: 0, last_write, last_read, record }
     }
 }
 
 impl Slot {
-    /// Moves key and value toward `episode` by [`MERGE_RATE`] and takes its record.
+    /// Moves key and value toward `episode` by [`MERGE_RATE`] and takes its signature and record.
     fn merge(&mut self, episode: Episode) {
         let mix = |old: &Int8Row, new: &[f32]| {
             let mut mixed: Vec<f32> = new.iter().map(|v| MERGE_RATE * v).collect();
@@ -323,6 +358,8 @@ impl Slot {
         key.iter_mut().for_each(|v| *v /= length);
         self.key = Int8Row::new(&key);
         self.value = Int8Row::new(&mix(&self.value, &episode.value));
+        // The record's thumbnail is the new photo's, too.
+        self.signature = episode.signature;
         self.record = episode.record;
     }
 }
@@ -335,7 +372,7 @@ impl SlotRecord {
         }
         if self.tokens.len() > MAX_CAPTION_TOKENS {
             let (found, limit) = (self.tokens.len(), MAX_CAPTION_TOKENS);
-            return Err(MemoryError::CaptionTooLong { found, limit });
+            return Err(MemoryError::TooManyTokens { found, limit });
         }
         let sizes = [
             ("caption", self.caption.len(), MAX_CAPTION_BYTES),

@@ -1,6 +1,6 @@
 //! READ, and how slots that are never recalled are forgotten.
 
-use super::{EpisodicMemory, Slot, SlotIndex};
+use super::{EpisodicMemory, Signature, Slot, SlotIndex};
 
 /// The strength at which a slot that is never recalled stops fading.
 pub const FORGET_FLOOR: f32 = 0.1;
@@ -44,11 +44,18 @@ impl Recall {
 }
 
 impl EpisodicMemory {
-    /// READ: weighs every slot by the similarity of its key to `query`, `[C]` of unit length.
+    /// READ: weighs every slot by the similarity of its key to `query`, `[C]` of unit length. Slots
+    /// whose signature does not match the query's are left out: they are other photos', however
+    /// similar the keys.
     ///
     /// `s_i = sharpness * cos + ln(forget_i)`, `s_0 = null_logit`, `w = softmax(s)`, and the
     /// context is `w_0 v_0 + sum of w_i v_i`. An empty memory returns exactly `v_0`.
-    pub fn read(&self, query: &[f32], parameters: &ReadParameters) -> Recall {
+    pub fn read(
+        &self,
+        query: &[f32],
+        signature: Option<&Signature>,
+        parameters: &ReadParameters,
+    ) -> Recall {
         assert_eq!(parameters.null_value.len(), self.width, "the null value has another width");
         let scores: Vec<(SlotIndex, f32)> = self
             .occupied()
@@ -60,6 +67,7 @@ impl EpisodicMemory {
             // slot.
             .filter(|&(_, score)| score > parameters.null_logit - STRANGER_MARGIN)
             .collect();
+        let scores = self.with_matching_signature(scores, signature);
         let largest = scores.iter().fold(parameters.null_logit, |most, &(_, s)| most.max(s));
         let null = (parameters.null_logit - largest).exp();
         let sum = null + scores.iter().map(|&(_, s)| (s - largest).exp()).sum::<f32>();

@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex};
+use super::{EpisodicMemory, ForeignMemory, Int8Row, Slot, SlotIndex, SIGNATURE_BYTES};
 use crate::config::{Config, MemoryConfig};
 use crate::hash::to_hex;
 use crate::tensor_file::{to_safetensors, RawTensor};
@@ -25,22 +25,24 @@ use tensors::Tensors;
 const FORMAT: &str = "bitmar-memory";
 
 /// Layouts that can be read; the last one is written. Version 2 added recall counts, version 3
-/// moved the records from JSON to tensors.
+/// moved the records from JSON to tensors, version 4 added signatures and longer captions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Version {
     One,
     Two,
     Three,
+    Four,
 }
 
 impl Version {
-    const WRITTEN: &'static str = "3";
+    const WRITTEN: &'static str = "4";
 
     fn new(name: &str) -> Result<Self, SnapshotError> {
         match name {
             "1" => Ok(Self::One),
             "2" => Ok(Self::Two),
-            Self::WRITTEN => Ok(Self::Three),
+            "3" => Ok(Self::Three),
+            Self::WRITTEN => Ok(Self::Four),
             _ => Err(SnapshotError::UnsupportedVersion {
                 found: name.to_owned(),
                 expected: Self::WRITTEN,
@@ -97,6 +99,11 @@ impl Snapshot {
             vec![rows],
             collect(&slots, |(_, s)| s.key.scale.to_le_bytes()),
         );
+        let signatures = slots.iter().flat_map(|(_, slot)| match &slot.signature {
+            Some(signature) => signature.bytes().to_vec(),
+            None => vec![0; SIGNATURE_BYTES],
+        });
+        put("signatures", Dtype::U8, vec![rows, SIGNATURE_BYTES], signatures.collect());
         put("values", Dtype::I8, vec![rows, width], codes(slots.iter().map(|(_, s)| &s.value)));
         let value_scales = collect(&slots, |(_, s)| s.value.scale.to_le_bytes());
         put("value_scales", Dtype::F32, vec![rows], value_scales);

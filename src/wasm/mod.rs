@@ -81,10 +81,10 @@ mod bytes {
     }
 }
 
-/// Width and height from a photo file's header; `undefined` if they cannot be determined.
-#[wasm_bindgen(js_name = photoSize)]
-pub fn photo_size(photo: &[u8]) -> Option<Vec<u32>> {
-    preprocess::dimensions(photo).map(|(width, height)| vec![width, height])
+/// Whether the browser's decoder is to be asked for a photo file's pixels first.
+#[wasm_bindgen(js_name = isForBrowser)]
+pub fn is_for_browser(photo: &[u8]) -> bool {
+    preprocess::is_for_browser(photo)
 }
 
 /// Maximum number of pixels of a photo.
@@ -293,14 +293,26 @@ fn now() -> f64 {
 }
 
 fn js_error(error: Error) -> JsValue {
-    coded_error(error.code(), &error.to_string())
+    let js = coded_error(error.code(), &error.to_string());
+    if let Error::Photo(photo) = error {
+        set(&js, "reason", photo.reason());
+        if let Some(format) = photo.format() {
+            set(&js, "format", format);
+        }
+    }
+    js
 }
 
 /// A JavaScript `Error` with our `code`; `JsError` would keep the text only.
 fn coded_error(code: &str, message: &str) -> JsValue {
-    let js = js_sys::Error::new(message);
-    js_sys::Reflect::set(&js, &"code".into(), &code.into()).expect("a new object takes properties");
-    js.into()
+    let js = js_sys::Error::new(message).into();
+    set(&js, "code", code);
+    js
+}
+
+fn set(object: &JsValue, name: &str, value: &str) {
+    js_sys::Reflect::set(object, &name.into(), &value.into())
+        .expect("a new object takes properties");
 }
 
 fn parsed(options: JsValue) -> Result<captioner::CaptionOptions, JsValue> {

@@ -1,10 +1,11 @@
 // @ts-check
 /** The packed package under bundlers, as in examples/, and what publint and attw say of it. */
 import assert from 'node:assert/strict';
-import { cp } from 'node:fs/promises';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import esbuild from 'esbuild';
 import { createServer } from 'vite';
 import webpack from 'webpack';
 import { installed, run } from './packed.js';
@@ -72,28 +73,33 @@ test('Vite 6 and 7 build it and Vite 8 also serves it in development, and all ca
   assert.equal(new Set(Object.values(texts)).size, 1, JSON.stringify(texts));
 });
 
-/** Builds the example and captions with it. @param {object} [more] configuration */
-async function builtByWebpack(more) {
+test('webpack builds it', async () => {
   const root = await copied('webpack');
   const { default: config } = await import(pathToFileURL(join(root, 'webpack.config.js')).href);
   await new Promise((done, failed) =>
-    webpack({ ...config, ...more }, (error, stats) =>
-      (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
+    webpack(config, (error, stats) => (error || stats?.hasErrors() ? failed(error ?? new Error(stats?.toString())) : done(null))),
   );
   await cp(join(root, 'index.html'), join(root, 'dist/index.html'));
   const site = await serve(join(root, 'dist'));
   const text = await captioned(site.url).finally(site.close);
   assert.ok(text && text.length > 10, String(text));
-}
+});
 
-test('webpack builds it', () => builtByWebpack());
-
-test('webpack may split its worker into modules that load one after another', () =>
-  builtByWebpack({
-    output: { path: join(own.folder, 'dist'), filename: '[name].js', module: true },
-    experiments: { outputModule: true },
-    optimization: { splitChunks: { chunks: 'all', minSize: 0 } },
-  }));
+test('esbuild bundles it with the worker as a second entry, as bun build does', async () => {
+  const root = await copied('vite');
+  const home = join(root, 'node_modules/bitmar');
+  const dist = join(root, 'dist');
+  await esbuild.build({
+    entryPoints: [join(root, 'main.js'), join(home, 'worker.js')], entryNames: '[name]', outdir: join(dist, 'js'),
+    bundle: true, splitting: true, format: 'esm', logLevel: 'error',
+  });
+  for (const folder of ['wasm', 'model']) await cp(join(home, folder), join(dist, folder), { recursive: true });
+  const html = await readFile(join(root, 'index.html'), 'utf8');
+  await writeFile(join(dist, 'index.html'), html.replace('/main.js', 'js/main.js'));
+  const site = await serve(dist);
+  const text = await captioned(site.url).finally(site.close);
+  assert.ok(text && text.length > 10, String(text));
+});
 
 test('publint and attw find nothing', async () => {
   await run(tool('publint'), [own.tarball, '--strict']);

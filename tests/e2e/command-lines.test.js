@@ -146,6 +146,13 @@ const SAME = [
     { code: 0, out: '', err: '' }],
   ['a slot that is empty', ['memory', 'delete', '7', '--memory', 'none', '--json'],
     failed('memory', 'memory: slot 7 holds no episode')],
+  ['a correction without a character', ['correct', '--memory', 'none', 'cat.jpg', ' \n', '--json'],
+    failed('caption-empty', 'memory: an empty caption cannot be remembered')],
+  ['a correction that is too long',
+    ['correct', '--memory', 'none', 'cat.jpg', '\u{1f98a}'.repeat(501), '--json'],
+    failed('caption-too-long', 'memory: the caption has 501 characters, a slot keeps at most 500')],
+  ['a correction of two lines', ['correct', '--memory', 'none', 'cat.jpg', 'Rex\nasleep', '--json'],
+    failed('option', 'bad option: the caption has a line break or another control character')],
 ];
 
 for (const [name, args, expected] of SAME) {
@@ -291,18 +298,19 @@ async function onTerminal(command) {
 }
 
 test('on a terminal, control characters in names and remembered captions are escaped', async () => {
-  const words = 'Rex\u001b[2J\u0007';
+  // Control characters are refused, those that reverse the direction of text are not.
+  const words = 'Rex\u202e[2J\u2066';
   for (const program of Object.values(PROGRAMS)) {
     const [photo, missing] = [`${HOSTILE}.jpg`, `${HOSTILE}.png`];
     const memory = ['--memory', 'hostile', '--no-write'];
     await run([...program, 'correct', 'cat.jpg', words, ...memory]);
     const shown = await onTerminal([...program, photo, missing, ...memory]);
-    const lines = [`${ESCAPED}.jpg: Rex\\u001b[2J\\u0007`, `bitmar: ${ESCAPED}.png: ${MISSING}`];
+    const lines = [`${ESCAPED}.jpg: Rex\\u202e[2J\\u2066`, `bitmar: ${ESCAPED}.png: ${MISSING}`];
     assert.equal(shown, `${lines.join('\n')}\n`);
     const listed = await onTerminal([...program, 'memory', 'list', ...memory]);
-    assert.equal(listed, '0\tcorrected\trecalled 0\tRex\\u001b[2J\\u0007\n');
+    assert.equal(listed, '0\tcorrected\trecalled 0\tRex\\u202e[2J\\u2066\n');
     const json = await onTerminal([...program, photo, '--json', ...memory]);
-    assert.doesNotMatch(json.trimEnd(), /[\p{Cc}\u202e]/u);
+    assert.doesNotMatch(json.trimEnd(), /[\p{Cc}\u202e\u2066]/u);
     const [line] = objects(json);
     assert.deepEqual([line.photo, line.caption], [photo, words], 'escapes change no value');
     const { out } = await run([...program, 'memory', 'list', ...memory]);
@@ -363,6 +371,36 @@ for (const [name, program] of Object.entries(PROGRAMS)) {
     await does('memory', 'clear');
     assert.equal(await list(), '');
     assert.deepEqual(await filesIn(place), ['memory'], 'nothing is left next to it');
+  });
+
+  test(`${name} keeps corrections in any script as they are`, async () => {
+    const { does } = withMemory(program, join(folder, own('scripts')));
+    const texts = [
+      'แมวของฉันนั่งอยู่ข้างหน้าต่างและมองดูฝนตกตลอดทั้งวัน', 'قطتي تجلس على النافذة وتنظر إلى المطر كل يوم تقريبًا',
+      'cafe\u0301 \u{1f469}\u200d\u{1f469}\u200d\u{1f467} \u{1f1eb}\u{1f1ee}', '\u{1f98a}'.repeat(500),
+    ];
+    for (const text of texts) {
+      await does('correct', 'cat.jpg', `  ${text} `);
+      assert.equal(objects(await does('memory', 'list', '--json'))[0].caption, text);
+      assert.equal(await does('caption', '--no-write', 'cat.jpg'), `cat.jpg: ${text}\n`);
+    }
+  });
+
+  test(`${name} tells pages of text and charts apart`, async () => {
+    const pages = join(root, 'tests/fixtures/pages');
+    const { does, list } = withMemory(program, join(folder, own('pages')));
+    const words = { 'text-invoice': 'The invoice of April', 'chart-a': 'Visitors by month' };
+    for (const [name, text] of Object.entries(words)) await does('correct', `${pages}/${name}.png`, text);
+    assert.equal((await list()).match(/corrected/g)?.length, 2);
+    for (const [name, text] of Object.entries(words)) {
+      const path = `${pages}/${name}.png`;
+      assert.equal(await does('caption', '--no-write', path), `${path}: ${text}\n`);
+    }
+    for (const name of ['text-letter', 'chart-b']) {
+      const path = `${pages}/${name}.png`;
+      const { out: unreminded } = await run([...program, path]);
+      assert.equal(await does('caption', '--no-write', path), unreminded);
+    }
   });
 
   test(`${name} remembers its own captions, unless told otherwise`, async () => {

@@ -106,6 +106,13 @@ const CAPTION = /^[A-Z][a-z' ]{11,}$/;
 /** @param {string} answer */
 const assertCaption = (answer) => assert.match(answer, CAPTION);
 
+/** @param {string} answer */
+function assertInWorker(answer) {
+  assertCaption(answer);
+  assert.ok(asked.some((path) => path.endsWith('/engine/engine.js')));
+  assert.ok(!asked.some((path) => path.endsWith('/engine/inline-worker.js')), 'not in the page itself');
+}
+
 /** An error that comes before the model. @param {string} answer @param {RegExp} expected */
 function assertEarly(answer, expected) {
   assert.match(answer, expected);
@@ -114,8 +121,7 @@ function assertEarly(answer, expected) {
 
 test('from another origin, it runs in a worker', async () => {
   await page.goto(`${site.url}plain/`);
-  assertCaption(await caption(page, `${cdn.url}any-origin/bitmar/index.js`));
-  assert.ok(asked.includes('/any-origin/bitmar/engine/worker-server.js'), 'the worker loads the engine');
+  assertInWorker(await caption(page, `${cdn.url}any-origin/bitmar/index.js`));
 });
 
 test('from another origin, a policy against Blob workers is named', async () => {
@@ -126,7 +132,7 @@ test('from another origin, a policy against Blob workers is named', async () => 
 test('in a sandboxed frame, it runs in a worker', async () => {
   await page.goto(`${site.url}any-origin/frame.html`);
   const frame = page.frames()[1];
-  assertCaption(await caption(frame, `${site.url}any-origin/bitmar/index.js`));
+  assertInWorker(await caption(frame, `${site.url}any-origin/bitmar/index.js`));
   assert.equal(await frame.evaluate(async (module) => (await import(module)).BitMar.clearCache(), `${site.url}any-origin/bitmar/index.js`), false);
 });
 
@@ -141,14 +147,13 @@ test('a policy against workers is named, and without a worker it runs', async ()
 });
 
 test('Trusted Types may allow its policy; otherwise it names it', async () => {
-  assertCaption(await captionOn('trusted-types'));
-  assert.ok(asked.includes('/trusted-types/bitmar/engine/worker-server.js'), 'the worker loads the engine');
+  assertInWorker(await captionOn('trusted-types'));
   asked = [];
   assertEarly(await captionOn('other-types'), /^unsupported: .*policy bitmar to trusted-types/);
 });
 
 test('a page alone may send Cross-Origin-Embedder-Policy', async () => {
-  assertCaption(await captionOn('page-coep'));
+  assertInWorker(await captionOn('page-coep'));
   asked = [];
   assertEarly(await captionOn('strict-page-coep'), /^network: .*Cross-Origin-Embedder-Policy/);
 });
@@ -167,6 +172,18 @@ test('a missing worker.js, a missing import and a page in its place are named', 
     const createWorker = () => new Worker('/nowhere.js', { type: 'module' });
     return BitMar.load({ createWorker }).catch((/** @type {any} */ error) => `${error.code}: ${error.message}`);
   }), /^network: the worker of createWorker does not start/);
+});
+
+test('a caller may have a worker that loads the package late', async () => {
+  await page.goto(`${site.url}plain/`);
+  const text = await page.evaluate(async () => {
+    const { BitMar } = await import(/** @type {any} */ ('/plain/bitmar/index.js'));
+    const code = `setTimeout(() => import('${location.href}bitmar/worker.js'), 300);`;
+    const address = URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
+    const bitmar = await BitMar.load({ createWorker: () => new Worker(address) });
+    return (await bitmar.caption(new URL('cat.jpg', location.href))).text;
+  });
+  assertInWorker(text);
 });
 
 test('an abort ends the wait for a worker that does not arrive', async () => {

@@ -98,6 +98,26 @@ test('corrections appear with their picture, and are corrected, deleted, cleared
   await rowsAre(2);
 });
 
+test('a correction in any script is kept, and the page says why one is not', async () => {
+  await upload(page, photo('cat'));
+  await captions(page);
+  await page.getByRole('button', { name: 'Correct' }).click();
+  const field = page.getByLabel('What the photo shows');
+  const save = () => page.getByRole('button', { name: 'Save' }).click();
+  for (const [text, reason] of [['Rex\nasleep', 'A caption is a single line'], ['\u{1f98a}'.repeat(501), 'at most 500 characters']]) {
+    await field.fill(text);
+    await save();
+    await page.getByText(reason).waitFor({ timeout: PATIENCE });
+  }
+  const text = '\u{1f98a}แมว'.repeat(125);
+  await field.fill(` ${text} `);
+  await save();
+  await page.locator('.card').getByText('stored in the memory').waitFor({ timeout: PATIENCE });
+  await open();
+  await rowsAre(1);
+  assert.deepEqual(await remembered(), [text]);
+});
+
 test('a correction is taken back on its card', async () => {
   await upload(page, photo('cat'));
   const [before] = await captions(page);

@@ -68,7 +68,7 @@ test('a slot that another tab filled anew is not deleted by mistake', async () =
   await teach(0, 1, 'Mia');
   const code = await tabs[1].evaluate(
     ({ slot, writtenAt }) => failure(bitmar.memory.delete({ slot, writtenAt })), listed);
-  assert.equal(code, 'memory');
+  assert.equal(code, 'conflict');
   assert.deepEqual(await tabs[1].evaluate(() => texts(bitmar)), ['Mia']);
 });
 

@@ -244,6 +244,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 1000,
               value_parser = clap::value_parser!(u32).range(200..))]
         photos: u32,
+        /// Folder with pictures that are no photos, from `./build.sh draw`; at most as many as the
+        /// memory has slots.
+        #[arg(long, value_name = "DIR")]
+        drawn: Option<PathBuf>,
     },
     /// Measures what a linear map reads off each representation, and prints that as JSON.
     Probe {

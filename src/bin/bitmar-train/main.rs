@@ -131,11 +131,11 @@ fn run(command: Command) -> Result<()> {
             let options = EvalOptions { set, split, photos, beams, list };
             commands::eval(&inputs, scored, options)
         }
-        Command::EvalMemory { data, tokenizer, model, photos } => {
+        Command::EvalMemory { data, tokenizer, model, photos, drawn } => {
             // It computes no features, so that there is nothing to keep.
             let out = Out { out: PathBuf::new() };
             let inputs = InputOptions { data, out, tokenizer }.inputs();
-            commands::eval_memory(&inputs, &model, photos.try_into()?)
+            commands::eval_memory(&inputs, &model, photos.try_into()?, drawn.as_deref())
         }
         Command::Probe { inputs, model, checkpoints, teachers } => {
             let mut models = vec![ModelSource::Model(&model)];

@@ -6,13 +6,16 @@ use serde::Deserialize;
 use super::{SnapshotError, Version};
 use crate::config::MemoryConfig;
 use crate::control_tokens::FIRST_TEXT_TOKEN;
-use crate::memory::{Int8Row, Slot, SlotIndex, SlotRecord, MAX_THUMBNAIL_BYTES};
+use crate::memory::{
+    Int8Row, Signature, Slot, SlotIndex, SlotRecord, MAX_THUMBNAIL_BYTES, SIGNATURE_BYTES,
+};
 
 /// The tensors of a snapshot, each taken once.
 pub(super) struct Tensors<'a> {
     slots: Vec<u32>,
     keys: &'a [u8],
     key_scales: Vec<f32>,
+    signatures: Vec<Option<Signature>>,
     values: &'a [u8],
     value_scales: Vec<f32>,
     usage: Vec<f32>,
@@ -47,11 +50,13 @@ fn names(version: Version) -> impl Iterator<Item = &'static str> {
     let since_2 = (version >= Version::Two).then_some("recalls");
     let until_2 = (version <= Version::Two).then_some("records");
     let since_3 = (version >= Version::Three).then_some(NAMES_SINCE_3);
+    let since_4 = (version >= Version::Four).then_some("signatures");
     NAMES_OF_EVERY_VERSION
         .into_iter()
         .chain(since_2)
         .chain(until_2)
         .chain(since_3.into_iter().flatten())
+        .chain(since_4)
 }
 
 /// JSON form of a record, used by versions 1 and 2.
@@ -80,12 +85,18 @@ impl<'a> Tensors<'a> {
         let u64s = |name| Ok::<_, SnapshotError>(u64s(raw(name, Dtype::U64, &[rows])?));
         let counts = |name| match version {
             Version::One | Version::Two => u64s(name),
-            Version::Three => Ok(u32s(name)?.into_iter().map(u64::from).collect()),
+            Version::Three | Version::Four => Ok(u32s(name)?.into_iter().map(u64::from).collect()),
         };
         Ok(Self {
             slots: u32s("slots")?,
             keys: raw("keys", Dtype::I8, &[rows, width])?,
             key_scales: f32s("key_scales")?,
+            signatures: match version {
+                Version::Four => {
+                    signatures(raw("signatures", Dtype::U8, &[rows, SIGNATURE_BYTES])?)?
+                }
+                _ => vec![None; rows],
+            },
             values: raw("values", Dtype::I8, &[rows, width])?,
             value_scales: f32s("value_scales")?,
             usage: f32s("usage")?,
@@ -99,7 +110,7 @@ impl<'a> Tensors<'a> {
             thumbnails: raw("thumbnails", Dtype::U8, &[len(&file, "thumbnails")?])?,
             records: match version {
                 Version::One | Version::Two => json_records(&file)?,
-                Version::Three => records(&file, rows)?,
+                Version::Three | Version::Four => records(&file, rows)?,
             },
             width,
         })
@@ -138,8 +149,9 @@ impl<'a> Tensors<'a> {
         }
         let mut slots = Vec::with_capacity(rows);
         let (mut thumbnails, mut next_free) = (self.thumbnails, 0);
-        let stored = self.records.into_iter().zip(&self.thumbnail_lengths).enumerate();
-        for (row, (mut record, &thumbnail)) in stored {
+        let signed = self.records.into_iter().zip(self.signatures);
+        let stored = signed.zip(&self.thumbnail_lengths).enumerate();
+        for (row, ((mut record, signature), &thumbnail)) in stored {
             let index = self.slots[row] as usize;
             let must = |holds: bool, name, expected| {
                 let error = SnapshotError::InvalidNumber { name, row, expected };
@@ -158,6 +170,7 @@ impl<'a> Tensors<'a> {
             record.thumbnail = thumbnail.to_vec();
             let slot = Slot {
                 key: int8_row(&self.keys[row * width..][..width], self.key_scales[row]),
+                signature,
                 value: int8_row(&self.values[row * width..][..width], self.value_scales[row]),
                 usage: self.usage[row],
                 recalls: self.recalls[row],
@@ -206,7 +219,20 @@ fn int8_row(bytes: &[u8], scale: f32) -> Int8Row {
     Int8Row { codes: bytes.iter().map(|&byte| i8::from_le_bytes([byte])).collect(), scale }
 }
 
-/// The records of version 3: captions and token lists are concatenated in one tensor each.
+/// The signature of each row; a row of zeros stands for none.
+fn signatures(bytes: &[u8]) -> Result<Vec<Option<Signature>>, SnapshotError> {
+    let signature = |(row, bytes): (usize, &[u8])| {
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let (name, expected) = ("signatures", "codes from 1 to 15, or zeros only");
+        let error = SnapshotError::InvalidNumber { name, row, expected };
+        Signature::from_bytes(bytes).map(Some).ok_or(error)
+    };
+    bytes.chunks_exact(SIGNATURE_BYTES).enumerate().map(signature).collect()
+}
+
+/// The records since version 3: captions and token lists are concatenated in one tensor each.
 fn records(file: &SafeTensors<'_>, rows: usize) -> Result<Vec<SlotRecord>, SnapshotError> {
     let of_rows = |name, dtype| raw(file, name, dtype, &[rows]);
     let caption_lengths = u16s(of_rows("caption_lengths", Dtype::U16)?);

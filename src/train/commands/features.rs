@@ -117,7 +117,7 @@ fn of_region(archive: &PhotoArchive, stem: &Stem, region: &Region) -> Result<Dee
         None => photo,
     };
     let features = stem.forward(&preprocess::to_pixels(&photo, stem.config().input_size));
-    Ok(stem.deep_features(&features).context("the stem has no extension")?)
+    stem.deep_features(&features).context("the stem has no extension")
 }
 
 fn cropped(photo: &RgbImage, crop: [u32; 4]) -> Result<RgbImage> {

@@ -14,6 +14,7 @@ use crate::train::data::photo_set::{Photo, PhotoSet, Split};
 use crate::train::data::sample::Sample;
 use crate::train::data::view::View;
 use crate::train::eval::captions::{evaluate, Captioned};
+use crate::train::eval::drawn::{evaluate_drawn, read_drawn};
 use crate::train::eval::memory::{evaluate_memory, CaptionedPhoto};
 use crate::train::eval::probe;
 use crate::train::files;
@@ -107,8 +108,14 @@ pub fn eval(inputs: &Inputs, source: ModelSource<'_>, options: EvalOptions) -> R
     files::write(&file, &lines)
 }
 
-/// Prints how well the memory of a model file works, on at most `examples` dev photos.
-pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<()> {
+/// Prints how well the memory of a model file works, on at most `examples` dev photos and on the
+/// drawn pictures of a folder that `./build.sh draw` made.
+pub fn eval_memory(
+    inputs: &Inputs,
+    model: &Path,
+    examples: usize,
+    drawn: Option<&Path>,
+) -> Result<()> {
     const CORRECTIONS: usize = 200;
     const OTHERS: usize = 500;
     let (model, tokenizer) = (files::read(model)?, files::read(&inputs.tokenizer)?);
@@ -120,7 +127,10 @@ pub fn eval_memory(inputs: &Inputs, model: &Path, examples: usize) -> Result<()>
         Ok(CaptionedPhoto { photo: archive.read(&photo.name)?, caption: photo.captions[0].clone() })
     });
     let photos = photos.collect::<Result<Vec<_>>>()?;
-    let evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
+    let mut evaluation = evaluate_memory(&mut captioner, &photos, CORRECTIONS, OTHERS)?;
+    if let Some(folder) = drawn {
+        evaluation.drawn = Some(evaluate_drawn(&mut captioner, &read_drawn(folder)?)?);
+    }
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(())
 }

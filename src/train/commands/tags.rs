@@ -204,16 +204,10 @@ fn quantized((weight, bias): &(Tensor, Tensor)) -> candle_core::Result<TagLayer>
 /// # Errors
 ///
 /// If a file cannot be read or written.
-pub fn add_tags(
-    data: &Path,
-    out: &Path,
-    model: &Path,
-    head: &Path,
-    tagged: &Path,
-) -> Result<(), AnyError> {
+pub fn add_tags(data: &Path, out: &Path, model: &Path, head: &Path, tagged: &Path) -> Result<()> {
     let (model, head) = (std::fs::read(model)?, read_head(head)?);
     let stem = extended_stem(data, out, ModelFile::read(&model)?.stem)?;
-    write_beside(tagged, &ModelFile::with_tags(&model, &stem, &head)?)?;
+    files::write(tagged, &ModelFile::with_tags(&model, &stem, &head)?)?;
     Ok(())
 }
 

@@ -39,8 +39,7 @@ pub fn load_pooled(folder: &Path, set: &str, view: &str) -> Result<Pooled> {
     let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).with_context(at)?;
     let features = tensors.remove("pooled").context("no tensor pooled").with_context(at)?;
     let names = files::read_text(&file.with_extension("names.jsonl"))?;
-    let regions: Vec<Region> =
-        names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let regions: Vec<Region> = names.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let (rows, _) = features.dims2()?;
     if rows != regions.len() {
         bail!("{}: {rows} rows for {} names", file.display(), regions.len());

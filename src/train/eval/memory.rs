@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::memory::{Origin, Snapshot};
 use crate::preprocess;
 use crate::random::Random;
+use crate::train::eval::drawn::DrawnEvaluation;
 use crate::train::metrics::rouge_l;
 use crate::train::parallel;
 use crate::train::text::names::personalize;
@@ -49,12 +50,21 @@ pub enum Perturbation {
     Brighter,
     /// 20 % darker.
     Darker,
+    /// A third as wide and high.
+    Smaller,
 }
 
 impl Perturbation {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Same, Self::Cropped, Self::Mirrored, Self::Jpeg40, Self::Brighter, Self::Darker];
+    pub const ALL: [Self; 7] = [
+        Self::Same,
+        Self::Cropped,
+        Self::Mirrored,
+        Self::Jpeg40,
+        Self::Brighter,
+        Self::Darker,
+        Self::Smaller,
+    ];
 
     fn of(self, photo: &RgbImage, random: &mut Random) -> RgbImage {
         match self {
@@ -64,6 +74,10 @@ impl Perturbation {
             Self::Jpeg40 => recompressed(photo),
             Self::Brighter => brightened(photo, 1.2),
             Self::Darker => brightened(photo, 0.8),
+            Self::Smaller => {
+                let (width, height) = ((photo.width() / 3).max(1), (photo.height() / 3).max(1));
+                imageops::resize(photo, width, height, imageops::FilterType::Triangle)
+            }
         }
     }
 }
@@ -145,6 +159,8 @@ pub struct MemoryEvaluation {
     pub shuffled: Returns,
     /// By episodes written: the last of them, mirrored.
     pub by_episodes: Vec<(usize, Returns)>,
+    /// Pictures that are no photos, if there are any.
+    pub drawn: Option<DrawnEvaluation>,
     /// Bytes of the snapshot without thumbnails.
     pub snapshot_bytes: usize,
 }
@@ -211,6 +227,7 @@ pub fn evaluate_memory(
         shuffled,
         snapshot_bytes: captioner.export_memory().len() - thumbnails,
         by_episodes,
+        drawn: None,
     })
 }
 
@@ -283,13 +300,7 @@ fn teach(
 ) -> Result<(), Error> {
     for (i, photo) in photos.iter().enumerate() {
         let text = &texts[(i + shift) % photos.len()].text;
-        // A slot keeps 24 tokens; a user whose caption is refused as too long shortens it.
-        let mut words: Vec<&str> = text.split_whitespace().collect();
-        while let Err(error) = captioner.teach(&photo.photo, &words.join(" ")) {
-            if words.pop().is_none() {
-                return Err(error);
-            }
-        }
+        captioner.teach(&photo.photo, text)?;
     }
     Ok(())
 }
@@ -298,7 +309,7 @@ fn images(photos: &[CaptionedPhoto]) -> Result<Vec<RgbImage>, Error> {
     photos.iter().map(|photo| Ok(preprocess::decode(&photo.photo)?)).collect()
 }
 
-fn copies(photos: &[RgbImage], copy: Perturbation) -> Vec<RgbImage> {
+pub(super) fn copies(photos: &[RgbImage], copy: Perturbation) -> Vec<RgbImage> {
     let mut random = Random::new(11);
     photos.iter().map(|photo| copy.of(photo, &mut random)).collect()
 }

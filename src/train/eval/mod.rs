@@ -3,6 +3,7 @@
 pub mod baselines;
 pub mod captions;
 pub mod curves;
+pub mod drawn;
 pub mod memory;
 pub mod memory_reads;
 pub mod probe;

@@ -1,0 +1,48 @@
+//! Which files a browser may decode, so that a photo has the same pixels everywhere.
+
+use image::ImageFormat;
+
+use super::jpeg;
+use super::kind::{kind, Kind};
+use super::{dimensions, webp_has_its_length, MAX_PIXELS};
+
+/// Longest side in pixels that every browser draws; beyond its limit, Chromium draws nothing.
+const MAX_SIDE: u32 = 32_767;
+
+/// Whether to ask a browser's decoder before `decode`: if it gives the same pixels, or if only a
+/// browser can read the format. Browsers disagree about files that are cut (Firefox shows the rest),
+/// the EXIF orientation of PNG and WebP, and the first frame of an animated PNG.
+pub fn is_for_browser(bytes: &[u8]) -> bool {
+    let is_alike = match kind(bytes) {
+        Kind::Photo(ImageFormat::Jpeg) => jpeg::end(bytes) == Ok(None),
+        Kind::Photo(ImageFormat::Png) => is_plain_png(bytes),
+        Kind::Photo(ImageFormat::WebP) => webp_has_its_length(bytes) && !webp_has_exif(bytes),
+        Kind::Photo(_) => false,
+        Kind::Unsupported(_) | Kind::Svg | Kind::Other(_) => true,
+    };
+    is_alike
+        && dimensions(bytes).is_none_or(|(width, height)| {
+            width.max(height) <= MAX_SIDE && u64::from(width) * u64::from(height) <= MAX_PIXELS
+        })
+}
+
+/// Whether a PNG file is whole, is not animated and has no EXIF.
+fn is_plain_png(bytes: &[u8]) -> bool {
+    // After the signature, each chunk is a length, a name, contents of that length and a checksum.
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some((&[a, b, c, d, ref name @ ..], after)) = rest.split_first_chunk::<8>() {
+        match name {
+            b"IEND" => return true,
+            b"acTL" | b"eXIf" => return false,
+            _ => {}
+        }
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        rest = after.get(length.saturating_add(4)..).unwrap_or_default();
+    }
+    false
+}
+
+/// Whether the header of an extended WebP file announces EXIF.
+fn webp_has_exif(bytes: &[u8]) -> bool {
+    bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 0x08 != 0)
+}
