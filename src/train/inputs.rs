@@ -61,9 +61,14 @@ impl Inputs {
         named.iter().map(|source| Teacher::load(source, &self.data, size)).collect()
     }
 
-    /// Loads the stem from its cache in the output folder, or builds it from its source.
+    /// Loads the stem, with an extension if `config` has one, from its cache in the output folder,
+    /// or builds it from its source.
     pub(crate) fn stem(&self, config: &Config) -> Result<Stem, AnyError> {
-        stem_cache::stem(&self.data, &self.out, &config.stem)
+        let stem = stem_cache::stem(&self.data, &self.out, &config.stem)?;
+        match config.has_stem_extension {
+            true => stem_cache::extended_stem(&self.data, &self.out, stem),
+            false => Ok(stem),
+        }
     }
 
     /// Loads the training photos of all sets of `role`, without those that have no caption.
