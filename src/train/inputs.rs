@@ -71,9 +71,14 @@ impl Inputs {
         named.iter().map(|source| Teacher::load(source, &self.data, size)).collect()
     }
 
-    /// Loads the stem from its cache in the output folder, or builds it from its source.
+    /// Loads the stem, with an extension if `config` has one, from its cache in the output folder,
+    /// or builds it from its source.
     pub(crate) fn stem(&self, config: &Config) -> Result<Stem> {
-        stem_cache::stem(&self.data, &self.out, &config.stem)
+        let stem = stem_cache::stem(&self.data, &self.out, &config.stem)?;
+        if config.has_stem_extension {
+            return stem_cache::extended_stem(&self.data, &self.out, stem);
+        }
+        Ok(stem)
     }
 
     /// Loads the photos of one set and split, with the tags in [`Self::tags`].
