@@ -7,6 +7,7 @@
 mod browser;
 mod jpeg;
 mod kind;
+mod png;
 mod resize;
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, PhotoError> {
     if format == ImageFormat::WebP && !webp_has_its_length(bytes) {
         return Err(PhotoError::Truncated);
     }
+    if let (ImageFormat::Png, Some(whole)) = (format, png::with_end_chunk(bytes)) {
+        return decode(&whole).map_err(cut);
+    }
     // The decoder would fill the missing part with gray.
     let end = if format == ImageFormat::Jpeg { jpeg::end(bytes)? } else { None };
     let mut decoder = checked_decoder(format, bytes)?;
@@ -231,6 +235,14 @@ fn too_large((width, height): (u32, u32)) -> PhotoError {
 
 fn corrupt(error: &dyn std::error::Error) -> PhotoError {
     PhotoError::Corrupt { reason: error.to_string() }
+}
+
+/// The error of a file that is known to be cut.
+fn cut(error: PhotoError) -> PhotoError {
+    match error {
+        PhotoError::Corrupt { .. } => PhotoError::Truncated,
+        error => error,
+    }
 }
 
 fn photo_error(error: ImageError, dimensions: (u32, u32)) -> PhotoError {

@@ -2,16 +2,15 @@
 
 use image::ImageFormat;
 
-use super::jpeg;
 use super::kind::{kind, Kind};
-use super::{dimensions, webp_has_its_length, MAX_PIXELS};
+use super::{dimensions, jpeg, png, webp_has_its_length, MAX_PIXELS};
 
 /// Longest side in pixels that every browser draws; beyond its limit, Chromium draws nothing.
 const MAX_SIDE: u32 = 32_767;
 
 /// Whether to ask a browser's decoder before `decode`: if it gives the same pixels, or if only a
-/// browser can read the format. Browsers disagree about files that are cut (Firefox shows the rest),
-/// the EXIF orientation of PNG and WebP, and the first frame of an animated PNG.
+/// browser can read the format. Browsers disagree about files that are cut (Firefox shows the
+/// rest), the EXIF orientation of PNG and WebP, and the first frame of an animated PNG.
 pub fn is_for_browser(bytes: &[u8]) -> bool {
     let is_alike = match kind(bytes) {
         Kind::Photo(ImageFormat::Jpeg) => jpeg::end(bytes) == Ok(None),
@@ -28,18 +27,8 @@ pub fn is_for_browser(bytes: &[u8]) -> bool {
 
 /// Whether a PNG file is whole, is not animated and has no EXIF.
 fn is_plain_png(bytes: &[u8]) -> bool {
-    // After the signature, each chunk is a length, a name, contents of that length and a checksum.
-    let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some((&[a, b, c, d, ref name @ ..], after)) = rest.split_first_chunk::<8>() {
-        match name {
-            b"IEND" => return true,
-            b"acTL" | b"eXIf" => return false,
-            _ => {}
-        }
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        rest = after.get(length.saturating_add(4)..).unwrap_or_default();
-    }
-    false
+    let is_last = |name: &[u8]| matches!(name, b"IEND" | b"acTL" | b"eXIf");
+    png::chunks(bytes).find(|(name, _)| is_last(name)).is_some_and(|(name, _)| name == b"IEND")
 }
 
 /// Whether the header of an extended WebP file announces EXIF.

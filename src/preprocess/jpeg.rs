@@ -152,8 +152,8 @@ impl<'a> Iterator for Segments<'a> {
         let length = self.bytes.get(after..after + 2);
         let length = length.map_or(0, |pair| usize::from(u16::from_be_bytes([pair[0], pair[1]])));
         let contents = self.bytes.get(after + 2..after + length);
-        // A segment that is cut, or too short for its own length, may be no segment: only its marker
-        // is passed on.
+        // A segment that is cut, or too short for its own length, may be none: only its marker is
+        // passed on.
         self.at += contents.map_or(0, |_| length);
         Some(Segment { code, start, contents: contents.unwrap_or_default() })
     }

@@ -271,6 +271,16 @@ fn a_file_cut_short_is_truncated() {
 }
 
 #[test]
+fn a_png_without_its_last_chunk_is_read() {
+    let bytes = encode(noise(64, 64), ImageFormat::Png);
+    for missing in [1, 4, 11, 12] {
+        assert_eq!(decode(&bytes[..bytes.len() - missing]), Ok(noise(64, 64)), "{missing} bytes");
+    }
+    // A byte of the checksum of the picture's last chunk.
+    assert_eq!(decode(&bytes[..bytes.len() - 13]), Err(PhotoError::Truncated));
+}
+
+#[test]
 fn a_thumbnail_does_not_hide_that_a_jpeg_is_cut() {
     let mut whole = Vec::new();
     let mut encoder = JpegEncoder::new(&mut whole);

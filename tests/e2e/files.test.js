@@ -4,13 +4,16 @@ import assert from 'node:assert/strict';
 import { access, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import puppeteer from 'puppeteer-core';
-import { PACKAGE, PATIENCE, PHOTOS, photo, site, upload } from './support.js';
+import { serve } from './server.js';
+import { PACKAGE, PATIENCE, PHOTOS, SITE, launch, photo, upload } from './support.js';
 
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
-const here = site();
+
+/** @type {Awaited<ReturnType<typeof serve>>} */ let server;
+/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
 
 /** @typedef {{ text?: string, confidence?: number, code?: string, reason?: string, format?: string }} Outcome */
 
@@ -62,21 +65,23 @@ function turned(jpeg, orientation) {
 }
 
 before(async () => {
+  server = await serve(SITE);
+  browser = await launch();
   const stored = async (/** @type {string} */ name) => [...(await readFile(`${PHOTOS}/cases/${name}`))];
   const plain = await stored('plain.jpg');
   const progressive = await stored('progressive.jpg');
-  const cat = [...(await readFile(photo('cat')))];
-  const page = await here.browser.newPage();
-  await page.goto(here.url);
+  const [cat, coffee] = (await Promise.all(['cat', 'coffee'].map((name) => readFile(photo(name))))).map((bytes) => [...bytes]);
+  const page = await browser.newPage();
+  await page.goto(server.url);
   Object.assign(files, {
     plain,
     'no end marker': await stored('jpg-no-end-marker.jpg'),
     'no end marker, other data': await stored('jpg-no-end-marker-trailer.jpg'),
     'no end marker, another JPEG': [...plain.slice(0, -2), ...progressive],
     'progressive, no end marker': progressive.slice(0, -2),
-    'orientation 6': turned(cat, 6),
+    'orientation 6': turned(coffee, 6),
     'orientation 6 in WebP': await stored('webp-exif-orientation-6.webp'),
-    ...(await page.evaluate(drawn, cat)),
+    ...(await page.evaluate(drawn, coffee)),
     'cut JPEG': cat.slice(0, cat.length / 2),
     'cut progressive JPEG': progressive.slice(0, 900),
     '12-bit': await stored('jpg-12bit-header.jpg'),
@@ -88,6 +93,11 @@ before(async () => {
   files['cut PNG'] = files.fading.slice(0, files.fading.length / 2);
   await page.close();
   inNode = await captionAll({ address: pathToFileURL(join(PACKAGE, 'index.js')).href, files });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
 });
 
 /** Compares with Node, but for the last bits of JPEGs, whose decoders round differently. @param {Record<string, Outcome>} found */
@@ -122,12 +132,12 @@ test('files are captioned, or refused with a reason, in Node', () => {
 /** What a browser makes of the files. @param {any} page of Playwright or Puppeteer */
 async function inBrowser(page) {
   // Not the page itself, which would load a model of its own.
-  await page.goto(`${here.url}pkg/index.d.ts`);
+  await page.goto(`${server.url}pkg/index.d.ts`);
   return page.evaluate(captionAll, { address: '/pkg/index.js', files });
 }
 
 test('Chromium gives the same', async (t) => {
-  const page = await here.browser.newPage();
+  const page = await browser.newPage();
   t.after(() => page.close());
   compare(await inBrowser(page));
 });
@@ -141,9 +151,9 @@ test('Firefox gives the same', { skip: !isThere && `no ${FIREFOX}` }, async (t) 
 });
 
 test('the page says why a file cannot be read', async (t) => {
-  const page = await here.browser.newPage();
+  const page = await browser.newPage();
   t.after(() => page.close());
-  await page.goto(here.url);
+  await page.goto(server.url);
   /** @type {Record<string, RegExp>} */
   const sentences = {
     HEIC: /^HEIC is not supported\./,
