@@ -14,8 +14,8 @@ pub const RECALLED: u32 = 5;
 pub const CORRECTED: u32 = 6;
 /// Stands before the words of a hint.
 pub const HINT: u32 = 7;
-/// Stand before the words of a tag: one marker for each level of [`EVIDENCE_LEVELS`]. Tokenizer
-/// files call them `<reserved8>` to `<reserved11>`.
+/// Stand before the words of a tag with a probability below 0.4, below 0.6, below 0.8, and above.
+/// Tokenizer files call them `<reserved8>` to `<reserved11>`.
 pub const EVIDENCE: [u32; 4] = [8, 9, 10, 11];
 /// Probabilities from which the second, third and fourth marker of [`EVIDENCE`] stand before a tag.
 const EVIDENCE_LEVELS: [f32; 3] = [0.4, 0.6, 0.8];
