@@ -205,9 +205,9 @@ impl Probe {
             .zip(&self.starts)
             .map(|(correlation, start)| (correlation, start.is_mirrored, start.alignment))
             .collect();
-        for level in 0..=SIDES.len() {
+        for (level, kept) in KEPT.into_iter().enumerate() {
             tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-            tried.truncate(KEPT[level]);
+            tried.truncate(kept);
             if tried[0].0 < MIN_COARSE {
                 return None;
             }

@@ -284,7 +284,8 @@ pub(super) fn page(seed: u64) -> RgbImage {
 /// A bar chart, whose layout is the same for all seeds.
 pub(super) fn chart(seed: u64) -> RgbImage {
     let mut random = Random::new(seed);
-    let heights: Vec<u32> = (0..9).map(|_| 20 + random.below(180) as u32).collect();
+    let heights: Vec<u32> =
+        (0..9).map(|_| 20 + u32::try_from(random.below(180)).unwrap()).collect();
     RgbImage::from_fn(400, 250, |x, y| {
         let (bar, is_bar) = ((x / 40).min(9), x % 40 > 8 && (40..400).contains(&x));
         let top = 230 - bar.checked_sub(1).map_or(0, |bar| heights[bar as usize]);

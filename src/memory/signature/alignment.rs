@@ -353,13 +353,16 @@ impl Moved {
                 }
             }
         }
-        for row in 0..4 {
+        let symmetric = |row: usize, column: usize| {
+            let sum = normal[row.min(column)][row.max(column)];
             // Damped, so that a flat picture has a solution, too.
-            normal[row][row] = 1.001 * normal[row][row] + 1e-3;
-            for column in 0..row {
-                normal[row][column] = normal[column][row];
+            if row == column {
+                1.001 * sum + 1e-3
+            } else {
+                sum
             }
-        }
+        };
+        let normal = std::array::from_fn(|row| std::array::from_fn(|i| symmetric(row, i)));
         solved(normal, right)
     }
 }
