@@ -45,7 +45,8 @@ fn calls(markdown: &str, commands: &[String]) -> Vec<Vec<String>> {
         };
         for line in lines {
             let line = line.split(" #").next().unwrap_or_default();
-            let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+            let words = line.split_whitespace().take_while(|&word| word != ">");
+            let words: Vec<String> = words.map(String::from).collect();
             match words.as_slice() {
                 [program, call @ ..] if program == "bitmar-train" => calls.push(call.to_vec()),
                 [command, option, ..] if commands.contains(command) && option.starts_with("--") => {
