@@ -29,7 +29,7 @@ for (const [name, url, javaScriptEnabled] of /** @type {const} */ ([
 test('over plain http, the camera and a copy say that they need https, and captions work', async (t) => {
   const browser = await launch('--host-resolver-rules=MAP plain.example 127.0.0.1');
   t.after(() => browser.close());
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await browser.newContext({ reducedMotion: 'reduce' })).newPage();
   await page.goto(here.url.replace('localhost', 'plain.example'));
   assert.ok(!(await page.evaluate(() => isSecureContext)));
   await upload(page, photo('cat'));
