@@ -9,7 +9,7 @@
 /** How many photos from the network are fetched ahead, and how many from files. */
 const AHEAD = 2;
 
-/** How often fetches are looked after, in milliseconds. */
+/** Milliseconds between two checks of the fetches in progress. */
 const INTERVAL = 125;
 
 export class JobQueue {
@@ -55,7 +55,7 @@ export class JobQueue {
     this.#update();
   }
 
-  /** Fetches the next photos, and looks after the fetches in progress. */
+  /** Fetches the next photos, and schedules the next check of the fetches in progress. */
   #update() {
     for (const place of ['network', 'file']) {
       let ahead = 0;

@@ -6,10 +6,10 @@ import { fetchPhoto, placeOf, toSendable } from './photo-source.js';
 /** How long a job whose turn it is waits for its photo, in milliseconds; most files take less. */
 const GRACE = 250;
 
-/** After so many milliseconds without a byte, a fetch makes room for another. */
+/** Milliseconds without a byte after which the queue starts another fetch. */
 const SILENCE = 1000;
 
-/** After so many milliseconds without a byte, a job fails. */
+/** Milliseconds without a byte after which a job fails. */
 const TIMEOUT = 30_000;
 
 /**
@@ -30,7 +30,7 @@ export class Job {
   #args;
   /** The caller's, then what was fetched. @type {any} */ #photo;
   /** When the job was made, then when its fetch began. */ #since = performance.now();
-  /** When the fetch last brought something. */ #heardAt = 0;
+  /** When the last byte arrived. */ #lastByteAt = 0;
   #ending = new AbortController();
   /** @type {(value: any) => void} */ #resolve = () => {};
   /** @type {(reason: any) => void} */ #reject = () => {};
@@ -59,14 +59,14 @@ export class Job {
   }
 
   get #silence() {
-    return performance.now() - this.#heardAt;
+    return performance.now() - this.#lastByteAt;
   }
 
   /** Gets the photo. A failure ends the job. */
   async fetch() {
     this.isFetching = true;
-    this.#since = this.#heardAt = performance.now();
-    const onBytes = () => (this.#heardAt = performance.now());
+    this.#since = this.#lastByteAt = performance.now();
+    const onBytes = () => (this.#lastByteAt = performance.now());
     try {
       this.#photo = await fetchPhoto(this.#photo, { signal: this.#ending.signal, onBytes });
       this.isReady = true;

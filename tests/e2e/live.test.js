@@ -47,7 +47,7 @@ async function visit(film, options) {
 
 const openCamera = () => page.getByRole('button', { name: 'Live camera' }).click();
 const panel = () => page.getByRole('dialog', { name: 'What the camera sees' });
-/** Until so many captions more are done. */
+/** Resolves when `count` more captions are done. */
 async function seen(/** @type {number} */ count) {
   const before = await page.evaluate(() => /** @type {any} */ (window).noted.done);
   await page.waitForFunction((done) => /** @type {any} */ (window).noted.done >= done, before + count, { timeout: PATIENCE });

@@ -29,7 +29,7 @@ const TYPES = {
 /** Already dense: packing them again gains nothing. */
 const DENSE = new Set(['.jpg', '.png', '.safetensors']);
 
-/** Bytes from which on a file is packed fast rather than well. */
+/** Size in bytes above which a file is compressed fast rather than well. */
 const LARGE = 500_000;
 
 /** @type {Map<string, { tag: string, plain: Buffer, packed: Buffer | null }>} */

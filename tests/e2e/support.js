@@ -19,7 +19,7 @@ export const SHOTS = path('screenshots');
 
 export const photo = (/** @type {string} */ name) => `${PHOTOS}/${name}.jpg`;
 const NAMES = ['cat', 'coffee', 'astronaut', 'rocket'];
-/** So many files that the first captions are there long before the last. */
+/** A number of files large enough that the first captions are done long before the last. */
 export const photos = (/** @type {number} */ count) => Array.from({ length: count }, (_, at) => photo(NAMES[at % NAMES.length]));
 export const photoBytes = async (/** @type {string} */ name) => [...(await readFile(photo(name)))];
 

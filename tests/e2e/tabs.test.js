@@ -39,7 +39,7 @@ test('what two tabs learn at once, both know', async () => {
   const all = ['Eileen', 'Falcon', 'Mia', 'Rex'];
   for (const tab of tabs) assert.deepEqual(await tab.evaluate(() => texts(bitmar)), all);
   assert.deepEqual(await tabs[0].evaluate(async () => texts(await load())), all);
-  for (const tab of tabs) assert.equal(await tab.evaluate(() => changes), 4, 'each hears of every change');
+  for (const tab of tabs) assert.equal(await tab.evaluate(() => changes), 4, 'each tab is told of every change');
 });
 
 test('what one tab deletes, the other does not bring back', async () => {

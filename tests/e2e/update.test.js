@@ -12,7 +12,7 @@ import { publish, storedVersions } from './versions.js';
 /** @type {import('playwright-core').Browser} */ let browser;
 /** @type {import('playwright-core').BrowserContext} */ let context;
 /** @type {Awaited<ReturnType<typeof serve>>} */ let server;
-/** Hears each request, before it is answered. @type {(path: string) => unknown} */
+/** Called with each request before it is answered. @type {(path: string) => unknown} */
 let onRequest;
 let site = '';
 
