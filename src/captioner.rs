@@ -10,6 +10,7 @@
 mod attention;
 mod caption;
 mod memory;
+mod recall;
 mod wording;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,11 +23,10 @@ use crate::checkpoint::{LoadedModel, ModelFile};
 use crate::config::Config;
 use crate::decoder::DecoderState;
 use crate::error::Error;
-use crate::generate::{BeamSearch, CopyCandidate, HintBonus, Length, MAX_BEAMS};
+use crate::generate::{BeamSearch, HintBonus, Length, MAX_BEAMS};
 use crate::hash::sha256;
 use crate::memory::{
-    EpisodicMemory, ReadParameters, Recall, RecalledCaption, Signature, SlotRecord,
-    MAX_CAPTION_TOKENS,
+    EpisodicMemory, ReadParameters, Recall, RecalledCaption, Signature, MAX_CAPTION_TOKENS,
 };
 use crate::model::BitMar;
 use crate::model_name::model_name;
@@ -39,11 +39,9 @@ use crate::tokenizer::{check_vocab, hint_prompt, read_tokenizer, tokenizer_error
 pub use attention::{AttendedWord, Attention};
 pub use caption::{Caption, CaptionOptions, ModelInfo, Recalled, Timings};
 pub use memory::Migration;
+use recall::{copies, RecalledSlot};
 use wording::Capitals;
 
-/// Minimum READ weight for repeating a correction: above it, the photo is more likely the corrected
-/// one than another.
-const REPEAT_WEIGHT: f32 = 0.5;
 /// Captions that can still be corrected.
 const NUM_RECENT: usize = 64;
 /// Most tokens of a hint: two sentences. Every one lengthens the prefix that each step attends to.
@@ -87,19 +85,6 @@ struct PhotoEncoding {
     signature: Signature,
     /// The episode e, `[C]`.
     episode: Vec<f32>,
-}
-
-/// A remembered caption with its tokens.
-struct RecalledSlot {
-    recalled: Recalled,
-    tokens: Vec<u32>,
-}
-
-impl RecalledSlot {
-    /// The caption in the form the decoder takes.
-    fn caption(&self) -> RecalledCaption {
-        RecalledCaption { tokens: self.tokens.clone(), corrected: self.recalled.corrected }
-    }
 }
 
 /// A caption that is being generated.
@@ -345,34 +330,6 @@ impl Captioner {
         pipeline::features(convolved, self.stem.output_scale())
     }
 
-    /// The recalled captions with their tokens.
-    fn recalled(&self, recall: &Recall) -> Vec<RecalledSlot> {
-        let recalled = recall.weights.iter().filter_map(|&(slot, weight)| {
-            let SlotRecord { caption: text, tokens, corrected, written_at, thumbnail } =
-                self.memory.get(slot)?.clone();
-            let recalled = Recalled { slot, weight, text, corrected, written_at, thumbnail };
-            Some(RecalledSlot { recalled, tokens })
-        });
-        recalled.collect()
-    }
-
-    /// The generation's recall, without slots whose record has changed since.
-    fn unchanged_recall(&self, generation: &Generation) -> Recall {
-        let is_unchanged = |slot, recalled: &Recalled| {
-            let record = self.memory.get(slot);
-            record.is_some_and(|own| {
-                (own.written_at, &own.caption) == (recalled.written_at, &recalled.text)
-            })
-        };
-        let mut recall = generation.recall.clone();
-        recall.weights.retain(|&(slot, _)| {
-            generation.recalled.iter().any(|RecalledSlot { recalled, .. }| {
-                recalled.slot == slot && is_unchanged(slot, recalled)
-            })
-        });
-        recall
-    }
-
     /// The tokens of a user's text, normalized like the training captions.
     fn encoded(&self, text: &str) -> Result<Vec<u32>, Error> {
         let text = text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -402,15 +359,6 @@ impl FromStr for Length {
             _ => Err(Error::Option(format!("length is {name}, expected short, medium or long"))),
         }
     }
-}
-
-/// Corrections with a READ weight of at least [`REPEAT_WEIGHT`], which the search may copy.
-fn copies(recalled: &[RecalledSlot]) -> Vec<CopyCandidate> {
-    let own = recalled
-        .iter()
-        .filter(|slot| slot.recalled.corrected && slot.recalled.weight >= REPEAT_WEIGHT);
-    own.map(|slot| CopyCandidate { tokens: slot.tokens.clone(), weight: slot.recalled.weight })
-        .collect()
 }
 
 /// The clock in whole milliseconds.

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::control_tokens::{EOS, FIRST_TEXT_TOKEN, LONG, MEDIUM, SHORT};
 use crate::nn::vector::{exp, largest, ln, sum};
 
+mod choices;
 mod hint_bonus;
 mod sampler;
 
+use choices::{Best, Choice};
 pub use hint_bonus::HintBonus;
 use hint_bonus::Next;
 pub use sampler::Sampler;
@@ -328,46 +330,6 @@ impl<S: Clone> BeamSearch<S> {
             let source = &mut sources[parent];
             let state = if is_last { source.take() } else { source.clone() };
             self.states.push(state.expect("a state is moved to its last child only"));
-        }
-    }
-}
-
-/// A beam and the token to add to it.
-struct Choice {
-    beam: usize,
-    token: u32,
-    log_probability: f32,
-    model_log_probability: f32,
-    gain: f32,
-}
-
-impl Choice {
-    /// Log-probability plus hint bonus, by which choices are ranked.
-    fn score(&self) -> f32 {
-        self.log_probability + self.gain
-    }
-}
-
-/// The best choices inserted so far, best first; among equals the earliest.
-struct Best {
-    capacity: usize,
-    choices: Vec<Choice>,
-    /// The score that a new choice must exceed once the list is full; NaN until then.
-    threshold: f32,
-}
-
-impl Best {
-    fn new(capacity: usize) -> Self {
-        Self { capacity, choices: Vec::with_capacity(capacity + 1), threshold: f32::NAN }
-    }
-
-    fn insert(&mut self, choice: Choice) {
-        let is_as_good = |other: &Choice| other.score() >= choice.score();
-        let rank = self.choices.partition_point(is_as_good);
-        self.choices.insert(rank, choice);
-        self.choices.truncate(self.capacity);
-        if self.choices.len() == self.capacity {
-            self.threshold = self.choices[self.capacity - 1].score();
         }
     }
 }

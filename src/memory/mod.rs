@@ -15,12 +15,14 @@
 //! stored and loaded gives the same numbers.
 
 mod change;
+mod error;
 mod merge;
 mod read;
 mod signature;
 mod snapshot;
 
 pub use change::Change;
+pub use error::MemoryError;
 pub use merge::ForeignMemory;
 pub use read::{
     ReadParameters, Recall, FORGET_FLOOR, FORGET_HALF_LIFE, MAX_RECALLED, RECALL_THRESHOLD,
@@ -47,56 +49,6 @@ pub const MAX_THUMBNAIL_BYTES: usize = 1 << 15;
 
 /// Position of a slot, below K.
 pub type SlotIndex = usize;
-
-/// Why the memory refused a call.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MemoryError {
-    /// The slot is free or does not exist.
-    #[error("slot {slot} holds no episode")]
-    NoSuchSlot {
-        /// The requested slot.
-        slot: SlotIndex,
-    },
-    /// The caption is too old to be corrected, or never existed.
-    #[error("caption {id} is not among the recent ones")]
-    NoSuchCaption {
-        /// The requested caption.
-        id: u64,
-    },
-    /// The caption has no characters but white space.
-    #[error("an empty caption cannot be remembered")]
-    EmptyCaption,
-    /// The correction is longer than a slot can keep.
-    #[error("the caption has {found} characters, a slot keeps at most {limit}")]
-    CaptionTooLong {
-        /// Number of its Unicode code points.
-        found: usize,
-        /// [`MAX_CORRECTION_CHARS`].
-        limit: usize,
-    },
-    /// The caption has more tokens than a slot can keep.
-    #[error("the caption has {found} tokens, a slot keeps at most {limit}")]
-    TooManyTokens {
-        /// Number of its tokens.
-        found: usize,
-        /// [`MAX_CAPTION_TOKENS`].
-        limit: usize,
-    },
-    /// The caption or the thumbnail has more bytes than a slot can keep.
-    #[error("the {part} has {found} bytes, a slot keeps at most {limit}")]
-    TooManyBytes {
-        /// `caption` or `thumbnail`.
-        part: &'static str,
-        /// Its size in bytes.
-        found: usize,
-        /// [`MAX_CAPTION_BYTES`] or [`MAX_THUMBNAIL_BYTES`].
-        limit: usize,
-    },
-    /// The key or the value contains a number that is not finite, or the key is zero.
-    #[error("the episode is not made of finite numbers")]
-    NotFinite,
-}
 
 /// A recalled caption, as the decoder takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! `bitmar-train eval-memory --drawn DIR` measures the outcome on another seed.
 
 mod alignment;
+mod linear;
 
 use alignment::{Alignment, Picture, Slope};
 

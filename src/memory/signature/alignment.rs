@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::linear::solved;
+
 /// Largest and least scale of one side.
 const MAX_SCALE: f32 = 1.18;
 const MIN_SCALE: f32 = 0.85;
@@ -363,21 +365,6 @@ impl Moved {
         }
         solved(normal, right)
     }
-}
-
-/// The solution of a positive definite system, by elimination.
-fn solved(mut matrix: [[f32; 4]; 4], mut right: [f32; 4]) -> [f32; 4] {
-    for pivot in 0..4 {
-        let pivot_row = matrix[pivot];
-        for row in (0..4).filter(|&row| row != pivot) {
-            let factor = matrix[row][pivot] / pivot_row[pivot];
-            for (value, above) in matrix[row].iter_mut().zip(pivot_row) {
-                *value -= factor * above;
-            }
-            right[row] -= factor * right[pivot];
-        }
-    }
-    std::array::from_fn(|i| right[i] / matrix[i][i])
 }
 
 impl Axis {
